@@ -1,0 +1,50 @@
+# Everything runs in .venv, which `env` makes from any Python >= 3.11 and remakes when pyproject.toml changes.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+
+# Two busy threads per process are several times slower than one.
+export OMP_NUM_THREADS := 1
+
+.PHONY: env train test test-slow lint format synthetic-table clean
+
+env: $(INSTALLED)
+
+# uv takes torch and torchvision from the registry as one pair; pip may keep a CPU-only torch found elsewhere on the
+# machine, which torchvision cannot load.
+$(INSTALLED): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "raymix: $(PYTHON) is not Python >= 3.11; run make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "raymix: $(PYTHON) cannot make environments with pip; install its venv package (python3-venv)"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip install --python $(BIN)/python -e '.[dev]'
+	touch $@
+
+train: env
+	$(BIN)/raymix train digits
+
+test: env
+	$(BIN)/python -m pytest
+
+test-slow: env
+	$(BIN)/python -m pytest -m slow
+
+lint: env
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: env
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+synthetic-table: env
+	$(BIN)/python -m launch.synthetic_table
+
+# Keeps runs/.
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache
+	find raymix launch tests -name __pycache__ -type d -prune -exec rm -rf {} +

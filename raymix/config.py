@@ -1,0 +1,256 @@
+"""The configuration of a run: frozen, validated when it is built, saved with the run.
+
+`auto` values are replaced by `raymix.resolve` (what depends on the data) and by the runtime (what depends on the
+machine); the result is a new `Config`, and that one is written to the run directory. The family's own settings are a
+subclass of `FamilyConfig` that lives with the family, because this module must not import torch.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+
+from raymix.errors import ConfigError
+
+Positive = Annotated[int, Field(ge=1)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Body = Literal["auto", "mlp", "conv"]
+Widths = tuple[Positive, ...]
+
+
+class Frozen(BaseModel):
+    """A group of settings."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False)
+
+
+class DataConfig(Frozen):
+    """The data set and how it is cut and scaled."""
+
+    name: str = "digits"
+    """A known data set (`raymix recipes` lists them), or `file` for whatever `path` holds."""
+    path: str | None = None
+    """A file or folder of rows, when `name` is `file`."""
+    dir: str | None = None
+    """Where the files of a known data set lie (or are downloaded to)."""
+    labels: str | None = None
+    """A file with one label per row; used for evaluation and by the `oracle` control only."""
+    num_rows: Positive | None = None
+    """Take the first rows only; of an embedded random data set, how many to draw."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of data sets that are drawn at random."""
+    block_bytes: Positive = 64 * 2**20
+    """Largest size of a block."""
+    offset: tuple[float, ...] | None = None
+    """Subtracted from every value before training: one number, or one per column. Computed from the data when unset."""
+    scale: tuple[float, ...] | None = None
+    """Multiplies what is left: one number, or one per column. Computed from the data when unset."""
+
+
+class FamilyConfig(Frozen):
+    """The generator's family and its settings.
+
+    Kept open here; the registry in `raymix.models` holds the closed form of each family.
+    """
+
+    model_config = ConfigDict(extra="allow")
+
+    family: str = "vae"
+    """A family of generators: vae, centroid."""
+
+    def resolved(self, spec: Any) -> Self:
+        """The settings with every `auto` fitted to a `DataSpec`; families that have any override it."""
+        return self
+
+
+class DiscriminatorConfig(Frozen):
+    """The observers that estimate log ratios. They never send gradients to a generator."""
+
+    trunk: Literal["separate", "shared"] = "separate"
+    """A network per component, or one trunk with a head per component."""
+    body: Literal["auto", "mlp", "conv", "none"] = "auto"
+    """Kind of network; `none` lets the family's own log-density take the discriminator's place."""
+    widths: Widths | None = None
+    """Units or filters per layer; unset: (50, 50) for mlp, (16, 32, 64) for conv."""
+    kernel: Positive = 4
+    """Side of the convolutions' filters."""
+    batch_norm: bool = False
+    """BatchNorm between the layers."""
+    lowpass: Literal["auto"] | Annotated[int, Field(ge=0)] = "auto"
+    """Side of the average pooling put on images before the network: odd, 0 for none, auto for about a sixth of the
+    image."""
+    restart: bool = True
+    """Start each round from a new network and optimiser, or go on with the last (false)."""
+    epochs: Annotated[float, Field(gt=0)] = 1.0
+    """Rows of the data set shown to each discriminator in a round, in epochs."""
+    batch_size: Positive = 64
+    """Real rows per step. A separate discriminator sees as many fakes, a shared trunk max(1, batch_size // K) per
+    component."""
+    fakes: Literal["auto"] | Positive = "auto"
+    """Fresh samples of each generator per round; auto is N / K."""
+    optimiser: Literal["adam", "sgd"] = "adam"
+    """Optimiser of the discriminators."""
+    learning_rate: Annotated[float, Field(gt=0)] = 1e-3
+    """Its step size."""
+    beta1: Fraction = 0.5
+    """Adam's first moment decay."""
+    beta2: Fraction = 0.999
+    """Adam's second moment decay."""
+    guard_loss: Annotated[float, Field(ge=0)] = 0.3
+    """Stop a round's training once the smoothed loss falls below (chance is 0.693); 0 never stops."""
+    guard_steps: Annotated[int, Field(ge=0)] = 20
+    """Steps before the guard may stop."""
+
+    @model_validator(mode="after")
+    def _lowpass_is_odd(self) -> Self:
+        if isinstance(self.lowpass, int) and self.lowpass and self.lowpass % 2 == 0:
+            raise ValueError(f"lowpass must be odd or 0, got {self.lowpass}")
+        return self
+
+
+class ScheduleConfig(Frozen):
+    """Rounds and budgets. An epoch is N rows, shared by all components unless said otherwise."""
+
+    rounds: Annotated[int, Field(ge=0)] = 8
+    """Rounds after round 0, which judges only."""
+    pretrain_epochs: Annotated[float, Field(ge=0)] = 10.0
+    """Epochs of pre-training."""
+    pretrain_budget: Literal["shared", "each"] = "shared"
+    """Whether pretrain_epochs are shared by all components or given to each."""
+    pretrain_on: Literal["whole", "split"] = "whole"
+    """Pre-train on the whole data set or on a random split of it."""
+    epochs_per_round: Annotated[float, Field(gt=0)] = 6.0
+    """Epochs of generator training per round, shared by all components."""
+    batch_size: Positive = 64
+    """Rows per step of a generator."""
+    steps: Literal["equal", "proportional"] = "equal"
+    """Every component takes the same number of steps, or in proportion to its shard."""
+    evaluate_every: Annotated[int, Field(ge=0)] = 0
+    """Evaluate after every so many rounds; 0 never does."""
+    best_metric: str = "kde_log_likelihood"
+    """Measure of `evaluate` by which the best generation is kept (higher is better)."""
+
+
+class AssignConfig(Frozen):
+    """How rows find their component."""
+
+    normalise: bool = True
+    """Subtract each component's log-sum-exp over the data set from its log ratios."""
+
+
+class BalanceConfig(Frozen):
+    """Keeps components that win too little in training."""
+
+    min_share: Fraction = 0.25
+    """A component with fewer than min_share * N / K rows is lent its best other rows up to that many."""
+
+
+class ResourcesConfig(Frozen):
+    """What a run asks of the machine or cluster."""
+
+    pack: Literal["auto"] | Positive = "auto"
+    """Components per actor; auto fills the processors there are."""
+    cpus_per_component: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    """Processors a component asks for; auto is one per pack, or an equal fraction where there are fewer."""
+    gpus_per_component: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
+    """GPUs a component asks for; auto shares out the cluster's GPUs equally, 0 stays on the CPU."""
+    threads: Positive = 1
+    """Torch threads per process. Bits are promised for 1."""
+    deterministic: bool = False
+    """On GPUs: deterministic algorithms, so that bits repeat."""
+    stall_s: Annotated[float, Field(gt=0)] = 600.0
+    """Seconds without progress after which a wait gives up."""
+
+
+class Config(Frozen):
+    """Everything that decides a run."""
+
+    mode: Literal["compete", "bag", "single", "random", "oracle"] = "compete"
+    """compete is Algorithm 1; the others are controls with the same budget: fixed random subsets, one generator,
+    a new random assignment each round, the true labels."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Every random number of the run comes from it."""
+    num_components: Positive = 8
+    """K. Mode `single` trains one generator with the budget of K."""
+    data: DataConfig = DataConfig()
+    model: SerializeAsAny[FamilyConfig] = FamilyConfig()
+    discriminator: DiscriminatorConfig = DiscriminatorConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    assign: AssignConfig = AssignConfig()
+    balance: BalanceConfig = BalanceConfig()
+    resources: ResourcesConfig = ResourcesConfig()
+
+    @property
+    def components(self) -> tuple[int, ...]:
+        """Ids of the components that are trained."""
+        return (0,) if self.mode == "single" else tuple(range(self.num_components))
+
+    @property
+    def judges(self) -> bool:
+        """Whether rows are assigned by log ratios, and so whether discriminators exist."""
+        return self.mode == "compete"
+
+    @property
+    def own_density(self) -> bool:
+        """Whether the family's own log-density takes the discriminators' place."""
+        return self.discriminator.body == "none"
+
+
+def config_from_mapping(values: dict[str, Any], where: str) -> Config:
+    """Validate a plain mapping (of a YAML file, say). Raises `ConfigError` with one line: field, reason, known names."""
+    try:
+        return Config.model_validate(values)
+    except ValidationError as error:
+        raise config_error(error, where) from None
+
+
+def config_error(error: ValidationError, where: str) -> ConfigError:
+    """One line for the first thing pydantic found wrong."""
+    first = error.errors(include_url=False)[0]
+    field = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return unknown_field(field, known_fields(), where)
+    reason = first["msg"].removeprefix("Value error, ")
+    return ConfigError(f"{field}: {reason}, got {first['input']!r}", where, "")
+
+
+def unknown_field(field: str, known: list[str], where: str) -> ConfigError:
+    """The error for a field that does not exist, with the nearest one that does."""
+    import difflib
+
+    leaf = [name for name in known if name.rsplit(".", 1)[-1] == field.rsplit(".", 1)[-1]]
+    nearest = leaf or difflib.get_close_matches(field, known, n=1, cutoff=0.4)
+    return ConfigError(
+        f"unknown field {field}", where, f"did you mean {nearest[0]}?" if nearest else "see `raymix train --help`"
+    )
+
+
+def known_fields(model: type[BaseModel] = Config, prefix: str = "") -> list[str]:
+    """Dotted names of all fields below `model`."""
+    names = []
+    for name, field in model.model_fields.items():
+        inner = field.annotation
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            names += known_fields(inner, f"{prefix}{name}.")
+        else:
+            names.append(f"{prefix}{name}")
+    return names
+
+
+def load_config(path: str | Path) -> Config:
+    """Read a YAML file. Raises `ConfigError`."""
+    try:
+        values = yaml.safe_load(Path(path).read_text())
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot be read ({error.__class__.__name__})", str(path), "give a YAML file") from None
+    except yaml.YAMLError as error:
+        raise ConfigError(f"is not YAML ({str(error).splitlines()[0]})", str(path), "mend the file") from None
+    if not isinstance(values, dict):
+        raise ConfigError("holds no mapping of settings", str(path), "see config.yaml of any run")
+    return config_from_mapping(values, str(path))
+
+
+def dump_config(config: Config) -> str:
+    """The YAML text that `load_config` reads back to an equal config."""
+    return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, default_flow_style=None, width=120)

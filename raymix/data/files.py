@@ -1,0 +1,66 @@
+"""What a path holds, told by its ending or, of a folder, by what lies in it."""
+
+from pathlib import Path
+
+from raymix.data.arrays import open_npy, open_npz
+from raymix.data.faults import reading
+from raymix.data.idx import is_idx, open_idx
+from raymix.data.image_files import FolderImages, ZipImages, open_images
+from raymix.data.parquet import open_parquet
+from raymix.data.rows import RowSource
+from raymix.errors import DataError
+
+READABLE = ".npy, .npz, idx (also .gz), .parquet, .zip of images, or a folder of Parquet files, idx files or images"
+
+
+def open_path(text: str) -> RowSource:
+    """Rows of a file or folder. Raises `DataError` with what is read if it is none of that."""
+    with reading(text, "a path", "check data.path"):
+        path = Path(text).expanduser()
+        is_file, is_folder = path.is_file(), path.is_dir()
+        name = f"file:{path.resolve().name}"
+    if is_folder:
+        return _open_folder(path, name)
+    if not is_file:
+        raise DataError("is no file" if path.exists() else "does not exist", text, "check data.path")
+    if is_idx(path):
+        return open_idx(path, name)
+    match path.suffix.lower():
+        case ".npy":
+            return open_npy(path, name)
+        case ".npz":
+            return open_npz(path, name)
+        case ".parquet" | ".pq":
+            return open_parquet([path], name)
+        case ".zip":
+            return open_images(ZipImages([path]), text, name)
+    raise DataError("is no form of data that is read", text, f"give {READABLE}")
+
+
+def _open_folder(path: Path, name: str) -> RowSource:
+    with reading(str(path), "a folder", "check the folder"):
+        files = sorted(item for item in path.iterdir() if item.is_file() and not item.name.startswith("."))
+    idx = [file for file in files if is_idx(file)]
+    tables = [file for file in files if file.suffix.lower() in (".parquet", ".pq")]
+    store = FolderImages(path)
+    if sum(map(bool, (idx, tables, store.names))) > 1:
+        raise DataError("holds several forms of data", str(path), "keep Parquet files, idx files or images alone")
+    if idx:
+        return _open_idx_folder(path, idx, name)
+    if tables:
+        return open_parquet(tables, name)
+    if store.names:
+        return open_images(store, str(path), name)
+    raise DataError("holds no data that is read", str(path), f"give {READABLE}")
+
+
+def _open_idx_folder(path: Path, files: list[Path], name: str) -> RowSource:
+    """Images and labels, told by their names; of MNIST's four files the training ones."""
+    train = [file for file in files if file.name.startswith("train")]
+    files = train or files
+    labels = [file for file in files if "label" in file.name]
+    images = [file for file in files if "label" not in file.name]
+    if len(images) != 1 or len(labels) > 1:
+        found = ", ".join(file.name for file in files)
+        raise DataError(f"holds the idx files {found}", str(path), "keep one of images and one of labels")
+    return open_idx(images[0], name, labels[0] if labels else None)

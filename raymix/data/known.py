@@ -1,0 +1,169 @@
+"""The data sets that raymix knows by name, and where their files are looked for."""
+
+from collections.abc import Callable
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from raymix.config import DataConfig
+from raymix.data.arrays import ArrayRows, ChainRows
+from raymix.data.download import download
+from raymix.data.faults import reading
+from raymix.data.idx import open_idx
+from raymix.data.image_files import FolderImages, ZipImages, open_images
+from raymix.data.parquet import open_parquet
+from raymix.data.rows import Labels, RowSource
+from raymix.errors import DataError
+
+_TORCHVISION = {"mnist": "MNIST", "fashion-mnist": "FashionMNIST", "kmnist": "KMNIST"}
+_CIFAR10_CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+_CIFAR10_RECORD = np.dtype([("label", "u1"), ("image", "u1", (3, 32, 32))])
+_WANTED = {
+    "mnist": "train-images-idx3-ubyte and train-labels-idx1-ubyte (t10k-* for tests; also as .gz)",
+    "fashion-mnist": "train-images-idx3-ubyte and train-labels-idx1-ubyte (t10k-* for tests; also as .gz)",
+    "kmnist": "train-images-idx3-ubyte and train-labels-idx1-ubyte (t10k-* for tests; also as .gz)",
+    "cifar10": "train-*.parquet (test-*.parquet) or data_batch_1.bin ... data_batch_5.bin (test_batch.bin)",
+    "omniglot": "images_background*.zip or the folder images_background",
+    "celeba": "the folder img_align_celeba or img_align_celeba.zip",
+}
+
+Find = Callable[[Path, str], RowSource | None]
+
+
+def open_known(name: str, config: DataConfig) -> RowSource:
+    """A known data set from its files in `config.dir`, which are downloaded first if none are there.
+
+    Raises `DataError` if they cannot be.
+    """
+    folder = _folder(name, config)
+    source = _find(name, folder, "train")
+    if source is None:
+        download(name, folder, _WANTED[name])
+        source = _find(name, folder, "train")
+    if source is None:
+        raise DataError(f"holds no files of {name}", str(folder), f"put {_WANTED[name]} there")
+    return source
+
+
+def open_known_test(name: str, config: DataConfig) -> RowSource | None:
+    """The test split, or None where `config.dir` holds none."""
+    return _find(name, _folder(name, config), "test")
+
+
+def _find(name: str, folder: Path, split: str) -> RowSource | None:
+    with reading(str(folder), f"a folder with {name}", f"put {_WANTED[name]} there"):
+        return _FINDERS[name](folder, split)
+
+
+def _folder(name: str, config: DataConfig) -> Path:
+    text = config.dir or f"~/.cache/raymix/{name}"
+    with reading(text, "a folder", "check data.dir"):
+        folder = Path(text).expanduser()
+        if folder.exists() and not folder.is_dir():
+            raise DataError("is not a folder", text, "check data.dir")
+    return folder
+
+
+def _first_file(folders: list[Path], names: list[str]) -> Path | None:
+    paths = [folder / name for folder in folders for name in names]
+    return next((path for path in paths if path.is_file()), None)
+
+
+def _find_idx(folder: Path, split: str, name: str) -> RowSource | None:
+    """MNIST and its kin: images and labels in the folder itself or where torchvision puts them."""
+    start = "train" if split == "train" else "t10k"
+    folders = [folder, folder / _TORCHVISION[name] / "raw"]
+    images = _first_file(folders, [f"{start}-images-idx3-ubyte", f"{start}-images-idx3-ubyte.gz"])
+    labels = _first_file(folders, [f"{start}-labels-idx1-ubyte", f"{start}-labels-idx1-ubyte.gz"])
+    return None if images is None else open_idx(images, name, labels)
+
+
+def _find_cifar10(folder: Path, split: str) -> RowSource | None:
+    """Parquet files, or the binary version. The version of pickles is never read."""
+    tables = sorted(folder.glob(f"{split}-*.parquet"))
+    if tables:
+        source = open_parquet(tables, "cifar10")
+        if source.labels is None or source.labels.classes != tuple("0123456789"):
+            return source
+        return RowSource("cifar10", source.reader, Labels(source.labels.codes, _CIFAR10_CLASSES))
+    pattern = "data_batch_*.bin" if split == "train" else "test_batch.bin"
+    files = sorted(folder.glob(pattern)) or sorted((folder / "cifar-10-batches-bin").glob(pattern))
+    if not files:
+        return None
+    batches = [_read_cifar10_batch(file) for file in files]
+    rows = ChainRows([ArrayRows(batch["image"], str(file)) for batch, file in zip(batches, files, strict=True)])
+    codes = np.concatenate([np.array(batch["label"]) for batch in batches])
+    if codes.max() > 9:
+        raise DataError(f"holds the label {codes.max()}", str(files[0].parent), "get the files again")
+    return RowSource("cifar10", rows, Labels(codes, _CIFAR10_CLASSES))
+
+
+def _read_cifar10_batch(path: Path) -> np.ndarray:
+    with reading(str(path), "a CIFAR-10 batch", "get the file again"):
+        size = path.stat().st_size
+        if not size or size % _CIFAR10_RECORD.itemsize:
+            raise DataError(f"has {size} bytes, no multiple of {_CIFAR10_RECORD.itemsize}", str(path), "get it again")
+        return np.memmap(path, _CIFAR10_RECORD, mode="r")
+
+
+def _find_omniglot(folder: Path, split: str) -> RowSource | None:
+    """The background set, whole or in its small parts (which share alphabets: an image in both is one row)."""
+    if split == "test":
+        return None
+    for place in (folder, folder / "omniglot-py"):
+        archives = sorted(place.glob("images_background.zip")) or sorted(place.glob("images_background*.zip"))
+        if archives:
+            return open_images(ZipImages(archives), str(place), "omniglot")
+        if (place / "images_background").is_dir():
+            return open_images(FolderImages(place / "images_background"), str(place), "omniglot")
+    return None
+
+
+def _find_celeba(folder: Path, split: str) -> RowSource | None:
+    """Faces of 178 x 218, cut to the middle 140 x 140 and made 64 x 64."""
+    if split == "test" or not folder.is_dir():
+        return None
+    store: FolderImages | ZipImages | None = None
+    for place in (folder, folder / "celeba"):
+        archives = sorted(place.glob("*.zip"))
+        if (place / "img_align_celeba").is_dir():
+            store = FolderImages(place / "img_align_celeba")
+        elif archives:
+            store = ZipImages(archives)
+        if store is not None:
+            break
+    store = store or FolderImages(folder)
+    if not store.names:
+        return None
+    source = open_images(store, str(folder), "celeba", _crop_face)
+    return RowSource("celeba", source.reader)
+
+
+def _crop_face(image: Image.Image) -> Image.Image:
+    if min(image.size) < 140:
+        raise ValueError(f"{image.width} x {image.height} pixels, at least 140 x 140 are needed")
+    left, top = round((image.width - 140) / 2), round((image.height - 140) / 2)
+    return image.crop((left, top, left + 140, top + 140)).resize((64, 64), Image.Resampling.BILINEAR)
+
+
+_FINDERS: dict[str, Find] = {
+    "mnist": lambda folder, split: _find_idx(folder, split, "mnist"),
+    "fashion-mnist": lambda folder, split: _find_idx(folder, split, "fashion-mnist"),
+    "kmnist": lambda folder, split: _find_idx(folder, split, "kmnist"),
+    "cifar10": _find_cifar10,
+    "omniglot": _find_omniglot,
+    "celeba": _find_celeba,
+}
+
+
+@lru_cache(maxsize=1)
+def open_digits() -> RowSource:
+    """scikit-learn's 1,797 digits, (1, 8, 8) uint8 from 0 to 16."""
+    from sklearn.datasets import load_digits  # takes a second to import, and few runs need it
+
+    digits = load_digits()
+    codes = digits.target.astype(np.uint8)
+    rows = ArrayRows(digits.images.astype(np.uint8), "digits")
+    return RowSource("digits", rows, Labels(codes, tuple(str(digit) for digit in range(10))))

@@ -1,0 +1,53 @@
+"""From a `DataConfig` to a source: the one way in to data."""
+
+import difflib
+from dataclasses import replace
+
+from raymix.config import DataConfig
+from raymix.data.catalogue import CATALOGUE
+from raymix.data.files import open_path
+from raymix.data.labels import read_labels
+from raymix.data.source import Source
+from raymix.errors import DataError
+
+
+def known_data_sets() -> dict[str, str]:
+    """What goes by a name in `data.name`, with a line about each."""
+    return {name: known.about for name, known in CATALOGUE.items()}
+
+
+def open_source(config: DataConfig) -> Source:
+    """The rows to train on. Raises `DataError` if they, their labels or the settings are unfit."""
+    _check(config)
+    source = open_path(config.path) if config.path is not None else CATALOGUE[config.name].open(config)
+    if config.labels is not None:
+        labels = read_labels(config.labels)
+        if len(labels.codes) != source.spec.num_rows:
+            raise DataError(
+                f"holds {len(labels.codes)} labels for {source.spec.num_rows} rows", config.labels, "give one per row"
+            )
+        source = replace(source, labels=labels)
+    return source if config.num_rows is None else source.first(config.num_rows)
+
+
+def open_test_source(config: DataConfig) -> Source | None:
+    """Rows that are never trained on, all of them, or None where there are none.
+
+    Drawn sets draw as many fresh rows from another stream; others have their test split, if its files are there.
+    Raises `DataError`.
+    """
+    _check(config)
+    return None if config.path is not None else CATALOGUE[config.name].open_test(config)
+
+
+def _check(config: DataConfig) -> None:
+    if config.name == "file":
+        if config.path is None:
+            raise DataError("is `file` and no path is given", "data.name", "set data.path")
+        return
+    if config.path is not None:
+        raise DataError(f"is {config.name!r} and a path is given too", "data.name", "set data.name to file")
+    if config.name not in CATALOGUE:
+        nearest = difflib.get_close_matches(config.name, CATALOGUE, n=1)
+        known = f"did you mean {nearest[0]}?" if nearest else f"known are file, {', '.join(CATALOGUE)}"
+        raise DataError(f"unknown data set {config.name!r}", "data.name", known)

@@ -1,0 +1,108 @@
+"""The one kind of source: rows from a reader, labels beside them.
+
+Shapes: N rows of the whole, n rows of a range.
+"""
+
+from dataclasses import dataclass, replace
+from typing import NamedTuple, Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raymix.data.faults import reading
+from raymix.data.source import Block, DataSpec
+from raymix.errors import DataError
+
+
+class RowReader(Protocol):
+    """Reads ranges of rows in one form of file. May keep a file open; is used by one thread."""
+
+    @property
+    def num_rows(self) -> int: ...
+
+    @property
+    def row_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def dtype(self) -> str: ...
+
+    def read_rows(self, start: int, stop: int) -> NDArray[np.generic]:
+        """(n, *row_shape) in `dtype`. Raises `DataError`."""
+        ...
+
+    def where(self, row: int) -> str:
+        """File and row as an error names them."""
+        ...
+
+
+class Labels(NamedTuple):
+    """Class numbers of all rows."""
+
+    codes: NDArray[np.integer]
+    """(N,) from 0, in the smallest type that holds them."""
+    classes: tuple[str, ...]
+
+
+def encode_labels(values: NDArray[np.generic], where: str) -> Labels:
+    """Number classes in sorted order: integers by value, anything else as text.
+
+    `values` (N,). Raises `DataError` for several axes, fractions and missing values.
+    """
+    if values.ndim != 1:
+        raise DataError(f"labels have shape {values.shape}", where, "give one label per row")
+    kind = values.dtype.kind
+    if kind not in "biufUSO":
+        raise DataError(f"labels are of type {values.dtype}", where, "give integers or strings")
+    if kind == "f":
+        whole = (values == np.floor(values)) & (np.abs(values) < 2**53)
+        if not whole.all():
+            row = int(np.argmin(whole))
+            raise DataError(f"{values[row]} is no class", f"{where}, row {row}", "give integers or strings")
+        values = values.astype(np.int64)
+    elif kind == "b":
+        values = values.astype(np.uint8)
+    elif kind in "SO":
+        with reading(where, "labels", "give integers or strings"):
+            values = values.astype(str)
+    names, codes = np.unique(values, return_inverse=True)
+    small = np.min_scalar_type(max(0, len(names) - 1))
+    return Labels(codes.astype(small), tuple(str(name) for name in names))
+
+
+@dataclass(frozen=True)
+class RowSource:
+    """A `Source` made of a reader and, where they are known, labels. Raises `DataError` if their counts differ."""
+
+    name: str
+    reader: RowReader
+    labels: Labels | None = None
+    limit: int | None = None
+    """Number of first rows that count; None for all."""
+
+    def __post_init__(self) -> None:
+        num_rows = self.reader.num_rows
+        if self.labels is not None and len(self.labels.codes) != num_rows:
+            place = self.reader.where(0)
+            raise DataError(f"{len(self.labels.codes)} labels for {num_rows} rows", place, "give one label per row")
+
+    @property
+    def spec(self) -> DataSpec:
+        classes = self.labels.classes if self.labels else ()
+        num_rows = self.reader.num_rows if self.limit is None else self.limit
+        return DataSpec(self.name, num_rows, self.reader.row_shape, self.reader.dtype, classes)
+
+    def read(self, start: int, stop: int) -> Block:
+        """Rows start <= i < stop. Raises `DataError` with file and row."""
+        assert 0 <= start <= stop <= self.spec.num_rows, (start, stop, self.spec)
+        rows = self.reader.read_rows(start, stop)
+        labels = None if self.labels is None else self.labels.codes[start:stop].astype(np.int64)
+        return Block(rows, labels)
+
+    def where(self, row: int) -> str:
+        return self.reader.where(row)
+
+    def first(self, num_rows: int) -> Self:
+        """The first rows only. Raises `DataError` if there are fewer."""
+        if num_rows > self.spec.num_rows:
+            raise DataError(f"{num_rows} rows asked of {self.spec.num_rows}", self.name, "lower data.num_rows")
+        return replace(self, limit=num_rows)

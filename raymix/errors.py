@@ -1,0 +1,52 @@
+"""What can go wrong, as one tree.
+
+Each error keeps its raw fields as arguments and formats itself in `__str__`, so that it crosses a process
+boundary by pickling and arrives as what it was.
+"""
+
+
+class RaymixError(Exception):
+    """Any failure that raymix explains: what is wrong, where, and what to do."""
+
+    def __init__(self, what: str, where: str = "", todo: str = "") -> None:
+        super().__init__(what, where, todo)
+        self.what, self.where, self.todo = what, where, todo
+
+    def __str__(self) -> str:
+        place = f"{self.where}: " if self.where else ""
+        advice = f"; {self.todo}" if self.todo else ""
+        return f"{place}{self.what}{advice}"
+
+
+class ConfigError(RaymixError, ValueError):
+    """A setting is unknown, out of range, or contradicts another (`where` is the field)."""
+
+
+class DataError(RaymixError, ValueError):
+    """Data cannot be read or is unfit for training (`where` is the file, with a row where one is known)."""
+
+
+class ResourceError(RaymixError):
+    """The cluster cannot hold what was asked."""
+
+
+class CheckpointError(RaymixError):
+    """A run directory or a generation in it is missing, damaged, or held by another writer."""
+
+
+class WorkerLostError(RaymixError):
+    """A process of the run died or fell silent."""
+
+
+class DivergedError(RaymixError):
+    """A value of one component stopped being finite."""
+
+    def __init__(self, component: int, round: int, step: int, quantity: str) -> None:
+        Exception.__init__(self, component, round, step, quantity)
+        self.component, self.round, self.step, self.quantity = component, round, step, quantity
+
+    def __str__(self) -> str:
+        return (
+            f"component {self.component}: {self.quantity} is not finite in round {self.round} at step {self.step}; "
+            "lower model.learning_rate or check the scale of the data"
+        )

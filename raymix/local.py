@@ -1,0 +1,122 @@
+"""The workers of a run in one process, without Ray: for small data, notebooks and tests.
+
+They give the same bits as Ray's actors do.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raymix import checkpoint
+from raymix.algorithm import num_fakes
+from raymix.checkpoint import Generation, RunDirectory, generator_name, labels_name
+from raymix.config import Config
+from raymix.data.open import open_source
+from raymix.data.source import Block, DataSpec, block_bounds
+from raymix.maths import blockwise
+from raymix.seeds import Phase
+from raymix.state import Assigned, Fit, Outcome
+from raymix.storage import FileStamp
+from raymix.training.packs import Packs
+from raymix.training.shards import drawn_rows, pretraining_rows, shard
+
+
+class LocalWorkers:
+    """All components in one pack, all blocks in memory."""
+
+    def __init__(self, config: Config, spec: DataSpec) -> None:
+        self.config, self.spec, self.num_rows = config, spec, spec.num_rows
+        source = open_source(config.data)
+        self.blocks: list[Block] = [source.read(*bounds) for bounds in block_bounds(spec, config.data.block_bytes)]
+        self.rows_B = [block.rows for block in self.blocks]
+        self.packs = Packs(config, spec)
+        self.generators, self.discriminators = self.packs.generators, self.packs.discriminators
+        self.assigned_B: list[Assigned] | None = None
+        self.scores_B: list[list[NDArray[np.floating]]] = []
+
+    def start(self, directory: RunDirectory, last: Generation | None) -> None:
+        if last is None:
+            self.generators.initialise(self.rows_B)
+            return
+        self.packs.load(directory.storage, last)
+        paths = [f"{last.folder}/{labels_name(b)}" for b in range(len(self.blocks))]
+        self.assigned_B = [checkpoint.read_assigned(directory.storage, path) for path in paths]
+
+    def pretrain(self, steps_K: Sequence[int]) -> list[Fit]:
+        shards = {k: pretraining_rows(self.config, self.rows_B, k) for k in self.config.components}
+        return self.generators.train(Phase.PRETRAIN, 0, shards, self._by_component(steps_K))
+
+    def train_generators(self, round: int, steps_K: Sequence[int]) -> list[Fit]:
+        assert self.assigned_B is not None
+        shards = {k: shard(self.rows_B, self.assigned_B, k) for k in self.config.components}
+        return self.generators.train(Phase.TRAIN_GENERATOR, round, shards, self._by_component(steps_K))
+
+    def _by_component(self, values_K: Sequence[int]) -> dict[int, int]:
+        return dict(zip(self.config.components, values_K, strict=True))
+
+    def train_discriminators(self, round: int) -> list[Fit]:
+        if self.discriminators is None:
+            return []
+        num = num_fakes(self.config, self.num_rows)
+        fakes = {k: self.generators.fakes(k, num, round) for k in self.config.components}
+        return self.discriminators.train(round, self.rows_B, fakes)
+
+    def score(self, round: int) -> NDArray[np.float64]:
+        judges = self.packs.judges
+        assert judges is not None
+        self.scores_B, sums_BK = [], []
+        for rows in self.rows_B:
+            scores = judges.score(round, rows)
+            self.scores_B.append([scores[k][0] for k in self.config.components])
+            sums_BK.append([scores[k][1] for k in self.config.components])
+        return np.array(sums_BK).T
+
+    def assign(self, round: int, log_z_K: Sequence[float]) -> Outcome:
+        self.assigned_B, outcome = blockwise.assign(
+            map_blocks,
+            self.scores_B,
+            [block.labels for block in self.blocks],
+            self.assigned_B or [None] * len(self.blocks),
+            components=self.config.components,
+            num_classes=len(self.spec.classes),
+            log_z_K=log_z_K,
+            min_share=self.config.balance.min_share,
+        )
+        return outcome
+
+    def deal(self, round: int) -> Outcome:
+        self.assigned_B, outcome = blockwise.assign_control(
+            map_blocks,
+            blockwise.control_tasks(self.config, [len(rows) for rows in self.rows_B], len(self.spec.classes), round),
+            [block.labels for block in self.blocks],
+            self.assigned_B or [None] * len(self.blocks),
+            self.config.components,
+        )
+        return outcome
+
+    def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
+        assert self.assigned_B is not None
+        storage, folder = directory.storage, directory.folder_for(round)
+        tensors = {generator_name(k): self.generators.state(k) for k in self.config.components}
+        if self.discriminators:
+            tensors |= self.discriminators.states()
+        files = {name: checkpoint.write_tensors(storage, f"{folder}/{name}", value) for name, value in tensors.items()}
+        for b, assigned in enumerate(self.assigned_B):
+            files[labels_name(b)] = checkpoint.write_assigned(storage, f"{folder}/{labels_name(b)}", assigned)
+        return files
+
+    def sample(self, component: int, num: int, seed: int) -> NDArray[np.floating]:
+        return self.generators.sample_in_data_units(component, num, seed)
+
+    def owned_rows(self, component: int, num: int, seed: int) -> NDArray[np.generic]:
+        assert self.assigned_B is not None
+        return drawn_rows(self.rows_B, self.assigned_B, component, num, seed)
+
+
+def map_blocks(
+    function: Callable[..., tuple[Any, Any]], common: Sequence[Any], handles_B: Sequence[Sequence[Any]]
+) -> list[tuple[Any, Any]]:
+    """The in-process `BlockMap`: a value is its own handle."""
+    return [function(value, *handles) for value, handles in zip(common, handles_B, strict=True)]

@@ -1,0 +1,201 @@
+"""The public object: a mixture that fits, predicts, samples and scores as scikit-learn's do.
+
+Shapes: n rows, (n, *row_shape) in data units.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from sklearn.base import BaseEstimator, ClusterMixin
+
+from raymix import checkpoint
+from raymix.checkpoint import RunDirectory
+from raymix.config import Config, config_from_mapping
+from raymix.errors import CheckpointError, ConfigError, DataError
+from raymix.evaluation import sample_mixture
+from raymix.maths.assignment import winners
+from raymix.models.registry import close
+from raymix.recipes import recipe, with_data
+from raymix.resolve import resolve
+from raymix.session import train
+from raymix.state import State
+from raymix.storage import Storage
+from raymix.training.packs import Packs
+
+
+class Mixture(ClusterMixin, BaseEstimator):  # type: ignore[misc]
+    """A mixture of K generators that compete for rows.
+
+    `recipe_or_config`: a recipe's name or a `Config`; the arguments after it replace its fields of the same name.
+    `workers`: "local" trains in this process, "ray" on the connected Ray or a local one. `out`: the run directory (a
+    temporary one when not given). `overrides` maps dotted field names to values: {"schedule.rounds": 4}.
+
+    After `fit`: `weights_` (K,) mixing weights, `labels_` (N,) the component of each training row, `config_` the
+    resolved config, `directory_` the run directory.
+    """
+
+    def __init__(
+        self,
+        recipe_or_config: str | Config = "digits",
+        *,
+        num_components: int | None = None,
+        mode: str | None = None,
+        seed: int | None = None,
+        workers: Literal["local", "ray"] = "local",
+        out: str | os.PathLike[str] | None = None,
+        overrides: dict[str, Any] | None = None,
+    ) -> None:
+        self.recipe_or_config = recipe_or_config
+        self.num_components = num_components
+        self.mode = mode
+        self.seed = seed
+        self.workers = workers
+        self.out = out
+        self.overrides = overrides
+
+    # ---- training
+
+    def fit(self, X: ArrayLike | None = None, y: ArrayLike | None = None) -> Self:
+        """Train on rows X (n, D), (n, H, W) or (n, C, H, W); None trains on the recipe's own data.
+
+        `y` (n,) are labels for evaluation and the `oracle` control; training never sees them. The rows are written to
+        the run directory first and read as any file. Raises `DataError`, `ConfigError`, `CheckpointError`.
+        """
+        config = self._config()
+        if self.workers not in ("local", "ray"):
+            raise ConfigError(f"is {self.workers!r}", "workers", "choose local or ray")
+        out = Storage.at(self.out if self.out is not None else tempfile.mkdtemp(prefix="raymix-"))
+        if RunDirectory(out).holds_run:
+            raise CheckpointError("already holds a run", out.uri, "give another `out`, or Mixture.load it")
+        if X is not None:
+            config = self._with_arrays(config, np.asarray(X), None if y is None else np.asarray(y), out)
+        config, spec = resolve(config)
+        train(config, spec, out.uri, workers=self.workers)
+        return self._read(out)
+
+    def _config(self) -> Config:
+        base = self.recipe_or_config
+        config = recipe(base) if isinstance(base, str) else base
+        named = {"num_components": self.num_components, "mode": self.mode, "seed": self.seed}
+        return replaced(config, {k: v for k, v in named.items() if v is not None} | (self.overrides or {}))
+
+    @staticmethod
+    def _with_arrays(config: Config, rows: NDArray[Any], labels: NDArray[Any] | None, out: Storage) -> Config:
+        if not out.is_local:
+            raise ConfigError("arrays can be fitted into a local directory only", "out", "write them to a file first")
+        folder = Path(out.uri) / "data"
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, array in (("rows", rows), ("labels", labels)):
+            if array is not None:
+                if array.dtype == object:
+                    raise DataError("holds Python objects", f"the array of {name}", "give numbers of one shape per row")
+                np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        path, label_path = str(folder / "rows.npy"), None if labels is None else str(folder / "labels.npy")
+        return with_data(config, path, label_path)
+
+    # ---- using
+
+    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
+        """(n,) the component that wins each row."""
+        return self.assign(X)[0]
+
+    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+        """(n,) normalised log ratio of the winning component, in nats: log p_k(x) - log p_data(x) - log Z_k, with Z_k
+        over the training set. It orders rows by how well the mixture explains them; it is no log-likelihood."""
+        return self.assign(X)[1]
+
+    def assign(self, X: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """(n,) winners and (n,) their normalised log ratios. Raises `DataError` for rows of another shape, and
+        `ConfigError` for a mixture that was trained without discriminators."""
+        judges = self._packs().judges
+        if judges is None:
+            raise ConfigError(f"{self.config_.mode} trains no discriminators", "mode", "assign with a `compete` run")
+        scores = judges.score(self.state_.round, self._rows(np.asarray(X)))
+        log_ratio_Kn = [scores[k][0] for k in self.state_.components]
+        positions, best = winners(log_ratio_Kn, self.state_.log_z_K)
+        return np.array(self.state_.components, np.int64)[positions], best
+
+    def _rows(self, rows: NDArray[Any]) -> NDArray[Any]:
+        """Rows in the shape the data set has, checked."""
+        shape = self.spec_.row_shape
+        if rows.dtype.kind not in "uifb":
+            raise DataError(f"have type {rows.dtype}", "the rows", "give numbers")
+        if rows.ndim == 0 or rows[:1].size != self.n_features_in_:
+            raise DataError(f"have shape {rows.shape[1:]}, the mixture was trained on {shape}", "the rows", "match it")
+        rows = rows.reshape(len(rows), *shape)
+        finite = np.isfinite(rows).reshape(len(rows), -1).all(1)
+        if not finite.all():
+            raise DataError("holds a value that is not finite", f"row {int(np.argmin(finite))}", "mend or drop it")
+        return rows.astype(np.float64) if rows.dtype.kind in "iub" and rows.dtype != np.uint8 else rows
+
+    def sample(self, n: int = 1, *, seed: int = 0, component: int | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
+        """(n, *row_shape) rows in data units and (n,) the component each came from; of one component if given."""
+        generators = self._packs().generators
+        if n < 1:
+            raise ConfigError(f"is {n}", "n", "sample one row at least")
+        if component is None:
+            return sample_mixture(self.state_.components, self.weights_, n, seed, generators.sample_in_data_units)
+        if component not in self.state_.components:
+            raise ConfigError(f"there is no component {component}", "component", f"one of {self.state_.components}")
+        rows = generators.sample_in_data_units(component, n, seed)
+        return rows, np.full(n, component, np.int64)
+
+    # ---- keeping
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Copy the run directory. Raises `CheckpointError` when something is there."""
+        self._fitted()
+        if Path(path).exists() and any(Path(path).iterdir()):
+            raise CheckpointError("is not empty", str(path), "name a new folder")
+        shutil.copytree(self.directory_, path, dirs_exist_ok=True)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> "Mixture":
+        """The mixture of a run directory at its last complete round. Raises `CheckpointError`."""
+        return cls(out=path)._read(Storage.at(path))
+
+    def _read(self, storage: Storage) -> Self:
+        directory = RunDirectory(storage)
+        config, spec = directory.load()
+        generation = directory.require_last()
+        self.config_, self.spec_, self.directory_ = close(config), spec, storage.uri
+        self.state_: State = generation.state
+        self.weights_ = np.array(self.state_.weights_K)
+        self.n_features_in_ = int(np.prod(spec.row_shape))
+        names = sorted(name for name in generation.files if name.startswith("labels-"))
+        parts = [checkpoint.read_assigned(storage, f"{generation.folder}/{name}").labels for name in names]
+        self.labels_ = np.concatenate(parts).astype(np.int64)
+        self.record_ = generation.record
+        self._loaded: Packs | None = None
+        return self
+
+    def _fitted(self) -> None:
+        if not hasattr(self, "state_"):
+            raise ConfigError("is not fitted", "Mixture", "call fit or Mixture.load first")
+
+    def _packs(self) -> Packs:
+        """The networks, read when they are first needed."""
+        self._fitted()
+        if self._loaded is None:
+            storage = Storage.at(self.directory_)
+            generation = RunDirectory(storage).require_last()
+            self._loaded = Packs(self.config_, self.spec_)
+            self._loaded.load(storage, generation)
+        return self._loaded
+
+
+def replaced(config: Config, values: dict[str, Any]) -> Config:
+    """The config with dotted fields replaced, validated again. Raises `ConfigError`."""
+    tree = config.model_dump()
+    for name, value in values.items():
+        *path, leaf = name.split(".")
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[leaf] = value
+    return config_from_mapping(tree, "overrides")

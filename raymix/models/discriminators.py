@@ -1,0 +1,76 @@
+"""Discriminators: observers whose logits estimate log ratios (label 1 = real).
+
+One network serves both forms: a separate discriminator is a trunk with one head, a shared one has a head per component.
+Images pass a low-pass first, on both sides and in scoring, so that blur is not what is judged.
+
+Shapes: B rows, H heads.
+"""
+
+import math
+
+from torch import Tensor, nn
+from torch.nn import functional as F  # noqa: N812
+from torch.optim import SGD, Optimizer
+
+from raymix.config import DiscriminatorConfig
+from raymix.data.source import DataSpec
+from raymix.models import networks
+from raymix.models.base import adam
+
+
+def resolved(config: DiscriminatorConfig, spec: DataSpec) -> DiscriminatorConfig:
+    """The config with body, widths and low-pass fitted to the data."""
+    if config.body == "none":
+        return config
+    large_image = spec.is_image and min(spec.row_shape[1:]) >= 16
+    body = config.body if config.body != "auto" else "conv" if large_image else "mlp"
+    lowpass = config.lowpass
+    if lowpass == "auto":
+        # 5 was found for sides of 28; the same share of other sides, rounded to an odd number
+        lowpass = 2 * round((min(spec.row_shape[1:]) * 5 / 28 - 1) / 2) + 1 if spec.is_image else 0
+    widths = config.widths or ((16, 32, 64) if body == "conv" else (50, 50))
+    return config.model_copy(update={"body": body, "widths": widths, "lowpass": 0 if lowpass == 1 else lowpass})
+
+
+class Discriminator(nn.Module):
+    """Rows (B, *row_shape) -> logits (B, H)."""
+
+    def __init__(self, config: DiscriminatorConfig, row_shape: tuple[int, ...], num_heads: int) -> None:
+        super().__init__()
+        assert config.widths and isinstance(config.lowpass, int)
+        self.config, self.lowpass = config, config.lowpass
+        if config.body == "conv":
+            self.trunk = networks.conv_encoder(row_shape, config.widths, config.kernel, Leaky, config.batch_norm)
+            features = networks.conv_features(row_shape, config.widths, config.kernel)
+        else:
+            self.trunk = networks.mlp(math.prod(row_shape), config.widths, Leaky, config.batch_norm)
+            features = config.widths[-1]
+        self.heads = nn.Linear(features, num_heads)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        if self.lowpass:
+            rows = F.avg_pool2d(rows, self.lowpass, stride=1, padding=self.lowpass // 2)
+        logits: Tensor = self.heads(self.trunk(rows))
+        return logits
+
+    def make_optimiser(self) -> Optimizer:
+        config = self.config
+        if config.optimiser == "sgd":
+            return SGD(self.parameters(), lr=config.learning_rate)
+        return adam(self.parameters(), config.learning_rate, config.beta1, config.beta2)
+
+
+class Leaky(nn.LeakyReLU):
+    """The discriminators' activation."""
+
+    def __init__(self) -> None:
+        super().__init__(0.2)
+
+
+def discriminator_loss(real_logits_BH: Tensor, fake_logits_BH: Tensor) -> Tensor:
+    """Half the sum of mean softplus(-l) over real and mean softplus(l) over fake rows, per head, (H,).
+
+    Each side is averaged by itself, so log ratios need no correction for unequal numbers; chance is log 2. Column h of
+    `fake_logits_BH` holds head h's logits of its own component's fakes.
+    """
+    return 0.5 * (F.softplus(-real_logits_BH).mean(0) + F.softplus(fake_logits_BH).mean(0))

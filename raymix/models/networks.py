@@ -1,0 +1,79 @@
+"""Bodies of encoders, decoders and discriminators.
+
+Shapes: B rows, (C, H, W) images, D columns, F features.
+"""
+
+import math
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+Shape = tuple[int, ...]
+
+
+def mlp(inputs: int, widths: Sequence[int], activation: type[nn.Module], batch_norm: bool = False) -> nn.Sequential:
+    """Flatten, then linear layers of the given widths; (B, *) -> (B, widths[-1])."""
+    layers: list[nn.Module] = [nn.Flatten()]
+    for width in widths:
+        layers.append(nn.Linear(inputs, width, bias=not batch_norm))
+        if batch_norm:
+            layers.append(nn.BatchNorm1d(width))
+        layers.append(activation())
+        inputs = width
+    return nn.Sequential(*layers)
+
+
+def conv_encoder(
+    shape: Shape, widths: Sequence[int], kernel: int, activation: type[nn.Module], batch_norm: bool = True
+) -> nn.Sequential:
+    """Convolutions of stride 2, one per width; (B, C, H, W) -> (B, F). Sides halve down to 1."""
+    channels, *side = shape
+    layers: list[nn.Module] = []
+    for width in widths:
+        layers.append(nn.Conv2d(channels, width, kernel, stride=2, padding=(kernel - 1) // 2, bias=not batch_norm))
+        if batch_norm:
+            layers.append(nn.BatchNorm2d(width, eps=1e-5, momentum=0.1))
+        layers.append(activation())
+        channels = width
+    return nn.Sequential(*layers, nn.Flatten())
+
+
+def conv_features(shape: Shape, widths: Sequence[int], kernel: int) -> int:
+    """F of `conv_encoder`."""
+    _, height, width = shape
+    for _ in widths:
+        height, width = ((side + 2 * ((kernel - 1) // 2) - kernel) // 2 + 1 for side in (height, width))
+    return widths[-1] * height * width
+
+
+class ConvDecoder(nn.Module):
+    """A linear layer onto a small image, then transposed convolutions that double it; (B, Z) -> (B, C, H, W).
+
+    There are as many of them as widths; the last gives the image's channels, and what exceeds (H, W) is cropped.
+    """
+
+    def __init__(self, latent: int, widths: Sequence[int], shape: Shape, kernel: int) -> None:
+        super().__init__()
+        channels, self.height, self.width = shape
+        shrink = 2 ** len(widths)
+        start = (widths[0], math.ceil(self.height / shrink), math.ceil(self.width / shrink))
+        layers: list[nn.Module] = [
+            nn.Linear(latent, math.prod(start)),
+            nn.Unflatten(1, start),
+            nn.BatchNorm2d(widths[0]),
+            nn.ReLU(),
+        ]
+        # output side = 2 * side exactly: padding and output_padding as the kernel's parity asks
+        doubling = {"stride": 2, "padding": (kernel - 1) // 2, "output_padding": kernel % 2}
+        for inner, outer in zip(widths, [*widths[1:], None], strict=True):
+            if outer is None:
+                layers.append(nn.ConvTranspose2d(inner, channels, kernel, **doubling))
+            else:
+                layers.append(nn.ConvTranspose2d(inner, outer, kernel, bias=False, **doubling))
+                layers += [nn.BatchNorm2d(outer, eps=1e-5, momentum=0.1), nn.ReLU()]
+        self.layers = nn.Sequential(*layers)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        image: Tensor = self.layers(latents)
+        top, left = (image.shape[2] - self.height) // 2, (image.shape[3] - self.width) // 2
+        return image[:, :, top : top + self.height, left : left + self.width]

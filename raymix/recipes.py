@@ -1,0 +1,153 @@
+"""Recipes: complete configs by name, each one experiment."""
+
+import difflib
+from collections.abc import Callable
+
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig
+from raymix.data.open import open_source
+from raymix.data.synthetic import is_synthetic
+from raymix.errors import ConfigError
+from raymix.models.registry import close
+from raymix.models.vae import VAEConfig
+
+
+def digits() -> Config:
+    """scikit-learn's 1,797 handwritten digits of 8 x 8 pixels, K = 10; about a minute on 2 cores."""
+    return Config(
+        num_components=10,
+        data=DataConfig(name="digits"),
+        model=VAEConfig(encoder=(128,), decoder=(128,), latent=6),
+        discriminator=DiscriminatorConfig(trunk="shared", widths=(64,), epochs=4),
+        schedule=ScheduleConfig(rounds=10, pretrain_epochs=60, epochs_per_round=60, batch_size=32),
+    )
+
+
+def _synthetic(modes: int) -> Config:
+    return Config(
+        num_components=modes,
+        data=DataConfig(name=f"synthetic-{modes}"),
+        model=VAEConfig(latent=5),
+        discriminator=DiscriminatorConfig(learning_rate=0.005, batch_size=32, epochs=2, guard_loss=0),
+        schedule=ScheduleConfig(
+            rounds=15, pretrain_epochs=10, pretrain_budget="each", epochs_per_round=10, batch_size=32
+        ),
+    )
+
+
+def synthetic_3() -> Config:
+    """Three warped Gaussians in the plane (the paper's section 5.1)."""
+    return _synthetic(3)
+
+
+def synthetic_5() -> Config:
+    """Five warped modes, one of them long (the paper's section 5.1)."""
+    return _synthetic(5)
+
+
+def synthetic_9() -> Config:
+    """Nine warped Gaussians on a grid (the paper's section 5.1)."""
+    return _synthetic(9)
+
+
+def mnist_small() -> Config:
+    """The first 10,000 digits of MNIST, K = 5, 8 rounds; a few minutes on 2 cores."""
+    return Config(
+        num_components=5,
+        data=DataConfig(name="mnist", num_rows=10_000),
+        model=VAEConfig(),
+        discriminator=DiscriminatorConfig(trunk="shared"),
+        schedule=ScheduleConfig(rounds=8, pretrain_epochs=10, epochs_per_round=6),
+    )
+
+
+def mnist() -> Config:
+    """All of MNIST, K = 15, for 2 cores: shared trunk, low-pass and guard; under ten minutes."""
+    return Config(
+        num_components=15,
+        data=DataConfig(name="mnist"),
+        model=VAEConfig(),
+        discriminator=DiscriminatorConfig(trunk="shared"),
+        schedule=ScheduleConfig(rounds=6, pretrain_epochs=3, epochs_per_round=3),
+    )
+
+
+def mnist_paper() -> Config:
+    """MNIST with the settings of the paper's appendix D, K = 15, 10 rounds; for GPUs."""
+    return Config(
+        num_components=15,
+        data=DataConfig(name="mnist"),
+        model=VAEConfig(latent=8, learning_rate=0.005),
+        discriminator=DiscriminatorConfig(
+            widths=(64, 128, 256), batch_norm=True, lowpass=0, learning_rate=0.005, restart=False, guard_loss=0
+        ),
+        schedule=ScheduleConfig(
+            rounds=10, pretrain_epochs=10, pretrain_budget="each", pretrain_on="split", epochs_per_round=150
+        ),
+    )
+
+
+def celeba() -> Config:
+    """CelebA at 64 x 64 with the settings of the paper's appendix E, K = 5, 26 rounds; for GPUs."""
+    return Config(
+        num_components=5,
+        data=DataConfig(name="celeba"),
+        model=VAEConfig(encoder=(64, 128, 256, 512), decoder=(256, 128, 64), kernel=5, latent=128, learning_rate=2e-4),
+        discriminator=DiscriminatorConfig(
+            widths=(128, 128, 128),
+            kernel=3,
+            lowpass=0,
+            optimiser="sgd",
+            learning_rate=1e-4,
+            restart=False,
+            guard_loss=0,
+        ),
+        schedule=ScheduleConfig(
+            rounds=26, pretrain_epochs=10, pretrain_budget="each", pretrain_on="whole", epochs_per_round=50
+        ),
+    )
+
+
+RECIPES: dict[str, Callable[[], Config]] = {
+    "digits": digits,
+    "synthetic-3": synthetic_3,
+    "synthetic-5": synthetic_5,
+    "synthetic-9": synthetic_9,
+    "mnist-small": mnist_small,
+    "mnist": mnist,
+    "mnist-paper": mnist_paper,
+    "celeba": celeba,
+}
+
+
+def recipe(name: str) -> Config:
+    """The config of a recipe. Raises `ConfigError` with the nearest name."""
+    if name not in RECIPES:
+        nearest = difflib.get_close_matches(name, RECIPES, n=1)
+        advice = f"did you mean {nearest[0]}?" if nearest else f"one of {', '.join(RECIPES)}"
+        raise ConfigError(f"unknown recipe {name!r}", "recipe", advice)
+    return RECIPES[name]()
+
+
+def with_data(config: Config, path: str, labels: str | None = None) -> Config:
+    """The config with its data replaced by a file, other settings kept.
+
+    What was fitted to the shape of a row goes back to auto when the new rows are of another kind (vectors for images,
+    or images for vectors). Raises `DataError`.
+    """
+    old_name = config.data.name
+    data = DataConfig(name="file", path=path, labels=labels, block_bytes=config.data.block_bytes)
+    config = config.model_copy(update={"data": data})
+    if open_source(data).spec.is_image == is_image_set(old_name):
+        return config
+    unset = {"body": "auto", "encoder": None, "decoder": None, "likelihood": "auto"}
+    model = close(config).model
+    model = model.model_copy(update={k: v for k, v in unset.items() if k in type(model).model_fields})
+    judge = config.discriminator
+    if judge.body != "none":
+        judge = judge.model_copy(update={"body": "auto", "widths": None, "lowpass": "auto"})
+    return config.model_copy(update={"model": model, "discriminator": judge})
+
+
+def is_image_set(name: str) -> bool:
+    """Whether a known data set holds images."""
+    return not is_synthetic(name)

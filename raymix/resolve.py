@@ -1,0 +1,72 @@
+"""From a config as written to one without `auto` and unset values that depend on the data, checked against it."""
+
+from raymix.config import Config
+from raymix.data.open import open_source
+from raymix.data.scan import scaling, scan
+from raymix.data.source import DataSpec
+from raymix.errors import ConfigError
+from raymix.models import discriminators
+from raymix.models.base import LogDensity
+from raymix.models.registry import close, family_of
+
+
+def resolve(config: Config) -> tuple[Config, DataSpec]:
+    """Read the whole data set once and fit the config to it.
+
+    The result is what `config.yaml` of a run holds, but for `resources.pack`, which depends on the cluster. Raises
+    `ConfigError` and `DataError`.
+    """
+    config = close(config)
+    check_choices(config)
+    summary = scan(open_source(config.data), config.data.block_bytes)
+    spec = summary.spec
+    check_against_data(config, spec)
+    offset, scale = scaling(summary)
+    data = config.data.model_copy(
+        update={
+            "offset": offset if config.data.offset is None else config.data.offset,
+            "scale": scale if config.data.scale is None else config.data.scale,
+        }
+    )
+    for name, values in (("data.offset", data.offset), ("data.scale", data.scale)):
+        if len(values) != 1 and (spec.is_image or len(values) != spec.row_shape[0]):
+            raise ConfigError(
+                f"has {len(values)} numbers for rows of shape {spec.row_shape}", name, "give one, or one per column"
+            )
+    resolved = config.model_copy(
+        update={
+            "data": data,
+            "model": config.model.resolved(spec),
+            "discriminator": discriminators.resolved(config.discriminator, spec),
+        }
+    )
+    return resolved, spec
+
+
+def check_choices(config: Config) -> None:
+    """Settings that contradict each other whatever the data. Raises `ConfigError`."""
+    knows_density = issubclass(family_of(config.model).build, LogDensity)
+    if config.judges and config.own_density and not knows_density:
+        raise ConfigError(
+            f"family {config.model.family} has no log-density of its own",
+            "discriminator.body",
+            "choose auto, mlp or conv",
+        )
+
+
+def check_against_data(config: Config, spec: DataSpec) -> None:
+    """Settings that the data set rules out. Raises `ConfigError`."""
+    if config.num_components > spec.num_rows:
+        raise ConfigError(
+            f"{config.num_components} components for {spec.num_rows} rows of {spec.name}",
+            "num_components",
+            "choose at most one component per row",
+        )
+    if config.mode == "oracle" and not spec.classes:
+        raise ConfigError("oracle needs labels and the data set has none", "mode", "give --labels FILE")
+    bodies = {"model.body": getattr(config.model, "body", "auto"), "discriminator.body": config.discriminator.body}
+    for name, body in bodies.items():
+        if body == "conv" and not spec.is_image:
+            raise ConfigError(f"conv cannot read rows of shape {spec.row_shape}", name, "choose mlp or auto")
+    if not spec.is_image and config.discriminator.lowpass not in ("auto", 0):
+        raise ConfigError("a low-pass needs images", "discriminator.lowpass", "choose auto or 0")

@@ -1,0 +1,93 @@
+"""Start a run, or go on with one, in this process or on Ray: what the command line and `Mixture` share."""
+
+import platform
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import ray
+import torch
+
+from raymix import __version__
+from raymix.checkpoint import RunDirectory
+from raymix.config import Config
+from raymix.data.source import DataSpec
+from raymix.local import LocalWorkers
+from raymix.models.registry import close
+from raymix.run import Progress, Status, run
+from raymix.runtime.driver import cluster, cluster_nodes, train_on_ray, with_pack
+from raymix.runtime.placement import groups
+from raymix.storage import Storage
+
+Watch = Callable[[Status], None]
+
+
+def environment() -> dict[str, str]:
+    """What bits may depend on beside the config."""
+    return {
+        "raymix": __version__,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+        "ray": ray.__version__,
+        "machine": f"{platform.system()} {platform.machine()}",
+    }
+
+
+def train(
+    config: Config,
+    spec: DataSpec,
+    uri: str,
+    *,
+    workers: Literal["ray", "local"] = "ray",
+    address: str | None = None,
+    watch: Watch = lambda status: None,
+) -> None:
+    """Train a resolved config into a new run directory.
+
+    Raises `CheckpointError` when the directory holds a run, `ResourceError` when the cluster cannot hold it; nothing is
+    written then.
+    """
+    directory = RunDirectory(Storage.at(uri))
+    directory.require_new()
+    if workers == "local":
+        directory.create(config, spec, environment())
+        train_here(config, spec, directory, watch)
+        return
+    with cluster(address):
+        config = with_pack(config)
+        groups(config, cluster_nodes())  # what cannot fit fails before anything is written
+        directory.create(config, spec, environment())
+        train_on_ray(config, spec, directory.storage.uri, watch)
+
+
+def resume(
+    uri: str,
+    *,
+    workers: Literal["ray", "local"] = "ray",
+    address: str | None = None,
+    watch: Watch = lambda status: None,
+) -> bool:
+    """Go on with a run from its last commit, or from the beginning when it has none.
+
+    Returns whether there was anything to do. Raises `CheckpointError` when the directory holds no run.
+    """
+    directory = RunDirectory(Storage.at(uri))
+    config, spec = directory.load()
+    config = close(config)
+    last = directory.last()
+    if last is not None and last.state.round >= config.schedule.rounds and directory.storage.exists("samples.png"):
+        return False
+    if workers == "local":
+        train_here(config, spec, directory, watch)
+    else:
+        with cluster(address):
+            train_on_ray(with_pack(config), spec, directory.storage.uri, watch)
+    return True
+
+
+def train_here(config: Config, spec: DataSpec, directory: RunDirectory, watch: Watch) -> None:
+    """The loop in this process."""
+    progress = Progress(config.schedule.rounds, watch=watch)
+    run(config, spec, directory, LocalWorkers(config, spec), progress)
+    progress.report(ended=True)

@@ -1,0 +1,94 @@
+"""What a round hands to the next (`State`, `Assigned`) and what it shows to an observer (`RoundInfo`).
+
+Axes: N rows, K components, C classes; n rows of one block.
+"""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Assigned(NamedTuple):
+    """The assignment of one block's rows."""
+
+    labels: NDArray[np.int32]
+    """(n,) the component that won each row."""
+    lent_rows: NDArray[np.int32]
+    """(m,) rows of the block lent to a starved component; their winners keep them too."""
+    lent_to: NDArray[np.int32]
+    """(m,) the component each of them is lent to."""
+
+    @classmethod
+    def of(cls, labels: NDArray[np.integer]) -> "Assigned":
+        """An assignment that lends nothing."""
+        none = np.empty(0, np.int32)
+        return cls(labels.astype(np.int32), none, none)
+
+    def rows_of(self, component: int) -> NDArray[np.int64]:
+        """Rows of the block in the component's shard, ascending."""
+        won = np.flatnonzero(self.labels == component)
+        lent = self.lent_rows[self.lent_to == component]
+        return np.sort(np.concatenate([won, lent])) if len(lent) else won
+
+
+@dataclass(frozen=True)
+class State:
+    """What the next round needs beside the components' own tensors and the assignment."""
+
+    round: int
+    """The last round that ended."""
+    components: tuple[int, ...]
+    """Ids, ascending; permanent and never used again."""
+    won_K: tuple[int, ...]
+    """Rows won."""
+    loads_K: tuple[int, ...]
+    """Sizes of the shards: rows won and rows lent."""
+    log_z_K: tuple[float, ...]
+    """Normalisers: log-sum-exp of each component's log ratios over the data set, in nats; 0 where none is used."""
+
+    @property
+    def weights_K(self) -> tuple[float, ...]:
+        """Mixing weights: the share of rows won."""
+        total = sum(self.won_K)
+        return tuple(won / total for won in self.won_K)
+
+    @property
+    def starved(self) -> tuple[int, ...]:
+        """Components that train on lent rows because they won too few."""
+        return tuple(k for k, won, load in zip(self.components, self.won_K, self.loads_K, strict=True) if load > won)
+
+
+class Outcome(NamedTuple):
+    """Counts of one assignment."""
+
+    won_K: NDArray[np.int64]
+    loads_K: NDArray[np.int64]
+    moved: int
+    """Rows whose winner changed; all of them at the first assignment."""
+    contingency_KC: NDArray[np.int64] | None
+    """Rows won by component and class, where labels are known."""
+
+
+class Fit(NamedTuple):
+    """How one component's network trained in one phase."""
+
+    component: int
+    steps: int
+    loss: float
+    """Mean over the phase; of a discriminator the smoothed loss at its end (half the sum of both sides, 0.693 is
+    chance). nan when no step was taken."""
+
+
+@dataclass(frozen=True)
+class RoundInfo:
+    """One round as an observer sees it."""
+
+    round: int
+    generators: tuple[Fit, ...]
+    discriminators: tuple[Fit, ...]
+    moved: int
+    contingency_KC: NDArray[np.int64] | None = None
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall time per phase."""

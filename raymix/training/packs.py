@@ -1,0 +1,36 @@
+"""All components of a mixture in one process: for in-process training and for using a trained mixture."""
+
+import torch
+
+from raymix import checkpoint
+from raymix.checkpoint import Generation, generator_name
+from raymix.config import Config
+from raymix.data.source import DataSpec
+from raymix.storage import Storage
+from raymix.training.discriminators import DiscriminatorPack
+from raymix.training.generators import GeneratorPack
+from raymix.training.setting import Setting
+
+
+class Packs:
+    """Every generator, and every discriminator where there are any."""
+
+    def __init__(self, config: Config, spec: DataSpec) -> None:
+        use_gpu = torch.cuda.is_available() and config.resources.gpus_per_component != 0
+        setting = Setting.of(config, spec, use_gpu)
+        self.generators = GeneratorPack(setting, config.components)
+        judged = config.judges and not config.own_density
+        self.discriminators = DiscriminatorPack(setting, config.components) if judged else None
+
+    @property
+    def judges(self) -> GeneratorPack | DiscriminatorPack | None:
+        """Whoever scores rows: the discriminators, generators with a density of their own, or nobody."""
+        return self.generators if self.generators.setting.config.own_density else self.discriminators
+
+    def load(self, storage: Storage, generation: Generation) -> None:
+        """The tensors of a generation. Raises `CheckpointError`."""
+        for k in self.generators.components:
+            self.generators.load(k, checkpoint.read_tensors(storage, f"{generation.folder}/{generator_name(k)}"))
+        if self.discriminators:
+            paths = {name: f"{generation.folder}/{name}" for name in self.discriminators.names}
+            self.discriminators.load({name: checkpoint.read_tensors(storage, path) for name, path in paths.items()})

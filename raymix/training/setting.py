@@ -1,0 +1,57 @@
+"""What a network needs to know to train anywhere: config, data, device."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import torch
+
+from raymix.config import Config
+from raymix.data.source import DataSpec
+from raymix.training.batches import Scaler
+
+Built = TypeVar("Built")
+
+Progress = Callable[[int], None]
+"""Told the steps done since the last call."""
+
+
+def ignore_progress(steps: int) -> None:
+    """For callers who do not watch."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One resolved, closed config on one device."""
+
+    config: Config
+    spec: DataSpec
+    device: torch.device
+
+    @classmethod
+    def of(cls, config: Config, spec: DataSpec, use_gpu: bool = False) -> "Setting":
+        torch.set_num_threads(config.resources.threads)
+        if config.resources.deterministic and use_gpu:
+            torch.use_deterministic_algorithms(True)
+            torch.backends.cudnn.benchmark = False
+        return cls(config, spec, torch.device("cuda" if use_gpu else "cpu"))
+
+    def scaler(self, dtype: torch.dtype = torch.float32) -> Scaler:
+        return Scaler.of(self.config.data, self.spec, self.device, dtype)
+
+    def noise(self, seed: int) -> torch.Generator:
+        return torch.Generator(self.device).manual_seed(seed)
+
+
+def seeded_build(build: Callable[[], Built], seed: int) -> Built:
+    """Build a network whose first parameters come from `seed`; torch's global generator is left as it was."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return build()
+
+
+def first_not_finite(losses: torch.Tensor) -> int | None:
+    """Index of the first loss that is nan or infinite."""
+    bad = np.flatnonzero(~np.isfinite(losses.cpu().numpy()))
+    return int(bad[0]) if len(bad) else None
