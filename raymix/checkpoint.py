@@ -175,9 +175,8 @@ class RunDirectory:
     def _generation(self, name: str) -> Generation | None:
         try:
             manifest = self._json(f"generations/{name}/manifest.json")
-            values = {
-                key: tuple(value) if isinstance(value, list) else value for key, value in manifest["state"].items()
-            }
+            saved = manifest["state"].items()
+            values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in saved}
             files = {file: FileStamp(*stamp) for file, stamp in manifest["files"].items()}
             return Generation(name, State(**values), files, manifest["record"])
         except (RaymixError, KeyError, TypeError) as error:

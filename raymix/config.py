@@ -198,7 +198,7 @@ class Config(Frozen):
 
 
 def config_from_mapping(values: dict[str, Any], where: str) -> Config:
-    """Validate a plain mapping (of a YAML file, say). Raises `ConfigError` with one line: field, reason, known names."""
+    """Validate a plain mapping (of a YAML file, say). Raises `ConfigError` with field and reason."""
     try:
         return Config.model_validate(values)
     except ValidationError as error:

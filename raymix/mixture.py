@@ -28,7 +28,7 @@ from raymix.storage import Storage
 from raymix.training.packs import Packs
 
 
-class Mixture(ClusterMixin, BaseEstimator):  # type: ignore[misc]
+class Mixture(ClusterMixin, BaseEstimator):
     """A mixture of K generators that compete for rows.
 
     `recipe_or_config`: a recipe's name or a `Config`; the arguments after it replace its fields of the same name.
@@ -139,7 +139,9 @@ class Mixture(ClusterMixin, BaseEstimator):  # type: ignore[misc]
         if n < 1:
             raise ConfigError(f"is {n}", "n", "sample one row at least")
         if component is None:
-            return sample_mixture(self.state_.components, self.weights_, n, seed, generators.sample_in_data_units)
+            return sample_mixture(
+                self.state_.components, self.state_.weights_K, n, seed, generators.sample_in_data_units
+            )
         if component not in self.state_.components:
             raise ConfigError(f"there is no component {component}", "component", f"one of {self.state_.components}")
         rows = generators.sample_in_data_units(component, n, seed)

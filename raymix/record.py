@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 from raymix.checkpoint import finite_or_none
 from raymix.metrics import clustering
 from raymix.metrics.health import effective_components
@@ -22,7 +24,7 @@ def record_line(state: State, info: RoundInfo, measures: Mapping[str, Any] | Non
         "won": list(state.won_K),
         "loads": list(state.loads_K),
         "weights": [round(weight, 6) for weight in state.weights_K],
-        "effective_components": effective_components(state.weights_K),
+        "effective_components": effective_components(np.array(state.weights_K)),
         "rows_moved": info.moved,
         "starved": list(state.starved),
         "generator_loss": _losses(info.generators),

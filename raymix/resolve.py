@@ -21,18 +21,13 @@ def resolve(config: Config) -> tuple[Config, DataSpec]:
     summary = scan(open_source(config.data), config.data.block_bytes)
     spec = summary.spec
     check_against_data(config, spec)
-    offset, scale = scaling(summary)
-    data = config.data.model_copy(
-        update={
-            "offset": offset if config.data.offset is None else config.data.offset,
-            "scale": scale if config.data.scale is None else config.data.scale,
-        }
-    )
-    for name, values in (("data.offset", data.offset), ("data.scale", data.scale)):
+    found = dict(zip(("offset", "scale"), scaling(summary), strict=True))
+    constants = {name: getattr(config.data, name) or values for name, values in found.items()}
+    for name, values in constants.items():
         if len(values) != 1 and (spec.is_image or len(values) != spec.row_shape[0]):
-            raise ConfigError(
-                f"has {len(values)} numbers for rows of shape {spec.row_shape}", name, "give one, or one per column"
-            )
+            what = f"has {len(values)} numbers for rows of shape {spec.row_shape}"
+            raise ConfigError(what, f"data.{name}", "give one, or one per column of a vector")
+    data = config.data.model_copy(update=constants)
     resolved = config.model_copy(
         update={
             "data": data,
@@ -47,11 +42,8 @@ def check_choices(config: Config) -> None:
     """Settings that contradict each other whatever the data. Raises `ConfigError`."""
     knows_density = issubclass(family_of(config.model).build, LogDensity)
     if config.judges and config.own_density and not knows_density:
-        raise ConfigError(
-            f"family {config.model.family} has no log-density of its own",
-            "discriminator.body",
-            "choose auto, mlp or conv",
-        )
+        what = f"family {config.model.family} has no log-density of its own"
+        raise ConfigError(what, "discriminator.body", "choose auto, mlp or conv")
 
 
 def check_against_data(config: Config, spec: DataSpec) -> None:

@@ -6,7 +6,7 @@ The same function serves the in-process workers and the coordinator on Ray.
 import io
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,6 +136,6 @@ def picture(config: Config, spec: DataSpec, state: State, workers: RunWorkers) -
         samples.append(workers.sample(k, num, seed))
         real.append(workers.owned_rows(k, num, seed))
     buffer = io.BytesIO()
-    kind = "image" if spec.is_image else "vector"
+    kind: Literal["image", "vector"] = "image" if spec.is_image else "vector"
     save_samples(buffer, samples, real, state.weights_K, kind, state.components)
     return buffer.getvalue()

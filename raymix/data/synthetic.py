@@ -85,4 +85,3 @@ def _drawn(name: str, num_rows: int, seed: int) -> RowSource:
         rows = truth.warp(truth.centres[codes] + truth.sds[codes] * normal).astype(np.float32)
     classes = tuple(str(mode) for mode in range(len(truth.centres)))
     return RowSource(name, ArrayRows(rows, name), Labels(codes, classes))
-

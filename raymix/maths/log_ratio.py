@@ -6,8 +6,6 @@
 Source: Locatello et al., eq. 6 and the two displays that follow it.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -32,6 +30,6 @@ def log_sum_exp(values: ArrayLike) -> float:
     return top + float(np.log(np.exp(values - top).sum()))
 
 
-def normalisers(log_sum_exp_KB: Sequence[Sequence[float]]) -> NDArray[np.float64]:
+def normalisers(log_sum_exp_KB: NDArray[np.float64]) -> NDArray[np.float64]:
     """log Z_K from each component's log-sum-exp per block, added up in block order."""
     return np.array([log_sum_exp(blocks) for blocks in log_sum_exp_KB])

@@ -3,6 +3,7 @@
 Shapes: B rows, (C, H, W) images, D columns, F features.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 
@@ -27,7 +28,7 @@ def conv_encoder(
     shape: Shape, widths: Sequence[int], kernel: int, activation: type[nn.Module], batch_norm: bool = True
 ) -> nn.Sequential:
     """Convolutions of stride 2, one per width; (B, C, H, W) -> (B, F). Sides halve down to 1."""
-    channels, *side = shape
+    channels = shape[0]
     layers: list[nn.Module] = []
     for width in widths:
         layers.append(nn.Conv2d(channels, width, kernel, stride=2, padding=(kernel - 1) // 2, bias=not batch_norm))
@@ -44,6 +45,12 @@ def conv_features(shape: Shape, widths: Sequence[int], kernel: int) -> int:
     for _ in widths:
         height, width = ((side + 2 * ((kernel - 1) // 2) - kernel) // 2 + 1 for side in (height, width))
     return widths[-1] * height * width
+
+
+def doubling(inputs: int, outputs: int, kernel: int, bias: bool) -> nn.ConvTranspose2d:
+    """A transposed convolution whose output side is exactly twice its input's, for even and odd kernels."""
+    padding, extra = (kernel - 1) // 2, kernel % 2
+    return nn.ConvTranspose2d(inputs, outputs, kernel, stride=2, padding=padding, output_padding=extra, bias=bias)
 
 
 class ConvDecoder(nn.Module):
@@ -63,14 +70,13 @@ class ConvDecoder(nn.Module):
             nn.BatchNorm2d(widths[0]),
             nn.ReLU(),
         ]
-        # output side = 2 * side exactly: padding and output_padding as the kernel's parity asks
-        doubling = {"stride": 2, "padding": (kernel - 1) // 2, "output_padding": kernel % 2}
-        for inner, outer in zip(widths, [*widths[1:], None], strict=True):
-            if outer is None:
-                layers.append(nn.ConvTranspose2d(inner, channels, kernel, **doubling))
-            else:
-                layers.append(nn.ConvTranspose2d(inner, outer, kernel, bias=False, **doubling))
-                layers += [nn.BatchNorm2d(outer, eps=1e-5, momentum=0.1), nn.ReLU()]
+        for inner, outer in itertools.pairwise(widths):
+            layers += [
+                doubling(inner, outer, kernel, bias=False),
+                nn.BatchNorm2d(outer, eps=1e-5, momentum=0.1),
+                nn.ReLU(),
+            ]
+        layers.append(doubling(widths[-1], channels, kernel, bias=True))
         self.layers = nn.Sequential(*layers)
 
     def forward(self, latents: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
+from raymix.checkpoint import generator_name
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.seeds import Phase
@@ -54,9 +55,9 @@ class GeneratorActor(Worker):
     def initialise(self, rows_B: Refs) -> None:
         self.pack.initialise(ray.get(list(rows_B)))
 
-    def load(self, states: Mapping[int, Any]) -> None:
-        for k, state in states.items():
-            self.pack.load(k, ray.get(state))
+    def load(self, states: Mapping[str, Any]) -> None:
+        for k in self.pack.components:
+            self.pack.load(k, states[generator_name(k)])
 
     def pretrain(self, steps: Mapping[int, int], rows_B: Refs) -> list[Fit]:
         from raymix.training.shards import pretraining_rows
@@ -84,10 +85,9 @@ class GeneratorActor(Worker):
     def sample(self, component: int, num: int, seed: int) -> NDArray[np.floating]:
         return self.pack.sample_in_data_units(component, num, seed)
 
-    def states(self) -> Any:
-        """The tensors of each member, each a result of its own."""
-        states = [self.pack.state(k) for k in self.pack.components]
-        return states if len(states) > 1 else states[0]
+    def states(self) -> dict[str, Any]:
+        """The tensors of each member by file name."""
+        return {generator_name(k): self.pack.state(k) for k in self.pack.components}
 
 
 class DiscriminatorActor(Worker):
@@ -100,7 +100,7 @@ class DiscriminatorActor(Worker):
         self.pack = DiscriminatorPack(self.setting, components)
 
     def load(self, states: Mapping[str, Any]) -> None:
-        self.pack.load({name: ray.get(state) for name, state in states.items()})
+        self.pack.load(states)
 
     def train(self, round: int, rows_B: Refs, fakes: Mapping[int, Any]) -> list[Fit]:
         arrays = dict(zip(fakes, ray.get(list(fakes.values())), strict=True))
@@ -111,10 +111,9 @@ class DiscriminatorActor(Worker):
         own: they stay in the object store."""
         return flat_scores(self.pack, round, ray.get(list(rows_B)))
 
-    def states(self) -> Any:
-        """The tensors of each judge, each a result of its own."""
-        states = list(self.pack.states().values())
-        return states if len(states) > 1 else states[0]
+    def states(self) -> dict[str, Any]:
+        """The tensors of each judge by file name."""
+        return self.pack.states()
 
 
 def flat_scores(pack: Any, round: int, blocks: Sequence[NDArray[np.generic]]) -> list[Any]:

@@ -20,6 +20,8 @@ from raymix.storage import Storage
 
 POLL_S = 0.3
 NAMESPACE = "raymix"
+# A local Ray ends processes that idle for a second, and every round would start new ones for its block tasks.
+KEEP_IDLE_PROCESSES = {"idle_worker_killing_time_threshold_ms": 600_000}
 
 
 @contextmanager
@@ -38,6 +40,7 @@ def cluster(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
             configure_logging=True,
             logging_level=logging.ERROR,
             log_to_driver=False,
+            _system_config=None if address else KEEP_IDLE_PROCESSES,
         )
     except (ConnectionError, RuntimeError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]

@@ -3,6 +3,7 @@
 A pack's generator and discriminator actors work in turn, so they share the pack's ask in halves, on one node.
 """
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ def packs(components: Sequence[int], pack: int) -> list[tuple[int, ...]]:
     """Cut the components into packs of at most `pack`, as equal as can be."""
     num = math.ceil(len(components) / pack)
     cuts = [len(components) * i // num for i in range(num + 1)]
-    return [tuple(components[a:b]) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [tuple(components[a:b]) for a, b in itertools.pairwise(cuts)]
 
 
 def resolved_pack(config: Config, nodes: Sequence[Node]) -> int:

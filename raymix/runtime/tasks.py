@@ -1,6 +1,6 @@
 """Work on single blocks and files, as retryable tasks that ask no processor and so never wait behind actors."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from raymix.state import Assigned
 from raymix.storage import FileStamp, Storage
 
 RETRIES = 3
+Tensors = dict[str, NDArray[np.generic]]
 
 
 @ray.remote(num_cpus=0, max_retries=RETRIES, num_returns=2)
@@ -31,18 +32,19 @@ def block_step(function: Callable[..., tuple[Any, Any]], common: Any, *values: A
 
 
 @ray.remote(num_cpus=0, max_retries=RETRIES)
-def write_tensors(storage: Storage, name: str, arrays: Any) -> FileStamp:
-    return checkpoint.write_tensors(storage, name, arrays)
+def write_states(storage: Storage, folder: str, states: Mapping[str, Tensors]) -> dict[str, FileStamp]:
+    """The tensors of one actor, a file each."""
+    return {name: checkpoint.write_tensors(storage, f"{folder}/{name}", state) for name, state in states.items()}
 
 
 @ray.remote(num_cpus=0, max_retries=RETRIES)
-def read_tensors(storage: Storage, name: str) -> dict[str, NDArray[np.generic]]:
-    return checkpoint.read_tensors(storage, name)
+def read_states(storage: Storage, folder: str, names: Sequence[str]) -> dict[str, Tensors]:
+    return {name: checkpoint.read_tensors(storage, f"{folder}/{name}") for name in names}
 
 
 @ray.remote(num_cpus=0, max_retries=RETRIES)
-def write_assigned(storage: Storage, name: str, assigned: Assigned) -> FileStamp:
-    return checkpoint.write_assigned(storage, name, assigned)
+def write_assigned(storage: Storage, folder: str, name: str, assigned: Assigned) -> dict[str, FileStamp]:
+    return {name: checkpoint.write_assigned(storage, f"{folder}/{name}", assigned)}
 
 
 @ray.remote(num_cpus=0, max_retries=RETRIES)

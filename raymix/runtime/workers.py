@@ -7,6 +7,7 @@ Axes: K components, B blocks.
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ from raymix.state import Fit, Outcome
 from raymix.storage import FileStamp
 
 Ref = Any
+Call = Callable[[], Any]
 
 
 class RayWorkers:
@@ -43,7 +45,8 @@ class RayWorkers:
         self.doing, self.steps_to_do, self.steps_done, self.steps_before = "start", 0, 0, 0
         bounds = block_bounds(spec, config.data.block_bytes)
         self.rows_in_block = [stop - start for start, stop in bounds]
-        refs = [tasks.read_block.remote(config.data, start, stop) for start, stop in bounds]
+        reads = [partial(tasks.read_block.remote, config.data, *range_) for range_ in bounds]
+        refs = self._run_waves(reads, "reading blocks")
         self.rows_B: list[Ref] = [rows for rows, _ in refs]
         self.classes_B: list[Ref] = [classes for _, classes in refs]
         self.assigned_B: list[Ref] = [None] * len(bounds)
@@ -59,7 +62,6 @@ class RayWorkers:
                 bundle = group.num_actors - 1
                 members = group.discriminators
                 self.discriminators[members] = self._actor(DiscriminatorActor, members, group, place, bundle)
-        self._gather(self.rows_B, "reading blocks", fetch=False)
         self._gather([actor.ready.remote() for actor in self._actors()], "starting actors")
 
     def _reserve(self, group: Group, run_id: str) -> PlacementGroup:
@@ -74,9 +76,9 @@ class RayWorkers:
         return place
 
     def _actor(self, kind: type, members: tuple[int, ...], group: Group, place: PlacementGroup, bundle: int) -> Any:
-        actor_class = ray.remote(
-            num_cpus=group.bundle["CPU"], num_gpus=group.bundle.get("GPU", 0), concurrency_groups={"watch": 1}
-        )(kind)
+        ask = {"num_cpus": group.bundle["CPU"], "num_gpus": group.bundle.get("GPU", 0)}
+        # a second thread answers `progress`; Ray's annotations lack this argument
+        actor_class: Any = ray.remote(**ask, concurrency_groups={"watch": 1})(kind)  # type: ignore[call-overload]
         strategy = PlacementGroupSchedulingStrategy(place, placement_group_bundle_index=bundle)
         return actor_class.options(scheduling_strategy=strategy).remote(
             self.config.model_dump_json(), self.spec, members
@@ -98,6 +100,22 @@ class RayWorkers:
         self.doing, self.steps_to_do, self.steps_before = doing, steps, self.steps_done
         return gather(refs, doing, self.stall_s, self._steps_done if steps else lambda: 0, fetch)
 
+    def _run_waves(self, calls: Sequence[Call], doing: str) -> list[Any]:
+        """Start tasks a wave at a time and wait until all are done; returns what the calls did (refs).
+
+        Tasks ask no processor, so without waves each would get a process of its own at once.
+        """
+        width = max(2, int(ray.cluster_resources().get("CPU", 0)))
+        refs: list[Any] = []
+        for i in range(0, len(calls), width):
+            wave = [call() for call in calls[i : i + width]]
+            self._gather([ref[0] if isinstance(ref, list) else ref for ref in wave], doing, fetch=False)
+            refs += wave
+        return refs
+
+    def _gather_waves(self, calls: Sequence[Call], doing: str) -> list[Any]:
+        return self._gather(self._run_waves(calls, doing), doing)
+
     def _steps_done(self) -> int:
         """Steps of all actors since they started; -1 when they do not answer."""
         refs = [actor.progress.remote() for actor in self._actors()]
@@ -114,43 +132,34 @@ class RayWorkers:
             calls = [actor.initialise.remote(self.rows_B) for actor in self.generators.values()]
             self._gather(calls, "initialising")
             return
-        here = self._near(directory)
-
-        def read(name: str) -> Ref:
-            return tasks.read_tensors.options(**here).remote(directory.storage, f"{last.folder}/{name}")
-
-        calls = []
-        for members, actor in self.generators.items():
-            calls.append(actor.load.remote({k: read(generator_name(k)) for k in members}))
-        for members, actor in self.discriminators.items():
-            calls.append(actor.load.remote({name: read(name) for name in self._judge_names(members)}))
-        self._gather(calls, "loading the last generation")
+        here, storage = self._near(directory), directory.storage
+        names = {actor: [generator_name(k) for k in members] for members, actor in self.generators.items()}
+        names |= {actor: self._judge_names(members) for members, actor in self.discriminators.items()}
+        read = tasks.read_states.options(**here)
+        self._gather(
+            [actor.load.remote(read.remote(storage, last.folder, files)) for actor, files in names.items()],
+            "loading the last generation",
+        )
         self._assigned_from(directory, last.folder)
 
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
         here, storage, folder = self._near(directory), directory.storage, directory.folder_for(round)
-        states: dict[str, Ref] = {}
-        for members, actor in self.generators.items():
-            states |= zip(map(generator_name, members), _several(actor.states, len(members)), strict=True)
-        for members, actor in self.discriminators.items():
-            names = self._judge_names(members)
-            states |= zip(names, _several(actor.states, len(names)), strict=True)
-        writes = {
-            name: tasks.write_tensors.options(**here).remote(storage, f"{folder}/{name}", state)
-            for name, state in states.items()
-        }
+        write_states, write_assigned = tasks.write_states.options(**here), tasks.write_assigned.options(**here)
+        writes: list[Call] = [partial(write_states.remote, storage, folder, a.states.remote()) for a in self._actors()]
         for b, assigned in enumerate(self.assigned_B):
-            path = f"{folder}/{labels_name(b)}"
-            writes[labels_name(b)] = tasks.write_assigned.options(**here).remote(storage, path, assigned)
-        stamps = self._gather(list(writes.values()), "commit")
+            writes.append(partial(write_assigned.remote, storage, folder, labels_name(b), assigned))
+        stamps: dict[str, FileStamp] = {}
+        for part in self._gather_waves(writes, "commit"):
+            stamps |= part
         # The next round's labels come from the committed files, so that nothing it needs descends from an actor.
         self._assigned_from(directory, folder)
-        return dict(zip(writes, stamps, strict=True))
+        return stamps
 
     def _assigned_from(self, directory: RunDirectory, folder: str) -> None:
         read = tasks.read_assigned.options(**self._near(directory))
         names = [f"{folder}/{labels_name(b)}" for b in range(len(self.rows_B))]
-        self.assigned_B = [read.remote(directory.storage, name) for name in names]
+        calls = [partial(read.remote, directory.storage, name) for name in names]
+        self.assigned_B = self._run_waves(calls, "reading assignments")
 
     def _judge_names(self, members: Sequence[int]) -> list[str]:
         return [discriminator_name(k, self.shared) for k in (members[:1] if self.shared else members)]
@@ -234,9 +243,9 @@ class RayWorkers:
         self, function: Callable[..., tuple[Any, Any]], common: Sequence[Any], handles_B: Sequence[Sequence[Ref]]
     ) -> list[tuple[Ref, Any]]:
         """The `BlockMap` of a cluster: a task per block, and references for handles."""
-        results = [
-            tasks.block_step.remote(function, value, *handles) for value, handles in zip(common, handles_B, strict=True)
-        ]
+        pairs = zip(common, handles_B, strict=True)
+        calls = [partial(tasks.block_step.remote, function, value, *handles) for value, handles in pairs]
+        results = self._run_waves(calls, "assign")
         summaries = self._gather([summary for _, summary in results], "assign")
         return [(kept, summary) for (kept, _), summary in zip(results, summaries, strict=True)]
 
@@ -250,11 +259,9 @@ class RayWorkers:
         return rows
 
     def owned_rows(self, component: int, num: int, seed: int) -> NDArray[np.generic]:
-        calls = [
-            tasks.owned_rows.remote(component, num, seed + b, rows, assigned)
-            for b, (rows, assigned) in enumerate(zip(self.rows_B, self.assigned_B, strict=True))
-        ]
-        rows = np.concatenate(self._gather(calls, "reading owned rows"))
+        pairs = enumerate(zip(self.rows_B, self.assigned_B, strict=True))
+        calls = [partial(tasks.owned_rows.remote, component, num, seed + b, *refs) for b, refs in pairs]
+        rows = np.concatenate(self._gather_waves(calls, "reading owned rows"))
         return rows[np.sort(numpy_rng(seed).permutation(len(rows))[:num])]
 
 

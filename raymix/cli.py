@@ -1,0 +1,125 @@
+"""The command line: find the command, run it, turn what went wrong into one line.
+
+stdout carries the answer alone; progress, warnings and errors go to stderr. A command is imported when it is called, so
+that those that need no torch start quickly.
+"""
+
+import difflib
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from raymix import __version__
+from raymix.errors import CheckpointError, ConfigError, DataError, RaymixError, ResourceError
+
+MISUSE = (ConfigError, DataError, CheckpointError, ResourceError)
+"""Errors that the user mends before trying again: exit code 2, others 1."""
+
+
+class Command(NamedTuple):
+    """What a command does, and the function of `raymix.commands` that does it."""
+
+    about: str
+    module: str
+    function: str
+
+
+COMMANDS = {
+    "train": Command("train a mixture on a recipe's data or on a file", "train", "train"),
+    "resume": Command("go on with a run that was interrupted", "train", "resume"),
+    "status": Command("where a run stands", "status", "status"),
+    "evaluate": Command("measure a trained mixture", "evaluate", "evaluate"),
+    "sample": Command("draw rows from a trained mixture", "sample", "sample"),
+    "assign": Command("give each row of a data set to its component", "assign", "assign"),
+    "digest": Command("one hash over everything a run has learned", "status", "digest"),
+    "recipes": Command("list the recipes and the known data sets", "recipes", "recipes"),
+    "data inspect": Command("say what a file holds and how it would be read", "data", "inspect"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    with logging_to_stderr():
+        try:
+            return dispatch(argv)
+        except RaymixError as error:
+            print(f"raymix: error: {one_line(error)}", file=sys.stderr)
+            return 2 if isinstance(error, MISUSE) else 1
+        except KeyboardInterrupt as interrupt:
+            print(f"\nraymix: {interrupt.args[0] if interrupt.args else 'interrupted'}", file=sys.stderr)
+            return 130
+        except BrokenPipeError:  # whoever reads stdout has seen enough, such as `head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 141
+
+
+def dispatch(argv: list[str]) -> int:
+    if not argv or argv[0] in ("-h", "--help", "help"):
+        print(overview(), file=sys.stdout if argv else sys.stderr)
+        return 0 if argv else 2
+    if argv[0] == "--version":
+        print(__version__)
+        return 0
+    words = 2 if any(name.startswith(f"{argv[0]} ") for name in COMMANDS) else 1
+    name, arguments = " ".join(argv[:words]), argv[words:]
+    if words == 2 and argv[1:2] in ([], ["-h"], ["--help"]):
+        print(overview(argv[0]), file=sys.stdout if argv[1:] else sys.stderr)
+        return 0 if argv[1:] else 2
+    if name not in COMMANDS:
+        nearest = difflib.get_close_matches(name, COMMANDS, n=1)
+        advice = f"did you mean {nearest[0]}?" if nearest else f"one of {', '.join(COMMANDS)}"
+        raise ConfigError(f"unknown command {name!r}", todo=advice)
+    command = COMMANDS[name]
+    function = getattr(importlib.import_module(f"raymix.commands.{command.module}"), command.function)
+    try:
+        function(arguments)
+    except SystemExit as done:  # `--help` was answered
+        return int(done.code or 0)
+    return 0
+
+
+def overview(group: str = "") -> str:
+    """The commands with a line about each; of one group, if named."""
+    names = [name for name in COMMANDS if name.startswith(group)]
+    width = max(map(len, names))
+    return "\n".join(
+        [
+            "raymix: mixtures of independent deep generative models, trained by competition, in parallel, on Ray",
+            "",
+            f"usage: raymix {group or 'COMMAND'} ...",
+            "",
+            *(f"  {name:{width}}  {COMMANDS[name].about}" for name in names),
+            "",
+            f"`raymix {names[0]} --help` explains {'it' if group else 'a command'}; `raymix --version` prints the version.",
+        ]
+    )
+
+
+def one_line(error: RaymixError) -> str:
+    return " ".join(str(error).split())
+
+
+class _StderrHandler(logging.Handler):
+    """Writes to whatever stderr is at the time, so that a live progress bar is not torn."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"raymix: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+
+
+@contextmanager
+def logging_to_stderr() -> Iterator[None]:
+    log, handler = logging.getLogger("raymix"), _StderrHandler(logging.WARNING)
+    log.addHandler(handler)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+"""What a person sees while a run goes on: a line per round and, on a terminal, live bars below them. On stderr."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+from raymix.run import Status
+
+
+@contextmanager
+def watching(rounds: int, num_rows: int, done: int = -1) -> Iterator[Callable[[Status], None]]:
+    """A `watch` for `raymix.session` that shows the rounds after `done`."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield Rounds(console, rounds, num_rows, done).show
+        return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=30),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=console, transient=True) as bars:
+        yield LiveRounds(console, rounds, num_rows, done, bars).show
+
+
+class Rounds:
+    """Prints each round once, when it is there."""
+
+    def __init__(self, console: Console, rounds: int, num_rows: int, done: int) -> None:
+        self.console, self.rounds, self.num_rows, self.done = console, rounds, num_rows, done
+
+    def show(self, status: Status) -> None:
+        for line in status.lines:
+            if line["round"] > self.done:
+                self.done = line["round"]
+                self.show_round(line)
+
+    def show_round(self, line: Mapping[str, Any]) -> None:
+        self.say(round_line(line, self.rounds))
+        for warning in line.get("warnings") or ():
+            self.say(f"raymix: warning: round {line['round']}: {warning}")
+
+    def say(self, text: str) -> None:
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveRounds(Rounds):
+    """Also moves two bars: rounds done and time left, the present phase."""
+
+    def __init__(self, console: Console, rounds: int, num_rows: int, done: int, bars: Progress) -> None:
+        super().__init__(console, rounds, num_rows, done)
+        self.bars = bars
+        self.round_task: TaskID = bars.add_task(self.title(), total=rounds + 1, completed=done + 1, note="")
+        self.phase_task: TaskID = bars.add_task("start", total=None, note="")
+        self.round_s, self.round_began, self.moved = None, time.monotonic(), ""
+
+    def title(self) -> str:
+        return f"round {min(self.done + 1, self.rounds)}/{self.rounds}"
+
+    def show(self, status: Status) -> None:
+        super().show(status)
+        left = time_left(self.round_s, self.rounds - self.done, time.monotonic() - self.round_began)
+        note = ", ".join(part for part in (self.moved, left) if part)
+        self.bars.update(self.round_task, description=self.title(), completed=self.done + 1, note=note)
+        share = status.share_done
+        note = "" if share is None else f"{share:.0%}"
+        # A phase whose steps are unknown has no end to show: its bar pulses.
+        self.bars.update(
+            self.phase_task, description=status.doing or "working", total=None if share is None else 1.0, note=note
+        )
+        self.bars.update(self.phase_task, completed=share or 0.0)
+
+    def show_round(self, line: Mapping[str, Any]) -> None:
+        super().show_round(line)
+        self.round_began, self.moved = time.monotonic(), f"{line['rows_moved'] / self.num_rows:.1%} of rows moved"
+        if line["round"] > 0:  # round 0 pre-trains: no guide to the others
+            self.round_s = sum(line["seconds"].values())
+
+
+def time_left(round_s: float | None, rounds_left: int, elapsed_s: float) -> str:
+    """From the length of the last round; nothing where none has ended."""
+    if round_s is None:
+        return ""
+    left = max(0, round(round_s * rounds_left - elapsed_s))
+    return f"{left // 60}:{left % 60:02d} left"
+
+
+def round_line(line: Mapping[str, Any], rounds: int) -> str:
+    """One round in plain text."""
+    seconds = line["seconds"]
+    phases = ", ".join(f"{phase} {spent:.1f}" for phase, spent in seconds.items())
+    parts = [f"round {line['round']}/{rounds}: {line['rows_moved']:,} rows moved"]
+    if "clustering" in line:
+        parts.append(f"nmi {line['clustering']['nmi']:.3f}")
+    parts.append(f"{sum(seconds.values()):.1f} s ({phases})")
+    if line["starved"]:
+        parts.append(f"starved: {' '.join(map(str, line['starved']))}")
+    return ", ".join(parts)

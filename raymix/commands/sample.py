@@ -1,0 +1,67 @@
+"""`raymix sample`."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
+from raymix.commands.directory import check_new_file, run_directory, write_file
+from raymix.commands.evaluate import check_seed
+from raymix.commands.parsing import parse
+from raymix.errors import ConfigError
+from raymix.mixture import Mixture
+from raymix.report.image_grid import draw_grid
+from raymix.report.scatter import draw_scatter
+
+MOST_IN_GRID = 1000
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Draw rows from a trained mixture, in the units and shape of the data as read."""
+
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """Run directory."""
+    num: int
+    """How many rows."""
+    out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
+    """.npz with `rows` (N, ...) and `components` (N,), or .png: a picture of them, sorted by component."""
+    component: int | None = None
+    """Draw from this one only."""
+    seed: int = 0
+    """The same seed draws the same rows."""
+    force: bool = False
+    """Write over a file that exists."""
+
+
+def sample(argv: list[str]) -> None:
+    arguments = parse(Sample, argv, "sample")
+    check_new_file(arguments.out, (".npz", ".png"), arguments.force)
+    check_seed(arguments.seed)
+    mixture = Mixture.load(run_directory(arguments.directory).storage.uri)
+    pictured = arguments.out.suffix.lower() == ".png"
+    if pictured and mixture.spec_.is_image and arguments.num > MOST_IN_GRID:
+        raise ConfigError(f"is {arguments.num} for a picture", "--num", f"give {MOST_IN_GRID:,} at most, or an .npz file")
+    rows, components = mixture.sample(arguments.num, seed=arguments.seed, component=arguments.component)
+    buffer = io.BytesIO()
+    if pictured:
+        draw(buffer, mixture, rows, components)
+    else:
+        np.savez(buffer, rows=rows, components=components)
+    write_file(arguments.out, buffer.getvalue(), arguments.force)
+
+
+def draw(buffer: io.BytesIO, mixture: Mixture, rows: NDArray[Any], components: NDArray[np.int64]) -> None:
+    """A PNG of the samples alone: a line of images per component, or a scatter plot."""
+    shown = [k for k in mixture.state_.components if (components == k).any()]
+    weight = dict(zip(mixture.state_.components, mixture.weights_, strict=True))
+    samples = [rows[components == k] for k in shown]
+    labels = [f"{k}   weight {weight[k]:.1%}" for k in shown]
+    picture = draw_grid if mixture.spec_.is_image else draw_scatter
+    figure = picture(samples, [part[:0] for part in samples], labels)
+    figure.axes[1].remove()  # the half for real rows
+    figure.savefig(buffer, format="png", bbox_inches="tight")

@@ -1,0 +1,51 @@
+"""`raymix status` and `raymix digest`: what a run directory holds, read without torch."""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from raymix import checkpoint
+from raymix.commands.directory import run_directory
+from raymix.commands.outcome import component_rows, measure_lines
+from raymix.commands.parsing import parse
+from raymix.commands.progress import round_line
+
+
+@dataclass(frozen=True)
+class Status:
+    """Where a run stands: its last complete round, and whether it is finished."""
+
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """Run directory."""
+
+
+@dataclass(frozen=True)
+class Digest:
+    """SHA-256 over every tensor of every component, optimiser state, assignment and round; no clock times enter."""
+
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """Run directory."""
+
+
+def status(argv: list[str]) -> None:
+    location = parse(Status, argv, "status").directory
+    directory = run_directory(location)
+    config, spec = directory.load()
+    print(f"run: {location}")
+    print(f"config: mode {config.mode}, K = {config.num_components}, family {config.model.family}, seed {config.seed}")
+    print(f"data: {spec.name}, {spec.num_rows:,} rows of {spec.row_shape} {spec.dtype}")
+    last = directory.last()
+    if last is None:
+        print(f"state: no complete round yet; go on with `raymix resume {location}`")
+        return
+    finished = last.state.round >= config.schedule.rounds and directory.storage.exists("samples.png")
+    print(f"state: {'finished' if finished else f'unfinished; go on with `raymix resume {location}`'}")
+    print(round_line(last.record, config.schedule.rounds))
+    for text in (*measure_lines(last.record), *(f"warning: {text}" for text in last.record.get("warnings") or ())):
+        print(text)
+    print("weights: " + ", ".join(f"{row[0]}: {row[1]}" for row in component_rows(last.record)))
+
+
+def digest(argv: list[str]) -> None:
+    print(checkpoint.digest(run_directory(parse(Digest, argv, "digest").directory)))

@@ -1,0 +1,155 @@
+"""`raymix train` and `raymix resume`."""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field, make_dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from raymix import session
+from raymix.commands.directory import new_directory, run_directory
+from raymix.commands.outcome import print_outcome
+from raymix.commands.parsing import WHERE, option, parse
+from raymix.commands.progress import watching
+from raymix.commands.settings import config_of, option_names, options_of, with_family
+from raymix.config import Config, dump_config, load_config
+from raymix.data.source import DataSpec
+from raymix.errors import ConfigError
+from raymix.recipes import recipe, with_data
+from raymix.record import read_record
+from raymix.resolve import resolve
+from raymix.storage import Storage
+
+DEFAULT_RECIPE = "digits"
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train a mixture on a recipe's data or on a file.
+
+    Every field of the config is an option; what is shown as its default is the recipe's value.
+    """
+
+    recipe: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="[RECIPE]")] = DEFAULT_RECIPE
+    """A complete config to start from, as `raymix recipes` lists them; comes first."""
+    config: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """Start from a YAML file instead, such as config.yaml of another run."""
+    data: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """Train on the rows of a file or folder; all other settings stay, the networks are fitted to its shape."""
+    out: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """Run directory; unset: a new folder runs/RECIPE-001."""
+    workers: Literal["ray", "local"] = "ray"
+    """Ray actors, or everything in this process."""
+    address: Annotated[str | None, tyro.conf.arg(metavar="A")] = None
+    """A running Ray cluster (auto, host:port or ray://...); unset: a local Ray starts by itself."""
+    dry_run: bool = False
+    """Read the data, print the resolved config and what would run; write nothing."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Go on with a run from its last complete round; of a finished run nothing is done."""
+
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """Run directory."""
+    workers: Literal["ray", "local"] = "ray"
+    """Ray actors, or everything in this process."""
+    address: Annotated[str | None, tyro.conf.arg(metavar="A")] = None
+    """A running Ray cluster (auto, host:port or ray://...); unset: a local Ray starts by itself."""
+
+
+def train(argv: list[str]) -> None:
+    started = time.monotonic()
+    arguments, config, name = parse_train(argv)
+    check_address(arguments.workers, arguments.address)
+    if arguments.out is not None:
+        run_directory(arguments.out).require_new()  # before all rows are read
+    config, spec = resolve(config)
+    if arguments.dry_run:
+        print(dump_config(config), end="")
+        for line in plan_lines(config, spec, arguments.workers, arguments.out or f"a new folder runs/{name}-..."):
+            print(f"# {line}")
+        return
+    with new_directory(arguments.out, name) as out:
+        say(f"run directory {out}")
+        with resumable(out), watching(config.schedule.rounds, spec.num_rows) as watch:
+            session.train(config, spec, out, workers=arguments.workers, address=arguments.address, watch=watch)
+    print_outcome(out, time.monotonic() - started)
+
+
+def resume(argv: list[str]) -> None:
+    started = time.monotonic()
+    arguments = parse(Resume, argv, "resume")
+    check_address(arguments.workers, arguments.address)
+    out = arguments.directory
+    directory = run_directory(out)
+    config, spec = directory.load()
+    done = max((line["round"] for line in read_record(directory.storage)), default=-1)
+    with resumable(out), watching(config.schedule.rounds, spec.num_rows, done) as watch:
+        did_anything = session.resume(out, workers=arguments.workers, address=arguments.address, watch=watch)
+    if not did_anything:
+        say("the run was finished already")
+    print_outcome(out, time.monotonic() - started)
+
+
+def parse_train(argv: list[str]) -> tuple[Any, Config, str]:
+    """The arguments, the config they describe, and a name for the run.
+
+    What decides the defaults (recipe, file, data, family) is looked up first; the options are then those of the
+    resulting config.
+    """
+    named = argv[0] if argv and not argv[0].startswith("-") else None
+    base, name = starting_config(named, option(argv, "config"))
+    data = option(argv, "data")
+    if data is not None:
+        base, name = with_data(base, data), Path(data).resolve().stem
+    base = with_family(base, option(argv, "model.family"), WHERE)
+    options = options_of(base)
+    # An empty name lifts the config's fields to the top: --seed, not --settings.seed.
+    settings = ("settings", Annotated[options, tyro.conf.arg(name="")], field(default_factory=options))
+    kind = make_dataclass("Train", [settings], bases=(Train,), frozen=True, namespace={"__doc__": Train.__doc__})
+    arguments: Any = parse(kind, argv, "train", option_names(base))
+    if named is None and arguments.recipe != DEFAULT_RECIPE:
+        raise ConfigError(f"the recipe {arguments.recipe!r} comes late", WHERE, f"raymix train {arguments.recipe} ...")
+    return arguments, config_of(arguments.settings, WHERE), name
+
+
+def starting_config(named: str | None, file: str | None) -> tuple[Config, str]:
+    """What the options change: a recipe or a file, and a name for the run. Raises `ConfigError`."""
+    if file is None:
+        return recipe(named or DEFAULT_RECIPE), named or DEFAULT_RECIPE
+    if named is not None:
+        raise ConfigError(f"both a recipe ({named}) and --config {file} are given", WHERE, "give one of them")
+    return load_config(file), Path(file).resolve().stem
+
+
+def check_address(workers: str, address: str | None) -> None:
+    if workers == "local" and address is not None:
+        raise ConfigError("an address is given and --workers local uses no cluster", "--address", "drop one of them")
+
+
+def plan_lines(config: Config, spec: DataSpec, workers: str, out: str) -> list[str]:
+    """What would run, in a few lines."""
+    return [
+        f"would train {len(config.components)} x {config.model.family} (mode {config.mode}, seed {config.seed})",
+        f"on {spec.num_rows:,} rows of {spec.row_shape} {spec.dtype} ({spec.name})",
+        f"for {config.schedule.rounds} rounds with --workers {workers} into {out}",
+    ]
+
+
+@contextmanager
+def resumable(out: str) -> Iterator[None]:
+    """Tells whoever interrupts a run how to go on with it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        begun = run_directory(out).holds_run
+        raise KeyboardInterrupt(f"interrupted; go on with `raymix resume {out}`" if begun else "interrupted") from None
+
+
+def say(text: str) -> None:
+    print(f"raymix: {text}", file=sys.stderr)
