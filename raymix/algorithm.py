@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from raymix.config import Config, ScheduleConfig
+from raymix.config import Config
 from raymix.maths.log_ratio import normalisers
 from raymix.state import Fit, Outcome, RoundInfo, State
 
@@ -58,15 +58,22 @@ class Workers(Protocol):
         ...
 
 
-def round_steps(rows: float, schedule: ScheduleConfig, loads_K: Sequence[int]) -> tuple[int, ...]:
-    """Steps of each component so that together they see about `rows` rows.
+def equal_steps(rows: float, config: Config) -> tuple[int, ...]:
+    """The same number of steps for every component, so that together they see about `rows` rows.
 
-    `equal` gives every component the same number; `proportional` follows the loads, one step at least for a shard
-    that is not empty.
+    A `single` generator gets the steps of all K, rounded as theirs are, so that budgets are equal.
     """
-    steps = rows / schedule.batch_size
-    if schedule.steps == "equal":
-        return tuple(max(1, round(steps / len(loads_K))) for _ in loads_K)
+    steps = max(1, round(rows / config.schedule.batch_size / config.num_components))
+    num = len(config.components)
+    return (steps * config.num_components // num,) * num
+
+
+def round_steps(rows: float, config: Config, loads_K: Sequence[int]) -> tuple[int, ...]:
+    """Steps of each component in a round: equal, or in proportion to the loads, with one step at least for a shard that
+    is not empty."""
+    if config.schedule.steps == "equal" or config.mode == "single":
+        return equal_steps(rows, config)
+    steps = rows / config.schedule.batch_size
     return tuple(max(1, round(steps * load / sum(loads_K))) if load else 0 for load in loads_K)
 
 
@@ -81,7 +88,7 @@ def train_mixture(config: Config, workers: Workers, state: State | None, observe
         clock = PhaseClock()
         with clock("train generators"):
             rows = config.schedule.epochs_per_round * workers.num_rows
-            steps_K = round_steps(rows, config.schedule, state.loads_K)
+            steps_K = round_steps(rows, config, state.loads_K)
             fits = workers.train_generators(t, steps_K)
         state = judge(config, workers, t, fits, clock, observe)
     return state
@@ -118,14 +125,14 @@ def judge(
 
 
 def pretrain_steps(config: Config, num_rows: int) -> tuple[int, ...]:
-    """Equal steps for every component; a `single` generator gets those of all K, so that budgets compare."""
+    """Equal steps for every component, none without pre-training."""
     schedule = config.schedule
     if schedule.pretrain_epochs == 0:
         return tuple(0 for _ in config.components)
     rows = schedule.pretrain_epochs * num_rows
     if schedule.pretrain_budget == "each":
         rows *= config.num_components
-    return tuple(max(1, round(rows / schedule.batch_size / len(config.components))) for _ in config.components)
+    return equal_steps(rows, config)
 
 
 def num_fakes(config: Config, num_rows: int) -> int:

@@ -166,7 +166,8 @@ class RunDirectory:
         published = {generation.name: generation for generation in generations}
         for name in self.storage.names("generations"):
             if name not in published:
-                self.storage.delete(f"generations/{name}")
+                if int(name.split("-")[1]) <= self.writer:  # a newer writer's may be on its way
+                    self.storage.delete(f"generations/{name}")
             elif name not in keep:
                 for file in self.storage.names(f"generations/{name}"):
                     if file != "manifest.json":
@@ -201,7 +202,7 @@ def best_of(generations: Iterable[Generation], metric: str) -> Generation | None
 
 def write_tensors(storage: Storage, name: str, arrays: Mapping[str, NDArray[np.generic]]) -> FileStamp:
     """Save named arrays as safetensors."""
-    return storage.write(name, safetensors_save({key: np.ascontiguousarray(value) for key, value in arrays.items()}))
+    return storage.write(name, safetensors_save({key: np.asarray(value, order="C") for key, value in arrays.items()}))
 
 
 def read_tensors(storage: Storage, name: str) -> dict[str, NDArray[np.generic]]:

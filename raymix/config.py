@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
 
 from raymix.errors import ConfigError
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Body = Literal["auto", "mlp", "conv"]
-Widths = tuple[Positive, ...]
+Widths = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
 
 class Frozen(BaseModel):
@@ -46,6 +46,13 @@ class DataConfig(Frozen):
     """Subtracted from every value before training: one number, or one per column. Computed from the data when unset."""
     scale: tuple[float, ...] | None = None
     """Multiplies what is left: one number, or one per column. Computed from the data when unset."""
+
+    @field_validator("scale")
+    @classmethod
+    def _scale_can_be_undone(cls, scale: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if scale is not None and 0 in scale:
+            raise ValueError("must not be 0, samples could not be brought back to data units")
+        return scale
 
 
 class FamilyConfig(Frozen):
@@ -102,11 +109,12 @@ class DiscriminatorConfig(Frozen):
     guard_steps: Annotated[int, Field(ge=0)] = 20
     """Steps before the guard may stop."""
 
-    @model_validator(mode="after")
-    def _lowpass_is_odd(self) -> Self:
-        if isinstance(self.lowpass, int) and self.lowpass and self.lowpass % 2 == 0:
-            raise ValueError(f"lowpass must be odd or 0, got {self.lowpass}")
-        return self
+    @field_validator("lowpass")
+    @classmethod
+    def _lowpass_is_odd(cls, lowpass: str | int) -> str | int:
+        if isinstance(lowpass, int) and lowpass and lowpass % 2 == 0:
+            raise ValueError("must be odd or 0")
+        return lowpass
 
 
 class ScheduleConfig(Frozen):
@@ -205,14 +213,21 @@ def config_from_mapping(values: dict[str, Any], where: str) -> Config:
         raise config_error(error, where) from None
 
 
-def config_error(error: ValidationError, where: str) -> ConfigError:
-    """One line for the first thing pydantic found wrong."""
-    first = error.errors(include_url=False)[0]
-    field = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
-        return unknown_field(field, known_fields(), where)
-    reason = first["msg"].removeprefix("Value error, ")
-    return ConfigError(f"{field}: {reason}, got {first['input']!r}", where, "")
+def config_error(error: ValidationError, where: str, model: type[BaseModel] = Config, prefix: str = "") -> ConfigError:
+    """One line for the first field that pydantic found wrong; `prefix` is the dotted place of `model` in the config."""
+    found = error.errors(include_url=False)
+    field = prefix + _field(found[0]["loc"])
+    if found[0]["type"] == "extra_forbidden":
+        return unknown_field(field, known_fields(model, prefix), where)
+    # a field of several types has an error for each
+    reasons = [each["msg"].removeprefix("Value error, ") for each in found if prefix + _field(each["loc"]) == field]
+    reason = " or ".join([reasons[0], *(other.removeprefix("Input should be ") for other in reasons[1:])])
+    return ConfigError(f"{field}: {reason}, got {found[0]['input']!r}", where)
+
+
+def _field(location: tuple[int | str, ...]) -> str:
+    """The dotted name of a field, without pydantic's marks of the type it tried, such as `constrained-int`."""
+    return ".".join(str(part) for part in location if isinstance(part, int) or part.isidentifier())
 
 
 def unknown_field(field: str, known: list[str], where: str) -> ConfigError:

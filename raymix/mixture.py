@@ -17,7 +17,7 @@ from raymix import checkpoint
 from raymix.checkpoint import RunDirectory
 from raymix.config import Config, config_from_mapping
 from raymix.errors import CheckpointError, ConfigError, DataError
-from raymix.evaluation import sample_mixture
+from raymix.evaluation import NUM_SAMPLES, evaluate, sample_mixture
 from raymix.maths.assignment import winners
 from raymix.models.registry import close
 from raymix.recipes import recipe, with_data
@@ -146,6 +146,11 @@ class Mixture(ClusterMixin, BaseEstimator):
             raise ConfigError(f"there is no component {component}", "component", f"one of {self.state_.components}")
         rows = generators.sample_in_data_units(component, n, seed)
         return rows, np.full(n, component, np.int64)
+
+    def evaluate(self, *, num_samples: int = NUM_SAMPLES, seed: int = 0) -> dict[str, Any]:
+        """The measures of `raymix.evaluation.evaluate`, from `num_samples` samples of this seed."""
+        sample, clustering = self._packs().generators.sample_in_data_units, self.record_.get("clustering")
+        return evaluate(self.config_, self.spec_, self.state_, clustering, sample, num=num_samples, seed=seed)
 
     # ---- keeping
 

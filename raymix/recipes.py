@@ -135,7 +135,8 @@ def with_data(config: Config, path: str, labels: str | None = None) -> Config:
     or images for vectors). Raises `DataError`.
     """
     old_name = config.data.name
-    data = DataConfig(name="file", path=path, labels=labels, block_bytes=config.data.block_bytes)
+    fresh = {"name": "file", "path": path, "labels": labels, "dir": None, "num_rows": None}
+    data = config.data.model_copy(update=fresh)
     config = config.model_copy(update={"data": data})
     if open_source(data).spec.is_image == is_image_set(old_name):
         return config

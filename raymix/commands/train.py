@@ -114,7 +114,7 @@ def parse_train(argv: list[str]) -> tuple[Any, Config, str]:
     kind = make_dataclass("Train", [settings], bases=(Train,), frozen=True, namespace={"__doc__": Train.__doc__})
     arguments: Any = parse(kind, argv, "train", option_names(base))
     if named is None and arguments.recipe != DEFAULT_RECIPE:
-        raise ConfigError(f"the recipe {arguments.recipe!r} comes late", WHERE, f"raymix train {arguments.recipe} ...")
+        raise ConfigError("the recipe does not come first", WHERE, f"write `raymix train {arguments.recipe} ...`")
     return arguments, config_of(arguments.settings, WHERE), name
 
 

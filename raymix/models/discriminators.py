@@ -29,6 +29,8 @@ def resolved(config: DiscriminatorConfig, spec: DataSpec) -> DiscriminatorConfig
         # 5 was found for sides of 28; the same share of other sides, rounded to an odd number
         lowpass = 2 * round((min(spec.row_shape[1:]) * 5 / 28 - 1) / 2) + 1 if spec.is_image else 0
     widths = config.widths or ((16, 32, 64) if body == "conv" else (50, 50))
+    if body == "conv":
+        networks.require_encodable(spec.row_shape, widths, config.kernel, "discriminator.widths")
     return config.model_copy(update={"body": body, "widths": widths, "lowpass": 0 if lowpass == 1 else lowpass})
 
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from raymix.errors import ConfigError
+
 Shape = tuple[int, ...]
 
 
@@ -43,8 +45,32 @@ def conv_features(shape: Shape, widths: Sequence[int], kernel: int) -> int:
     """F of `conv_encoder`."""
     _, height, width = shape
     for _ in widths:
-        height, width = ((side + 2 * ((kernel - 1) // 2) - kernel) // 2 + 1 for side in (height, width))
+        height, width = halved(height, kernel), halved(width, kernel)
     return widths[-1] * height * width
+
+
+def halved(side: int, kernel: int) -> int:
+    """Side of an image after one convolution of `conv_encoder`; 0 or less when nothing is left."""
+    return (side + 2 * ((kernel - 1) // 2) - kernel) // 2 + 1
+
+
+def require_encodable(shape: Shape, widths: Sequence[int], kernel: int, field: str) -> None:
+    """Raises `ConfigError` when `conv_encoder` has more layers than the image can be halved."""
+    side = min(shape[1:])
+    for layer in range(len(widths)):
+        side = halved(side, kernel)
+        if side < 1:
+            what = f"{len(widths)} convolutions of kernel {kernel} leave nothing of images of shape {shape}"
+            raise ConfigError(what, field, f"give at most {layer} widths" if layer else "choose body mlp")
+
+
+def require_decodable(shape: Shape, widths: Sequence[int], field: str) -> None:
+    """Raises `ConfigError` when `ConvDecoder` has doublings of which only cropped pixels would come."""
+    most = math.ceil(math.log2(max(shape[1:]))) or 1
+    if len(widths) > most:
+        raise ConfigError(
+            f"{len(widths)} doublings are too many for images of shape {shape}", field, f"give at most {most} widths"
+        )
 
 
 def doubling(inputs: int, outputs: int, kernel: int, bias: bool) -> nn.ConvTranspose2d:

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 from pydantic import ValidationError
 
-from raymix.config import Config, FamilyConfig, config_error, known_fields, unknown_field
+from raymix.config import Config, FamilyConfig, config_error
 from raymix.errors import ConfigError
 from raymix.models.base import Generator
 from raymix.models.centroid import Centroid, CentroidConfig
@@ -39,8 +39,5 @@ def close(config: Config, where: str = "config") -> Config:
     try:
         model = closed.model_validate(config.model.model_dump(exclude_unset=True))
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        if first["type"] == "extra_forbidden":
-            raise unknown_field(f"model.{first['loc'][0]}", known_fields(closed, "model."), where) from None
-        raise config_error(error, f"{where}, model") from None
+        raise config_error(error, where, closed, "model.") from None
     return config.model_copy(update={"model": model})

@@ -12,7 +12,7 @@ import math
 from typing import Annotated, Literal, Self
 
 import torch
-from pydantic import Field, model_validator
+from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 from torch.optim import Optimizer
@@ -52,22 +52,20 @@ class VAEConfig(FamilyConfig, extra="forbid"):
     def resolved(self, spec: DataSpec) -> Self:
         large_image = spec.is_image and min(spec.row_shape[1:]) >= 16
         body = self.body if self.body != "auto" else "conv" if large_image else "mlp"
-        encoder, decoder = ((8, 16, 32, 64), (64, 32, 16)) if body == "conv" else ((50, 50), (50, 50))
+        encoder = self.encoder or ((8, 16, 32, 64) if body == "conv" else (50, 50))
+        decoder = self.decoder or ((64, 32, 16) if body == "conv" else (50, 50))
+        if body == "conv":
+            networks.require_encodable(spec.row_shape, encoder, self.kernel, "model.encoder")
+            networks.require_decodable(spec.row_shape, decoder, "model.decoder")
         likelihood = self.likelihood if self.likelihood != "auto" else "bernoulli" if spec.is_image else "gaussian"
         return self.model_copy(
             update={
                 "body": body,
-                "encoder": self.encoder or encoder,
-                "decoder": self.decoder or decoder,
+                "encoder": encoder,
+                "decoder": decoder,
                 "likelihood": likelihood,
             }
         )
-
-    @model_validator(mode="after")
-    def _has_layers(self) -> Self:
-        if self.encoder == () or self.decoder == ():
-            raise ValueError("encoder and decoder need a layer at least")
-        return self
 
 
 class VAE(GradientGenerator):

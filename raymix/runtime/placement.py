@@ -41,7 +41,7 @@ class Group:
     @property
     def bundle(self) -> dict[str, float]:
         """The ask of each actor."""
-        return {"CPU": self.cpus / 2} | ({"GPU": self.gpus / 2} if self.gpus else {})
+        return {"CPU": self.cpus / self.num_actors} | ({"GPU": self.gpus / self.num_actors} if self.gpus else {})
 
 
 def packs(components: Sequence[int], pack: int) -> list[tuple[int, ...]]:

@@ -1,0 +1,28 @@
+"""What all tests share: one local Ray cluster, and where real data lies."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def ray_cluster() -> Iterator[None]:
+    """A local Ray of two processors, started once for the session by the first test that asks."""
+    from raymix.runtime.driver import cluster
+
+    with cluster(None, num_cpus=2):
+        yield
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real data sets; tests that need it are skipped where it is absent."""
+    place = Path(os.environ.get("RAYMIX_DATA", Path(__file__).parents[2] / "shared" / "data"))
+    if not place.is_dir():
+        pytest.skip("real data sets are absent (set RAYMIX_DATA)")
+    return place

@@ -1,0 +1,157 @@
+"""Assigning block by block against the whole N x K matrix."""
+
+import numpy as np
+import pytest
+
+from raymix.config import Config
+from raymix.maths import blockwise
+from raymix.state import Assigned
+
+
+def map_blocks(function, common, handles_B):
+    """The simplest `BlockMap`: a value is its own handle."""
+    return [function(value, *handles) for value, handles in zip(common, handles_B, strict=True)]
+
+
+def cut(rows, sizes):
+    return np.split(rows, np.cumsum(sizes)[:-1])
+
+
+def assign_in_blocks(log_ratio_NK, sizes, components, log_z_K, min_share, classes_N=None, previous_B=None):
+    """`assign` on the rows cut into blocks; what it returned, with lent rows numbered over the whole set."""
+    scores_B = [list(np.ascontiguousarray(part.T)) for part in cut(log_ratio_NK, sizes)]
+    assigned_B, outcome = blockwise.assign(
+        map_blocks,
+        scores_B,
+        [None] * len(sizes) if classes_N is None else cut(classes_N, sizes),
+        previous_B or [None] * len(sizes),
+        components=components,
+        num_classes=0 if classes_N is None else int(classes_N.max()) + 1,
+        log_z_K=log_z_K,
+        min_share=min_share,
+    )
+    starts = np.cumsum([0, *sizes])[:-1]
+    rows = {k: [] for k in components}
+    for start, assigned in zip(starts, assigned_B, strict=True):
+        for row, k in zip(assigned.lent_rows, assigned.lent_to, strict=True):
+            rows[int(k)].append(int(start + row))
+    return assigned_B, outcome, rows
+
+
+def expected_assignment(log_ratio_NK, log_z_K, min_share):
+    """Labels (positions) and lent rows per position, from the whole matrix."""
+    num_rows, num_components = log_ratio_NK.shape
+    labels_N = (log_ratio_NK.astype(np.float64) - np.asarray(log_z_K)).argmax(1)
+    target = min(int(np.ceil(min_share * num_rows / num_components)), num_rows)
+    lent_K = []
+    for k in range(num_components):
+        free = np.flatnonzero(labels_N != k)
+        need = max(0, target - int((labels_N == k).sum()))
+        lent_K.append(sorted(free[np.argsort(-log_ratio_NK[free, k], kind="stable")][:need].tolist()))
+    return labels_N, lent_K
+
+
+def test_assignment_equals_that_of_the_whole_matrix():
+    rng = np.random.default_rng(0)
+    lent_any = 0
+    for trial in range(60):
+        num_components = int(rng.integers(1, 7))
+        sizes = rng.integers(1, 40, size=int(rng.integers(1, 5))).tolist()
+        scale = [1.0, 1e4, 0.3][trial % 3]
+        log_ratio_NK = rng.normal(scale=scale, size=(sum(sizes), num_components))
+        log_ratio_NK = log_ratio_NK.round(int(rng.integers(0, 3))).astype(np.float32)  # many ties
+        log_ratio_NK[:, 0] -= np.float32(15 * scale)  # the first starves
+        log_z_K = rng.normal(size=num_components)
+        min_share = float(rng.choice([0, 0.25, 0.5, 1]))
+        components = tuple(sorted(rng.choice(100, num_components, replace=False).tolist()))
+
+        assigned_B, outcome, lent = assign_in_blocks(log_ratio_NK, sizes, components, log_z_K, min_share)
+
+        labels_N, lent_K = expected_assignment(log_ratio_NK, log_z_K, min_share)
+        ids = np.array(components)
+        np.testing.assert_array_equal(np.concatenate([a.labels for a in assigned_B]), ids[labels_N])
+        assert [lent[k] for k in components] == lent_K
+        won_K = np.bincount(labels_N, minlength=num_components)
+        np.testing.assert_array_equal(outcome.won_K, won_K)
+        np.testing.assert_array_equal(outcome.loads_K, won_K + [len(rows) for rows in lent_K])
+        assert outcome.moved == sum(sizes)  # no assignment before
+        assert outcome.contingency_KC is None
+        lent_any += sum(map(len, lent_K)) > 0
+    assert lent_any > 20
+
+
+def test_assignment_does_not_depend_on_the_cut_into_blocks():
+    rng = np.random.default_rng(1)
+    log_ratio_NK = rng.normal(size=(30, 3)).round(1).astype(np.float32) - np.array([3, 0, 0], np.float32)
+    results = []
+    for sizes in ([30], [10, 10, 10], [1, 28, 1], [1] * 30):
+        assigned_B, outcome, lent = assign_in_blocks(log_ratio_NK, sizes, (0, 1, 2), [0.0, 0.1, 0.2], 0.8)
+        labels = np.concatenate([a.labels for a in assigned_B]).tolist()
+        results.append((labels, lent, outcome.won_K.tolist(), outcome.loads_K.tolist()))
+    assert results[0][1][0]  # something was lent
+    assert all(result == results[0] for result in results)
+
+
+def test_duplicate_rows_are_won_together_and_lent_in_row_order():
+    log_ratio_NK = np.tile(np.array([[0, 1]], np.float32), (6, 1))
+    assigned_B, outcome, lent = assign_in_blocks(log_ratio_NK, [2, 3, 1], (0, 1), [0.0, 0.0], 1.0)
+    assert [a.labels.tolist() for a in assigned_B] == [[1, 1], [1, 1, 1], [1]]
+    assert lent == {0: [0, 1, 2], 1: []}
+    assert assigned_B[1].rows_of(0).tolist() == [0]
+    assert outcome.loads_K.tolist() == [3, 6]
+
+
+def test_winners_keep_the_rows_that_are_lent():
+    log_ratio_NK = np.array([[0, 5], [0, 6], [3, 4], [0, 9]], np.float32)
+    assigned_B, outcome, lent = assign_in_blocks(log_ratio_NK, [4], (4, 9), [0.0, 0.0], 0.5)
+    assert lent[4] == [2]
+    assert assigned_B[0].rows_of(4).tolist() == [2]
+    assert assigned_B[0].rows_of(9).tolist() == [0, 1, 2, 3]
+    assert outcome.won_K.tolist() == [0, 4]
+
+
+def test_moved_counts_rows_with_another_winner():
+    log_ratio_NK = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.float32)
+    previous_B = [Assigned.of(np.array([3, 3])), Assigned.of(np.array([5, 5]))]
+    _, outcome, _ = assign_in_blocks(log_ratio_NK, [2, 2], (3, 5), [0.0, 0.0], 0, previous_B=previous_B)
+    assert outcome.moved == 2
+
+
+def test_contingency_counts_rows_won_by_component_and_class():
+    rng = np.random.default_rng(2)
+    log_ratio_NK = rng.normal(size=(50, 3)).astype(np.float32)
+    classes_N = rng.integers(0, 4, 50)
+    classes_N[0] = 3
+    _, outcome, _ = assign_in_blocks(log_ratio_NK, [20, 30], (1, 2, 8), [0.0] * 3, 1.0, classes_N)
+    expected = np.zeros((3, 4), int)
+    np.add.at(expected, (log_ratio_NK.argmax(1), classes_N), 1)
+    np.testing.assert_array_equal(outcome.contingency_KC, expected)
+
+
+@pytest.mark.parametrize("mode", ["bag", "random", "oracle", "single"])
+def test_controls_lend_nothing_and_deal_every_row(mode):
+    config = Config(mode=mode, num_components=3, seed=4)
+    classes_B = [np.array([0, 1, 2, 2]), np.array([1]), np.array([2, 0, 0, 1, 1, 2])]
+    tasks = blockwise.control_tasks(config, [4, 1, 6], 3, round=2)
+    assigned_B, outcome = blockwise.assign_control(map_blocks, tasks, classes_B, [None] * 3, config.components)
+    labels = [a.labels.tolist() for a in assigned_B]
+    assert [len(part) for part in labels] == [4, 1, 6]
+    assert all(len(a.lent_rows) == 0 for a in assigned_B)
+    assert outcome.won_K.tolist() == outcome.loads_K.tolist()
+    assert outcome.won_K.sum() == outcome.contingency_KC.sum() == 11
+    if mode == "oracle":
+        assert labels == [classes.tolist() for classes in classes_B]
+    if mode == "single":
+        assert outcome.won_K.tolist() == [11]
+
+
+def test_control_bag_is_the_same_in_every_round_and_random_is_not():
+    def labels(mode, round):
+        config = Config(mode=mode, num_components=3)
+        tasks = blockwise.control_tasks(config, [40, 40], 0, round)
+        assigned_B, _ = blockwise.assign_control(map_blocks, tasks, [None] * 2, [None] * 2, config.components)
+        return [a.labels.tolist() for a in assigned_B]
+
+    assert labels("bag", 1) == labels("bag", 7)
+    assert labels("random", 1) != labels("random", 7)
+    assert labels("random", 1)[0] != labels("random", 1)[1]

@@ -1,0 +1,61 @@
+"""One digest for one seed and config, whoever does the work and however it is packed."""
+
+from pathlib import Path
+
+import pytest
+
+from raymix.checkpoint import RunDirectory, digest
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig
+from raymix.mixture import replaced
+from raymix.models.vae import VAEConfig
+from raymix.resolve import resolve
+from raymix.session import train
+from raymix.storage import Storage
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def small(trunk: str, mode: str = "compete") -> Config:
+    """Three blocks, three components, a starved one among them."""
+    return Config(
+        mode=mode,
+        num_components=3,
+        data=DataConfig(name="synthetic-5", num_rows=600, block_bytes=200 * 8),
+        model=VAEConfig(encoder=(16,), decoder=(16,), latent=2),
+        discriminator=DiscriminatorConfig(trunk=trunk, widths=(16,), batch_size=32),
+        schedule=ScheduleConfig(rounds=2, pretrain_epochs=3, epochs_per_round=3, batch_size=32),
+    )
+
+
+def trained(config: Config, out: Path, workers: str) -> str:
+    resolved, spec = resolve(config)
+    train(resolved, spec, str(out), workers=workers)
+    return digest(RunDirectory(Storage.at(out)))
+
+
+@pytest.mark.parametrize("trunk", ["separate", "shared"])
+def test_in_process_and_ray_give_one_digest_for_any_pack(trunk: str, tmp_path: Path) -> None:
+    config = small(trunk)
+    reference = trained(config, tmp_path / "local", "local")
+    for pack in (1, 2, 3):
+        packed = replaced(config, {"resources.pack": pack})
+        assert trained(packed, tmp_path / f"ray-{pack}", "ray") == reference
+
+
+@pytest.mark.parametrize("mode", ["bag", "single", "random", "oracle"])
+def test_controls_give_one_digest(mode: str, tmp_path: Path) -> None:
+    config = replaced(small("separate", mode), {"schedule.rounds": 1})
+    assert trained(config, tmp_path / "local", "local") == trained(config, tmp_path / "ray", "ray")
+
+
+def test_the_cut_into_blocks_does_not_enter(tmp_path: Path) -> None:
+    config = small("separate")
+    whole = replaced(config, {"data.block_bytes": 2**20, "data.scale": (0.1,), "data.offset": (0.0,)})
+    cut = replaced(whole, {"data.block_bytes": 100 * 8})
+    assert trained(whole, tmp_path / "whole", "local") == trained(cut, tmp_path / "cut", "local")
+
+
+def test_another_seed_gives_another_digest(tmp_path: Path) -> None:
+    config = small("separate")
+    other = replaced(config, {"seed": 1})
+    assert trained(config, tmp_path / "0", "local") != trained(other, tmp_path / "1", "local")

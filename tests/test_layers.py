@@ -1,0 +1,97 @@
+"""The import rules: who may import whom, and what may be loaded by it."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1] / "raymix"
+
+# Lowest first; a module may import its own layer and those before it.
+LAYERS = [
+    {"errors", "seeds"},
+    {"config"},
+    {"state", "storage", "data"},
+    {"checkpoint", "maths", "metrics", "report"},
+    {"record", "evaluation"},
+    {"models"},
+    {"training"},
+    {"algorithm"},
+    {"resolve", "recipes", "run"},
+    {"local"},
+    {"runtime"},
+    {"session"},
+    {"mixture"},
+    {"commands"},
+    {"cli"},
+    {"__main__"},
+]
+# What each layer's modules must not load, not even through others.
+WITHOUT_TORCH = ["maths", "metrics", "report", "data", "state", "config", "algorithm", "record", "checkpoint", "run"]
+WITHOUT_RAY = [*WITHOUT_TORCH, "models", "training", "local"]
+
+
+def rank(part: str) -> int:
+    return next(i for i, layer in enumerate(LAYERS) if part in layer)
+
+
+def modules_of(part: str) -> list[str]:
+    folder = ROOT / part
+    files = sorted(folder.glob("*.py")) if folder.is_dir() else [ROOT / f"{part}.py"]
+    names = (file.relative_to(ROOT.parent).with_suffix("").as_posix().replace("/", ".") for file in files)
+    return [name.removesuffix(".__init__") for name in names]
+
+
+def test_every_module_has_a_layer() -> None:
+    found = {path.stem if path.is_file() else path.name for path in ROOT.iterdir() if path.name != "__pycache__"}
+    assert found - {"__init__"} <= set().union(*LAYERS)
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.rglob("*.py")), ids=lambda file: str(file.relative_to(ROOT)))
+def test_a_module_imports_only_from_its_layer_and_below(file: Path) -> None:
+    relative = file.relative_to(ROOT)
+    part = relative.parts[0].removesuffix(".py")
+    if part == "__init__":
+        return
+    for node in ast.walk(ast.parse(file.read_text())):
+        names = [node.module] if isinstance(node, ast.ImportFrom) else []
+        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        for name in names:
+            if name == "raymix" and isinstance(node, ast.ImportFrom):
+                targets = [alias.name for alias in node.names if alias.name != "__version__"]
+            elif name and name.startswith("raymix."):
+                targets = [name.split(".")[1]]
+            else:
+                targets = []
+            for target in targets:
+                assert rank(target) <= rank(part), f"{relative} imports raymix.{target}"
+
+
+def test_families_do_not_import_each_other() -> None:
+    families = {"vae", "centroid"}
+    for family in families:
+        text = (ROOT / "models" / f"{family}.py").read_text()
+        assert not any(f"raymix.models.{other}" in text for other in families | {"registry"})
+
+
+def loaded_by(modules: list[str]) -> set[str]:
+    code = f"import sys\nfor m in {modules!r}: __import__(m)\nprint(*(m for m in ('torch', 'ray') if m in sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("part", WITHOUT_RAY)
+def test_a_layer_loads_neither_ray_nor_torch_where_it_must_not(part: str) -> None:
+    loaded = loaded_by(modules_of(part))
+    assert "ray" not in loaded
+    assert "torch" not in loaded or part not in WITHOUT_TORCH
+
+
+def test_the_coordinator_loads_no_torch() -> None:
+    assert "torch" not in loaded_by(["raymix.runtime.coordinator", "raymix.runtime.tasks", "raymix.runtime.actors"])
+
+
+def test_importing_raymix_loads_nothing_heavy() -> None:
+    assert not loaded_by(["raymix"])
