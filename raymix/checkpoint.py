@@ -53,6 +53,7 @@ class RunDirectory:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.writer = 0
+        self._read: dict[str, Generation] = {}
 
     @property
     def holds_run(self) -> bool:
@@ -111,16 +112,17 @@ class RunDirectory:
         generation = Generation(folder.rsplit("/", 1)[1], state, dict(files), record)
         manifest = {"state": asdict(state), "files": generation.files, "record": record}
         self.storage.write(f"{folder}/manifest.json", json.dumps(manifest).encode())
+        self._read[generation.name] = generation
         return generation
 
     def generations(self) -> list[Generation]:
         """Everything that was ever published, oldest first; of a round published twice the later writer's."""
         by_round: dict[int, Generation] = {}
         for name in self.storage.names("generations"):
-            if self.storage.exists(f"generations/{name}/manifest.json"):
-                generation = self._generation(name)
-                if generation is not None:
-                    by_round[generation.state.round] = generation
+            generation = self._read.get(name) or self._generation(name)
+            if generation is not None:
+                self._read[name] = generation  # manifests never change
+                by_round[generation.state.round] = generation
         return [by_round[round] for round in sorted(by_round)]
 
     def last(self) -> Generation | None:
@@ -155,6 +157,7 @@ class RunDirectory:
         for name in self.storage.names("generations"):
             if int(name.split("-")[0]) > round:
                 self.storage.delete(f"generations/{name}")
+                self._read.pop(name, None)
 
     def prune(self, best_metric: str) -> None:
         """Delete the files of all generations but the last two and the best; manifests stay."""
@@ -174,13 +177,15 @@ class RunDirectory:
                         self.storage.delete(f"generations/{name}/{file}")
 
     def _generation(self, name: str) -> Generation | None:
+        if not self.storage.exists(f"generations/{name}/manifest.json"):
+            return None
         try:
             manifest = self._json(f"generations/{name}/manifest.json")
             saved = manifest["state"].items()
             values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in saved}
             files = {file: FileStamp(*stamp) for file, stamp in manifest["files"].items()}
             return Generation(name, State(**values), files, manifest["record"])
-        except (RaymixError, KeyError, TypeError) as error:
+        except (RaymixError, KeyError, TypeError, AttributeError) as error:
             log.warning("generation %s has a damaged manifest (%s)", name, error)
             return None
 

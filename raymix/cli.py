@@ -95,7 +95,7 @@ def overview(group: str = "") -> str:
             "",
             *(f"  {name:{width}}  {COMMANDS[name].about}" for name in names),
             "",
-            f"`raymix {names[0]} --help` explains {'it' if group else 'a command'}; `raymix --version` prints the version.",
+            "`raymix COMMAND --help` explains a command; `raymix --version` prints the version.",
         ]
     )
 

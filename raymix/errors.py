@@ -39,14 +39,16 @@ class WorkerLostError(RaymixError):
 
 
 class DivergedError(RaymixError):
-    """A value of one component stopped being finite."""
+    """A value of one component stopped being finite; round and step are -1 where there is none."""
 
     def __init__(self, component: int, round: int, step: int, quantity: str) -> None:
         Exception.__init__(self, component, round, step, quantity)
         self.component, self.round, self.step, self.quantity = component, round, step, quantity
 
     def __str__(self) -> str:
+        where = f" in round {self.round}" if self.round >= 0 else ""
+        where += f" at step {self.step}" if self.step >= 0 else ""
         return (
-            f"component {self.component}: {self.quantity} is not finite in round {self.round} at step {self.step}; "
+            f"component {self.component}: {self.quantity} is not finite{where}; "
             "lower model.learning_rate or check the scale of the data"
         )

@@ -138,8 +138,9 @@ def with_data(config: Config, path: str, labels: str | None = None) -> Config:
     fresh = {"name": "file", "path": path, "labels": labels, "dir": None, "num_rows": None}
     data = config.data.model_copy(update=fresh)
     config = config.model_copy(update={"data": data})
-    if open_source(data).spec.is_image == is_image_set(old_name):
-        return config
+    holds_images = open_source(data).spec.is_image
+    if old_name == "file" or holds_images == is_image_set(old_name):
+        return config  # settings written for a file are the user's own
     unset = {"body": "auto", "encoder": None, "decoder": None, "likelihood": "auto"}
     model = close(config).model
     model = model.model_copy(update={k: v for k, v in unset.items() if k in type(model).model_fields})

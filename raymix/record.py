@@ -16,7 +16,7 @@ from raymix.storage import Storage
 SATURATED = 0.1  # discriminator loss (chance 0.693) below which its log ratios say little
 
 
-def record_line(state: State, info: RoundInfo, measures: Mapping[str, Any] | None) -> dict[str, Any]:
+def record_line(state: State, info: RoundInfo) -> dict[str, Any]:
     """One round as plain JSON values. Lists are in the order of `components`; losses in nats."""
     line: dict[str, Any] = {
         "round": info.round,
@@ -41,8 +41,6 @@ def record_line(state: State, info: RoundInfo, measures: Mapping[str, Any] | Non
         }
         line["contingency"] = info.contingency_KC.tolist()
     line["warnings"] = warnings_of(line)
-    if measures is not None:
-        line["measures"] = dict(measures)
     return line
 
 

@@ -102,11 +102,10 @@ def run(
     events = Events(directory.storage, done + 1) if directory.storage.is_local else None
 
     def observe(state: State, info: RoundInfo) -> None:
-        measures = None
+        line = record_line(state, info)
         every = config.schedule.evaluate_every
         if every and (state.round % every == 0 or state.round == config.schedule.rounds):
-            measures = evaluate(config, spec, state, None, workers.sample)
-        line = record_line(state, info, measures)
+            line["measures"] = evaluate(config, spec, state, line.get("clustering"), workers.sample)
         files = workers.commit(directory, state.round)
         directory.publish(state, files, line)
         record.append(line)

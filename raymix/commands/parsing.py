@@ -45,7 +45,7 @@ def refuse_unknown(argv: Sequence[str], known: Sequence[str]) -> None:
 
 def condensed(boxes: str) -> str:
     """What is wrong, out of a framed message: the lines up to the first rule."""
-    said = []
+    said: list[str] = []
     for line in re.sub(r"\x1b\[[0-9;]*m", "", boxes).splitlines():
         if line.startswith(("╭", "╰")):
             continue

@@ -6,8 +6,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+from raymix.commands.lines import round_line
 from raymix.run import Status
 
 
@@ -55,9 +56,10 @@ class LiveRounds(Rounds):
     def __init__(self, console: Console, rounds: int, num_rows: int, done: int, bars: Progress) -> None:
         super().__init__(console, rounds, num_rows, done)
         self.bars = bars
-        self.round_task: TaskID = bars.add_task(self.title(), total=rounds + 1, completed=done + 1, note="")
-        self.phase_task: TaskID = bars.add_task("start", total=None, note="")
-        self.round_s, self.round_began, self.moved = None, time.monotonic(), ""
+        self.rounds_bar = bars.add_task(self.title(), total=rounds + 1, completed=done + 1, note="")
+        self.phase_bar = bars.add_task("start", total=None, note="")
+        self.round_s: float | None = None
+        self.round_began, self.moved = time.monotonic(), ""
 
     def title(self) -> str:
         return f"round {min(self.done + 1, self.rounds)}/{self.rounds}"
@@ -66,14 +68,13 @@ class LiveRounds(Rounds):
         super().show(status)
         left = time_left(self.round_s, self.rounds - self.done, time.monotonic() - self.round_began)
         note = ", ".join(part for part in (self.moved, left) if part)
-        self.bars.update(self.round_task, description=self.title(), completed=self.done + 1, note=note)
-        share = status.share_done
-        note = "" if share is None else f"{share:.0%}"
-        # A phase whose steps are unknown has no end to show: its bar pulses.
-        self.bars.update(
-            self.phase_task, description=status.doing or "working", total=None if share is None else 1.0, note=note
-        )
-        self.bars.update(self.phase_task, completed=share or 0.0)
+        self.bars.update(self.rounds_bar, description=self.title(), completed=self.done + 1, note=note)
+        share, phase = status.share_done, status.doing or "working"
+        if share is None:  # its steps are unknown: the bar pulses
+            self.bars.tasks[self.phase_bar].total = None
+            self.bars.update(self.phase_bar, description=phase, note="")
+        else:
+            self.bars.update(self.phase_bar, description=phase, completed=share, total=1.0, note=f"{share:.0%}")
 
     def show_round(self, line: Mapping[str, Any]) -> None:
         super().show_round(line)
@@ -88,16 +89,3 @@ def time_left(round_s: float | None, rounds_left: int, elapsed_s: float) -> str:
         return ""
     left = max(0, round(round_s * rounds_left - elapsed_s))
     return f"{left // 60}:{left % 60:02d} left"
-
-
-def round_line(line: Mapping[str, Any], rounds: int) -> str:
-    """One round in plain text."""
-    seconds = line["seconds"]
-    phases = ", ".join(f"{phase} {spent:.1f}" for phase, spent in seconds.items())
-    parts = [f"round {line['round']}/{rounds}: {line['rows_moved']:,} rows moved"]
-    if "clustering" in line:
-        parts.append(f"nmi {line['clustering']['nmi']:.3f}")
-    parts.append(f"{sum(seconds.values()):.1f} s ({phases})")
-    if line["starved"]:
-        parts.append(f"starved: {' '.join(map(str, line['starved']))}")
-    return ", ".join(parts)

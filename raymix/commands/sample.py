@@ -45,7 +45,9 @@ def sample(argv: list[str]) -> None:
     mixture = Mixture.load(run_directory(arguments.directory).storage.uri)
     pictured = arguments.out.suffix.lower() == ".png"
     if pictured and mixture.spec_.is_image and arguments.num > MOST_IN_GRID:
-        raise ConfigError(f"is {arguments.num} for a picture", "--num", f"give {MOST_IN_GRID:,} at most, or an .npz file")
+        raise ConfigError(
+            f"is {arguments.num} for a picture", "--num", f"give {MOST_IN_GRID:,} at most, or an .npz file"
+        )
     rows, components = mixture.sample(arguments.num, seed=arguments.seed, component=arguments.component)
     buffer = io.BytesIO()
     if pictured:
@@ -63,5 +65,8 @@ def draw(buffer: io.BytesIO, mixture: Mixture, rows: NDArray[Any], components: N
     labels = [f"{k}   weight {weight[k]:.1%}" for k in shown]
     picture = draw_grid if mixture.spec_.is_image else draw_scatter
     figure = picture(samples, [part[:0] for part in samples], labels)
-    figure.axes[1].remove()  # the half for real rows
+    kept, real = figure.axes
+    real.remove()
+    if kept.get_subplotspec() is not None:  # of a layout in two halves: take both
+        kept.set_subplotspec(figure.add_gridspec(1, 1)[0])
     figure.savefig(buffer, format="png", bbox_inches="tight")

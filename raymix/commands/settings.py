@@ -1,6 +1,5 @@
 """Every field of a config as an option of `raymix train`, with the field's own help and default."""
 
-from collections.abc import Sequence
 from dataclasses import asdict, field, make_dataclass
 from typing import Annotated, Any, Literal
 
@@ -42,18 +41,17 @@ def options_of(settings: BaseModel, prefix: str = "") -> type:
             group = options_of(value, f"{path}.")
             members.append((name, group, field(default_factory=group)))
             continue
-        annotation, about = info.annotation, info.description
-        markers: list[Any] = []
+        annotation: Any = info.annotation
+        about = info.description
+        markers: tuple[Any, ...] = ()
         if path == "model.family":
-            annotation, about = (
-                Literal[tuple(FAMILIES)],
-                "Family of the generators; another one brings its own options.",
-            )
+            annotation = Literal[tuple(FAMILIES)]
+            about = "Family of the generators; another one brings its own options."
         elif annotation is bool:
-            markers = [tyro.conf.FlagConversionOff, TRUTH]
+            markers = (tyro.conf.FlagConversionOff, TRUTH)
         aliases = [f"--{SHORT[path]}"] if path in SHORT else None
         help = tyro.conf.arg(help=about, aliases=aliases)
-        members.append((name, Annotated[(annotation, help, *markers)], field(default=value)))  # type: ignore[misc]
+        members.append((name, Annotated[(annotation, help, *markers)], field(default=value)))
     namespace = {"__doc__": type(settings).__doc__}
     return make_dataclass(type(settings).__name__, members, frozen=True, namespace=namespace)
 

@@ -7,9 +7,8 @@ import tyro
 
 from raymix import checkpoint
 from raymix.commands.directory import run_directory
-from raymix.commands.outcome import component_rows, measure_lines
+from raymix.commands.lines import component_rows, measure_lines, round_line
 from raymix.commands.parsing import parse
-from raymix.commands.progress import round_line
 
 
 @dataclass(frozen=True)
@@ -48,4 +47,6 @@ def status(argv: list[str]) -> None:
 
 
 def digest(argv: list[str]) -> None:
-    print(checkpoint.digest(run_directory(parse(Digest, argv, "digest").directory)))
+    directory = run_directory(parse(Digest, argv, "digest").directory)
+    directory.load()  # says so where there is no run at all
+    print(checkpoint.digest(directory))

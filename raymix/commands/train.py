@@ -20,9 +20,7 @@ from raymix.config import Config, dump_config, load_config
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.recipes import recipe, with_data
-from raymix.record import read_record
 from raymix.resolve import resolve
-from raymix.storage import Storage
 
 DEFAULT_RECIPE = "digits"
 
@@ -88,7 +86,8 @@ def resume(argv: list[str]) -> None:
     out = arguments.directory
     directory = run_directory(out)
     config, spec = directory.load()
-    done = max((line["round"] for line in read_record(directory.storage)), default=-1)
+    last = directory.last()
+    done = last.state.round if last else -1
     with resumable(out), watching(config.schedule.rounds, spec.num_rows, done) as watch:
         did_anything = session.resume(out, workers=arguments.workers, address=arguments.address, watch=watch)
     if not did_anything:

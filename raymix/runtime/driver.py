@@ -3,6 +3,7 @@
 import hashlib
 import logging
 import os
+import socket
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,7 +19,9 @@ from raymix.runtime.coordinator import start_coordinator
 from raymix.runtime.placement import Node, groups, resolved_pack
 from raymix.storage import Storage
 
+log = logging.getLogger(__name__)
 POLL_S = 0.3
+CONNECT_S = 10
 NAMESPACE = "raymix"
 # A local Ray ends processes that idle for a second, and every round would start new ones for its block tasks.
 KEEP_IDLE_PROCESSES = {"idle_worker_killing_time_threshold_ms": 600_000}
@@ -31,6 +34,8 @@ def cluster(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    if address and address != "auto":
+        require_reachable(address)
     try:
         ray.init(
             address=address or "local",
@@ -42,13 +47,25 @@ def cluster(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
             log_to_driver=False,
             _system_config=None if address else KEEP_IDLE_PROCESSES,
         )
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except Exception as error:  # Ray raises plain exceptions here, of many kinds
         reason = str(error).strip().splitlines()[0]
         raise ResourceError(f"Ray cannot be reached ({reason})", f"--address {address or 'local'}") from None
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def require_reachable(address: str) -> None:
+    """Ray itself would go on trying an address for many minutes. Raises `ResourceError` within ten seconds."""
+    where = f"--address {address}"
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if not host or not port.isdigit():
+        raise ResourceError("is no host:port", where, "give auto, host:port or ray://host:port")
+    try:
+        socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise ResourceError(f"cannot be reached ({error})", where, "start Ray there, or mend the address") from None
 
 
 def cluster_nodes() -> list[Node]:
@@ -70,6 +87,8 @@ def train_on_ray(config: Config, spec: DataSpec, uri: str, watch: Callable[[Stat
     anything starts when the cluster cannot hold the run, and what the run itself raises.
     """
     asked = groups(config, cluster_nodes())
+    if config.resources.cpus_per_component == "auto" and asked[0].cpus < 1:
+        log.warning("%d packs ask for %.2g of a processor each: they share time", len(asked), asked[0].cpus)
     run_id = hashlib.sha256(Storage.at(uri).uri.encode()).hexdigest()[:12]
     coordinator = start_coordinator(config, spec, uri, asked, run_id)
     seen, last_answer = 0, time.monotonic()

@@ -86,7 +86,7 @@ class Judge:
         out = torch.empty((len(self.components) * num, *first.shape[1:]))
         for h, k in enumerate(self.components):
             numbers = rng.integers(0, len(fakes[k]), size=num)
-            np.take(fakes[k], numbers, axis=0, out=out[h * num : (h + 1) * num].numpy(), mode="clip")
+            out[h * num : (h + 1) * num] = torch.from_numpy(fakes[k][numbers])  # families may work in float64
         return out.to(self.setting.device)
 
     def _step(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:

@@ -1,0 +1,38 @@
+"""Lines of a run's record as a person reads them."""
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def round_line(line: Mapping[str, Any], rounds: int) -> str:
+    """One round in plain text."""
+    seconds = line["seconds"]
+    phases = ", ".join(f"{phase} {spent:.1f}" for phase, spent in seconds.items())
+    parts = [f"round {line['round']}/{rounds}: {line['rows_moved']:,} rows moved"]
+    if "clustering" in line:
+        parts.append(f"nmi {line['clustering']['nmi']:.3f}")
+    parts.append(f"{sum(seconds.values()):.1f} s ({phases})")
+    if line["starved"]:
+        parts.append(f"starved: {' '.join(map(str, line['starved']))}")
+    return ", ".join(parts)
+
+
+def component_rows(line: Mapping[str, Any]) -> list[tuple[str, ...]]:
+    """Number, weight, load and losses of each component; `-` where there is no such network or number."""
+    K = len(line["components"])
+    losses = [line[name] or [None] * K for name in ("generator_loss", "discriminator_loss")]
+    return [
+        (str(k), f"{weight:.1%}", f"{load:,}", *("-" if loss is None else f"{loss:.3f}" for loss in pair))
+        for k, weight, load, *pair in zip(line["components"], line["weights"], line["loads"], *losses, strict=True)
+    ]
+
+
+def measure_lines(line: Mapping[str, Any]) -> list[str]:
+    """Agreement with known classes and what was evaluated, where there is any."""
+    lines = []
+    if "clustering" in line:
+        lines.append(", ".join(f"{name} {value:.3f}" for name, value in line["clustering"].items()))
+    for name, value in (line.get("measures") or {}).items():
+        if isinstance(value, int | float) and name not in ("num_samples", "seed"):
+            lines.append(f"{name} {value:.4g}")
+    return lines

@@ -1,0 +1,195 @@
+"""Packs and placement groups: pure arithmetic, no cluster."""
+
+import pytest
+
+from raymix.config import Config, DiscriminatorConfig, ResourcesConfig
+from raymix.errors import ResourceError
+from raymix.runtime.placement import Group, Node, equal_fraction, groups, packs, require_fit, resolved_pack
+
+
+def config_of(num_components=3, mode="compete", trunk="separate", body="auto", pack=1, **resources):
+    return Config(
+        mode=mode,
+        num_components=num_components,
+        discriminator=DiscriminatorConfig(trunk=trunk, body=body),
+        resources=ResourcesConfig(pack=pack, **resources),
+    )
+
+
+@pytest.mark.parametrize("num", [1, 2, 7, 15])
+@pytest.mark.parametrize("pack", [1, 2, 4, 15, 99])
+def test_packs_hold_every_component_once_in_order_and_are_as_equal_as_can_be(num, pack):
+    components = tuple(range(10, 10 + num))
+    found = packs(components, pack)
+    assert sum(found, ()) == components
+    sizes = [len(members) for members in found]
+    assert max(sizes) <= pack and max(sizes) - min(sizes) <= 1
+    assert len(found) == -(-num // pack)
+
+
+@pytest.mark.parametrize(
+    ("num_components", "nodes", "expected"),
+    [
+        (15, [Node(2)], 8),
+        (3, [Node(1), Node(1)], 2),
+        (4, [Node(16)], 1),
+        (4, [Node(0.5)], 4),  # no whole processor
+        (4, [], 4),
+        (8, [Node(16, 2)], 4),  # GPUs count where there are any
+        (8, [Node(16, 8)], 1),
+        (5, [Node(64), Node(8, 1), Node(8, 1)], 3),
+    ],
+)
+def test_auto_pack_fills_the_machine(num_components, nodes, expected):
+    assert resolved_pack(config_of(num_components, pack="auto"), nodes) == expected
+
+
+def test_auto_pack_ignores_gpus_that_are_not_to_be_used():
+    config = config_of(8, pack="auto", gpus_per_component=0)
+    assert resolved_pack(config, [Node(8, 1)]) == 1
+
+
+def test_given_pack_is_kept():
+    assert resolved_pack(config_of(8, pack=3), [Node(1)]) == 3
+
+
+@pytest.mark.parametrize(
+    ("held", "num", "expected"),
+    [
+        ([4], 3, 1.0),
+        ([1], 2, 0.5),
+        ([2], 3, 0.6666),
+        ([1, 1], 3, 0.5),
+        ([1, 1], 2, 1.0),
+        ([3, 1], 5, 0.75),
+        ([0.5], 1, 0.5),
+        ([0, 0], 3, 0.0),
+        ([], 1, 0.0),
+    ],
+)
+def test_equal_fraction_is_the_largest_that_fits(held, num, expected):
+    assert equal_fraction(held, num) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("held", [[1.0], [2.0], [1.0, 1.0], [3.0, 1.0, 0.5], [7.0]])
+def test_equal_fraction_always_fits(held):
+    for num in range(1, 41):
+        ask = equal_fraction(held, num)
+        assert 0 < ask <= 1
+        require_fit([Group(str(i), (i,), (i,), ask, 0) for i in range(num)], [Node(cpus) for cpus in held])
+        more = ask + 0.0002  # Ray counts in ten-thousandths
+        assert ask == 1 or sum(int(cpus / more) for cpus in held) < num
+
+
+def demand(found):
+    """What all actors of all groups ask for: (CPUs, GPUs)."""
+    bundles = [group.bundle for group in found for _ in range(group.num_actors)]
+    return sum(b["CPU"] for b in bundles), sum(b.get("GPU", 0) for b in bundles)
+
+
+def test_each_pack_has_a_group_of_a_generator_and_a_discriminator_actor():
+    found = groups(config_of(5, pack=2), [Node(8)])
+    assert [group.generators for group in found] == [(0,), (1, 2), (3, 4)]
+    assert [group.discriminators for group in found] == [(0,), (1, 2), (3, 4)]
+    assert [group.num_actors for group in found] == [2, 2, 2]
+    assert len({group.name for group in found}) == 3
+    assert demand(found) == (3, 0)
+
+
+def test_three_components_fit_two_nodes_of_one_processor():
+    found = groups(config_of(3, pack=1), [Node(1), Node(1)])
+    assert [group.cpus for group in found] == [0.5] * 3
+    assert [group.bundle for group in found] == [{"CPU": 0.25}] * 3
+
+
+@pytest.mark.parametrize("mode", ["bag", "single", "random", "oracle"])
+@pytest.mark.parametrize("trunk", ["separate", "shared"])
+def test_controls_have_no_discriminators_and_their_one_actor_gets_the_whole_ask(mode, trunk):
+    found = groups(config_of(3, mode, trunk, cpus_per_component=2, gpus_per_component=1), [Node(6, 3)])
+    assert all(group.discriminators == () and group.num_actors == 1 for group in found)
+    assert [group.generators for group in found] == ([(0,)] if mode == "single" else [(0,), (1,), (2,)])
+    assert all(group.bundle == {"CPU": 2, "GPU": 1} for group in found)
+
+
+def test_own_density_needs_no_discriminators():
+    found = groups(config_of(3, body="none"), [Node(3)])
+    assert demand(found) == (3, 0) and all(group.discriminators == () for group in found)
+
+
+def test_shared_trunk_has_one_group_of_its_own():
+    found = groups(config_of(4, trunk="shared", pack=2), [Node(8)])
+    assert [group.name for group in found if not group.generators] == ["trunk"]
+    assert [group.generators for group in found] == [(0, 1), (2, 3), ()]
+    assert [group.discriminators for group in found] == [(), (), (0, 1, 2, 3)]
+    assert demand(found) == (3, 0)
+
+
+def test_shared_trunk_shares_the_processors_there_are():
+    found = groups(config_of(4, trunk="shared", pack=2), [Node(2)])
+    assert [group.cpus for group in found] == [pytest.approx(0.6666)] * 3
+
+
+@pytest.mark.parametrize("pack", [1, 2, 3])
+@pytest.mark.parametrize("trunk", ["separate", "shared"])
+def test_explicit_asks_are_per_component(pack, trunk):
+    found = groups(config_of(3, trunk=trunk, pack=pack, cpus_per_component=2, gpus_per_component=0.5), [Node(99, 9)])
+    trunks = trunk == "shared"  # the trunk asks as one component
+    assert demand(found) == (6 + 2 * trunks, 1.5 + 0.5 * trunks)
+
+
+def test_as_many_gpus_as_components_give_each_its_own_in_halves():
+    found = groups(config_of(4), [Node(8, 2), Node(8, 2)])
+    assert [group.gpus for group in found] == [1.0] * 4
+    assert all(group.bundle == {"CPU": 0.5, "GPU": 0.5} for group in found)
+
+
+def test_fewer_gpus_are_shared_equally():
+    found = groups(config_of(4), [Node(8, 1), Node(8, 1)])
+    assert [group.gpus for group in found] == [0.5] * 4
+
+
+def test_no_gpus_are_asked_for_when_there_are_none_or_none_are_wanted():
+    for config, nodes in ((config_of(), [Node(4)]), (config_of(gpus_per_component=0), [Node(4, 4)])):
+        assert all("GPU" not in group.bundle for group in groups(config, nodes))
+
+
+def refused(config, nodes):
+    with pytest.raises(ResourceError) as caught:
+        groups(config, nodes)
+    return str(caught.value)
+
+
+def test_ask_too_large_for_any_node_says_what_was_asked_and_what_there_is():
+    error = refused(config_of(2, cpus_per_component=3), [Node(2), Node(2), Node(2)])
+    assert "2 placement groups ask for 6 CPUs and 0 GPUs in all" in error
+    assert "the largest node has 2 CPUs and 0 GPUs" in error and "the cluster 6 and 0" in error
+    assert "resources.cpus_per_component" in error and "\n" not in error
+
+
+def test_ask_too_large_for_the_cluster_is_refused():
+    assert "ask for 5 CPUs" in refused(config_of(5, cpus_per_component=1), [Node(2), Node(2)])
+    groups(config_of(4, cpus_per_component=1), [Node(2), Node(2)])
+
+
+def test_ask_for_gpus_that_are_not_there_is_refused():
+    error = refused(config_of(2, gpus_per_component=1), [Node(8), Node(4, 1)])
+    assert "ask for 2 CPUs and 2 GPUs in all" in error
+    assert "the largest node has 4 CPUs and 1 GPUs" in error and "the cluster 12 and 1" in error
+
+
+def test_a_cluster_of_no_nodes_is_refused():
+    assert "the cluster 0 and 0" in refused(config_of(1, cpus_per_component=1), [])
+
+
+def test_large_groups_are_placed_first():
+    small, large = Group("small", (0,), (), 1, 0), Group("large", (1,), (), 3, 0)
+    require_fit([small, large], [Node(3), Node(1)])
+    with pytest.raises(ResourceError, match="large does not fit"):
+        require_fit([small, large], [Node(2), Node(2)])
+
+
+def test_groups_take_a_place_on_one_node_whole():
+    pair = Group("pair", (0,), (0,), 2, 0)  # two actors of one processor each
+    with pytest.raises(ResourceError):
+        require_fit([pair], [Node(1), Node(1)])
+    require_fit([pair], [Node(1), Node(2)])

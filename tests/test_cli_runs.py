@@ -1,0 +1,206 @@
+"""The commands around one small run, trained once in this process."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from raymix.cli import main
+
+QUICK = [
+    "synthetic-3",
+    "--workers=local",
+    "--rounds=2",
+    "--data.num-rows=300",
+    "--schedule.pretrain-epochs=2",
+    "--schedule.epochs-per-round=2",
+    "--schedule.evaluate-every=2",
+]
+MEASURES = [
+    "kde_log_likelihood",
+    "modes_captured",
+    "high_quality_share",
+    "nmi",
+    "ari",
+    "purity",
+    "mixing_weights",
+    "num_samples",
+    "seed",
+]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("cli") / "run"
+    assert main(["train", *QUICK, "--out", str(out)]) == 0
+    return str(out)
+
+
+def answer(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(argv) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    return out
+
+
+def test_train_shows_rounds_on_stderr_and_the_outcome_on_stdout(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for number in (1, 2):
+        assert main(["train", *QUICK]) == 0
+        out, err = capsys.readouterr()
+        folder = f"runs/synthetic-3-00{number}"
+        lines = out.splitlines()
+        assert " ".join(lines[0].split()) == "component weight load generator loss discriminator loss"
+        assert [line.split()[0] for line in lines[1:4]] == ["0", "1", "2"]
+        assert lines[4].startswith("nmi ")
+        assert f"run: {folder}" in lines
+        assert f"picture: {folder}/samples.png" in lines
+        assert Path(folder, "samples.png").exists()
+        assert err.startswith(f"raymix: run directory {folder}\n")
+        for round in range(3):
+            assert err.count(f"round {round}/2: ") == 1
+    assert answer(["digest", "runs/synthetic-3-001"], capsys) == answer(["digest", "runs/synthetic-3-002"], capsys)
+
+
+def test_train_into_a_run_is_refused_and_overwrites_nothing(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path: path.read_bytes() for path in Path(run).rglob("*") if path.is_file()}
+    for more in ([], ["--dry-run"]):
+        assert main(["train", *QUICK, "--out", run, *more]) == 2
+        out, err = capsys.readouterr()
+        assert out == ""
+        assert err.count("\n") == 1
+        assert "already holds a run" in err
+    assert before == {path: path.read_bytes() for path in Path(run).rglob("*") if path.is_file()}
+
+
+def test_status_tells_a_finished_run(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = answer(["status", run], capsys)
+    for text in (run, "mode compete, K = 3", "synthetic-3, 300 rows", "state: finished", "round 2/2", "nmi "):
+        assert text in shown
+
+
+def test_resume_of_a_finished_run_does_nothing(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    before = answer(["digest", run], capsys)
+    assert main(["resume", run, "--workers", "local"]) == 0
+    assert "finished already" in capsys.readouterr().err
+    assert answer(["digest", run], capsys) == before
+
+
+def test_resume_of_an_interrupted_run_ends_with_the_same_digest(
+    run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    half = str(tmp_path / "half")
+    shutil.copytree(run, half)
+    last = max(Path(half, "generations").iterdir())
+    shutil.rmtree(last)
+    Path(half, "samples.png").unlink()
+    assert "unfinished; go on with `raymix resume" in answer(["status", half], capsys)
+    assert main(["resume", half, "--workers", "local"]) == 0
+    out, err = capsys.readouterr()
+    assert "round 2/2" in err
+    assert "round 1/2" not in err
+    assert "picture: " in out
+    assert answer(["digest", half], capsys) == answer(["digest", run], capsys)
+
+
+def test_digest_is_one_hash(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    digest = answer(["digest", run], capsys).splitlines()[-1]
+    assert len(digest) == 64
+    int(digest, 16)
+
+
+def test_evaluate_prints_one_object_with_every_measure(run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["evaluate", run, "--num-samples", "200", "--seed", "5"]
+    measures = json.loads(answer([*argv, "--json"], capsys))
+    assert list(measures) == MEASURES
+    assert (measures["num_samples"], measures["seed"]) == (200, 5)
+    assert sum(measures["mixing_weights"]) == pytest.approx(1)
+    assert all(value is not None for value in measures.values())
+    shown = answer(argv, capsys)
+    assert [line.split(":")[0] for line in shown.splitlines()] == MEASURES
+
+
+def test_sample_writes_rows_and_components(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "rows.npz"
+    argv = ["sample", run, "--num", "50", "--out", str(out)]
+    assert answer(argv, capsys) == ""
+    drawn = np.load(out, allow_pickle=False)
+    assert drawn["rows"].shape == (50, 2)
+    assert drawn["components"].shape == (50,)
+    assert main(argv) == 2
+    assert "exists already" in capsys.readouterr().err
+    answer([*argv, "--force"], capsys)
+    np.testing.assert_array_equal(np.load(out)["rows"], drawn["rows"])
+    answer([*argv, "--force", "--component", "1", "--seed", "3"], capsys)
+    assert set(np.load(out)["components"]) == {1}
+
+
+@pytest.mark.parametrize("wrong", [["--component", "3"], ["--num", "0"], ["--seed", "-1"]])
+def test_sample_refuses_what_cannot_be_drawn(
+    run: str, wrong: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["sample", run, "--num", "5", "--out", str(tmp_path / "x.npz"), *wrong]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_sample_draws_a_picture(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    answer(["sample", run, "--num", "50", "--out", str(tmp_path / "x.png")], capsys)
+    with Image.open(tmp_path / "x.png") as picture:
+        assert min(picture.size) > 200
+
+
+def test_assign_writes_component_and_log_ratio(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = np.random.default_rng(0).normal(0, 5, (40, 2)).astype(np.float32)
+    np.save(tmp_path / "rows.npy", rows)
+    parquet, npy = str(tmp_path / "a.parquet"), str(tmp_path / "a.npy")
+    for out in (parquet, npy):
+        assert answer(["assign", run, str(tmp_path / "rows.npy"), "--out", out], capsys) == ""
+    table, array = pq.read_table(parquet), np.load(npy, allow_pickle=False)
+    assert table.column_names == ["component", "log_ratio"]
+    np.testing.assert_array_equal(table["component"].to_numpy(), array["component"])
+    np.testing.assert_array_equal(table["log_ratio"].to_numpy(), array["log_ratio"])
+    assert set(array["component"]) <= {0, 1, 2}
+    assert np.isfinite(array["log_ratio"]).all()
+    assert main(["assign", run, str(tmp_path / "rows.npy"), "--out", npy]) == 2
+    assert "exists already" in capsys.readouterr().err
+
+
+def test_assign_refuses_rows_of_another_shape_and_nan(
+    run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    np.save(tmp_path / "nan.npy", np.array([[0, 1], [np.nan, 2]], np.float32))
+    for data, said in (("digits", "shape (1, 8, 8)"), (str(tmp_path / "nan.npy"), "row 1")):
+        assert main(["assign", run, data, "--out", str(tmp_path / "x.npy")]) == 2
+        err = capsys.readouterr().err
+        assert said in err
+        assert err.count("\n") == 1
+    assert not (tmp_path / "x.npy").exists()
+
+
+def test_control_without_discriminators_goes_through_every_command(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "single")
+    assert main(["train", *QUICK, "--mode", "single", "--out", out]) == 0
+    row = capsys.readouterr().out.splitlines()[1].split()
+    assert (row[0], row[-1]) == ("0", "-")
+    assert "mode single" in answer(["status", out], capsys)
+    assert main(["assign", out, "synthetic-3", "--out", str(tmp_path / "a.npy")]) == 2
+    assert "single trains no discriminators" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_train_on_ray_shows_the_same(tmp_path: Path, run: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "ray")
+    assert main(["train", *QUICK, "--workers=ray", "--out", out]) == 0
+    err = capsys.readouterr().err
+    for round in range(3):
+        assert err.count(f"round {round}/2: ") == 1
+    assert answer(["digest", out], capsys) == answer(["digest", run], capsys)

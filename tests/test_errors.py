@@ -1,0 +1,53 @@
+"""Errors say what, where and what to do, on both sides of a process boundary."""
+
+import pickle
+
+import pytest
+
+from raymix import errors
+from raymix.errors import DivergedError, RaymixError
+
+PLAIN = [
+    errors.RaymixError,
+    errors.ConfigError,
+    errors.DataError,
+    errors.ResourceError,
+    errors.CheckpointError,
+    errors.WorkerLostError,
+]
+
+
+def test_every_error_is_tested_here():
+    every = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, RaymixError)]
+    assert set(every) == {*PLAIN, DivergedError}
+
+
+@pytest.mark.parametrize("kind", PLAIN)
+@pytest.mark.parametrize("fields", [("is wrong",), ("is wrong", "a.npy, row 3"), ("is wrong", "a.npy", "mend it")])
+def test_errors_survive_pickling(kind, fields):
+    error = kind(*fields)
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is kind
+    assert str(back) == str(error)
+    assert (back.what, back.where, back.todo) == (error.what, error.where, error.todo) == (*fields, "", "")[:3]
+    assert back.args == error.args == (error.what, error.where, error.todo)  # raw, for whatever pickles arguments only
+
+
+def test_divergence_survives_pickling():
+    error = DivergedError(3, 2, 117, "the loss")
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is DivergedError and str(back) == str(error)
+    assert (back.component, back.round, back.step, back.quantity) == (3, 2, 117, "the loss")
+    assert str(error).startswith("component 3: the loss is not finite in round 2 at step 117; ")
+
+
+def test_messages_name_place_and_remedy_where_they_are_known():
+    assert str(RaymixError("is wrong")) == "is wrong"
+    assert str(RaymixError("is wrong", "a.npy")) == "a.npy: is wrong"
+    assert str(RaymixError("is wrong", "", "mend it")) == "is wrong; mend it"
+    assert str(RaymixError("is wrong", "a.npy", "mend it")) == "a.npy: is wrong; mend it"
+
+
+def test_what_users_type_is_a_value_error():
+    assert issubclass(errors.ConfigError, ValueError) and issubclass(errors.DataError, ValueError)
+    assert not issubclass(errors.ResourceError, ValueError)

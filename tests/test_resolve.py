@@ -1,0 +1,119 @@
+"""Fitting a config to its data, and what contradicts it."""
+
+import numpy as np
+import pytest
+
+from raymix.config import Config, DataConfig, DiscriminatorConfig, FamilyConfig, dump_config, load_config
+from raymix.errors import ConfigError, DataError
+from raymix.models.centroid import CentroidConfig
+from raymix.models.registry import close
+from raymix.models.vae import VAEConfig
+from raymix.resolve import resolve
+
+
+@pytest.fixture
+def vectors(tmp_path):
+    rows = np.random.default_rng(0).normal(size=(30, 3)) * [1, 5, 0] + [2, -3, 7]
+    np.save(tmp_path / "vectors.npy", rows)
+    return DataConfig(name="file", path=str(tmp_path / "vectors.npy")), rows
+
+
+@pytest.fixture
+def images(tmp_path):
+    rows = np.random.default_rng(0).integers(0, 256, (20, 28, 28), dtype=np.uint8)
+    np.save(tmp_path / "images.npy", rows)
+    return DataConfig(name="file", path=str(tmp_path / "images.npy"))
+
+
+def test_vectors_are_scaled_per_column_and_get_mlps(vectors):
+    data, rows = vectors
+    config, spec = resolve(Config(num_components=2, data=data))
+    assert spec.row_shape == (3,) and spec.num_rows == 30
+    np.testing.assert_allclose(config.data.offset, rows.mean(0))
+    np.testing.assert_allclose(config.data.scale, [1 / rows[:, 0].std(), 1 / rows[:, 1].std(), 1], rtol=1e-9)
+    assert config.model == VAEConfig(body="mlp", encoder=(50, 50), decoder=(50, 50), likelihood="gaussian")
+    judge = config.discriminator
+    assert (judge.body, judge.widths, judge.lowpass) == ("mlp", (50, 50), 0)
+
+
+def test_images_are_scaled_by_one_constant_and_get_convolutions(images):
+    config, spec = resolve(Config(num_components=2, data=images))
+    assert spec.row_shape == (1, 28, 28)
+    assert (config.data.offset, config.data.scale) == ((0.0,), (1 / 255,))
+    assert (config.model.body, config.model.likelihood) == ("conv", "bernoulli")
+    assert (config.discriminator.body, config.discriminator.lowpass) == ("conv", 5)
+
+
+def test_resolving_twice_and_through_a_file_changes_nothing(vectors, tmp_path):
+    config, spec = resolve(Config(num_components=2, data=vectors[0], model=FamilyConfig(family="vae", latent=3)))
+    path = tmp_path / "config.yaml"
+    path.write_text(dump_config(config))
+    assert close(load_config(path)) == config
+    assert resolve(config) == resolve(load_config(path)) == (config, spec)
+
+
+@pytest.mark.parametrize(("offset", "scale"), [((1.0,), None), (None, (2.0,)), ((1.0, 2.0, 3.0), (4.0, 5.0, 6.0))])
+def test_given_constants_are_kept(vectors, offset, scale):
+    data, _ = vectors
+    found = resolve(Config(num_components=2, data=data))[0].data
+    config, _ = resolve(Config(num_components=2, data=data.model_copy(update={"offset": offset, "scale": scale})))
+    assert config.data.offset == (offset or found.offset)
+    assert config.data.scale == (scale or found.scale)
+
+
+@pytest.mark.parametrize("field", ["offset", "scale"])
+def test_constants_of_the_wrong_number_are_refused(vectors, images, field):
+    for data in (vectors[0], images):
+        wrong = data.model_copy(update={field: (1.0, 2.0)})
+        with pytest.raises(ConfigError, match=rf"data\.{field}: has 2 numbers for rows of shape"):
+            resolve(Config(num_components=2, data=wrong))
+
+
+def test_more_components_than_rows_are_refused(images):
+    resolve(Config(num_components=20, data=images))
+    with pytest.raises(ConfigError, match="num_components: 21 components for 20 rows"):
+        resolve(Config(num_components=21, data=images))
+
+
+def test_oracle_without_labels_is_refused(images):
+    with pytest.raises(ConfigError, match=r"mode: oracle needs labels.*--labels"):
+        resolve(Config(mode="oracle", num_components=2, data=images))
+    resolve(Config(mode="oracle", num_components=2, data=DataConfig(name="digits")))
+
+
+@pytest.mark.parametrize(
+    ("settings", "field"),
+    [
+        ({"model": VAEConfig(body="conv")}, r"model\.body: conv cannot read"),
+        ({"discriminator": DiscriminatorConfig(body="conv")}, r"discriminator\.body: conv cannot read"),
+        ({"discriminator": DiscriminatorConfig(lowpass=5)}, r"discriminator\.lowpass: a low-pass needs images"),
+    ],
+)
+def test_what_needs_images_is_refused_for_vectors(vectors, settings, field):
+    with pytest.raises(ConfigError, match=field):
+        resolve(Config(num_components=2, data=vectors[0], **settings))
+
+
+def test_own_density_needs_a_family_that_has_one(vectors):
+    judge = DiscriminatorConfig(body="none")
+    with pytest.raises(ConfigError, match=r"discriminator\.body: family vae has no log-density"):
+        resolve(Config(num_components=2, data=vectors[0], discriminator=judge))
+    resolve(Config(num_components=2, data=vectors[0], discriminator=judge, model=CentroidConfig()))
+    resolve(Config(num_components=2, data=vectors[0], discriminator=judge, mode="random"))  # nobody judges
+
+
+def test_unknown_family_and_setting_are_refused_before_data_is_read():
+    nowhere = DataConfig(name="file", path="/none.npy")
+    with pytest.raises(ConfigError, match=r"model\.family"):
+        resolve(Config(data=nowhere, model=FamilyConfig(family="vea")))
+    with pytest.raises(ConfigError, match=r"model\.latnet"):
+        resolve(Config(data=nowhere, model=FamilyConfig(latnet=3)))
+    with pytest.raises(DataError):
+        resolve(Config(data=nowhere))
+
+
+def test_layers_too_deep_for_the_images_are_refused(images):
+    with pytest.raises(ConfigError, match=r"model\.encoder: "):
+        resolve(Config(num_components=2, data=images, model=VAEConfig(encoder=(2,) * 5)))
+    with pytest.raises(ConfigError, match=r"discriminator\.widths: "):
+        resolve(Config(num_components=2, data=images, discriminator=DiscriminatorConfig(widths=(2,) * 5)))

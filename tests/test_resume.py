@@ -1,0 +1,96 @@
+"""A run whose driver was killed ends as if nothing had happened."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from raymix.checkpoint import RunDirectory, digest
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig, dump_config
+from raymix.errors import CheckpointError
+from raymix.models.vae import VAEConfig
+from raymix.record import read_record
+from raymix.resolve import resolve
+from raymix.session import resume, train
+from raymix.storage import Storage
+
+ROUNDS = 8
+DEADLINE_S = 180
+
+
+def config(rounds: int = ROUNDS) -> Config:
+    return Config(
+        num_components=3,
+        data=DataConfig(name="synthetic-3", num_rows=900, block_bytes=300 * 8),
+        model=VAEConfig(encoder=(16,), decoder=(16,), latent=2),
+        discriminator=DiscriminatorConfig(widths=(16,), batch_size=32, trunk="shared"),
+        schedule=ScheduleConfig(rounds=rounds, pretrain_epochs=3, epochs_per_round=20, batch_size=8),
+    )
+
+
+def run_digest(out: Path) -> str:
+    return digest(RunDirectory(Storage.at(out)))
+
+
+@pytest.fixture(scope="module")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
+    out = tmp_path_factory.mktemp("undisturbed") / "run"
+    train(*resolve(config()), str(out), workers="local")
+    return run_digest(out)
+
+
+def committed_rounds(out: Path) -> int:
+    return len(list(out.glob("generations/*/manifest.json")))
+
+
+@pytest.mark.parametrize("workers", ["ray", "local"])
+def test_a_run_whose_driver_was_killed_ends_with_the_same_digest(
+    workers: str, tmp_path: Path, reference: str, ray_cluster: None
+) -> None:
+    out, settings = tmp_path / "run", tmp_path / "settings.yaml"
+    settings.write_text(dump_config(config()))
+    command = [sys.executable, "-m", "raymix.cli", "train", "--config", str(settings), "--out", str(out)]
+    driver = subprocess.Popen([*command, "--workers", workers], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    deadline = time.monotonic() + DEADLINE_S
+    while committed_rounds(out) < 3:
+        assert driver.poll() is None, driver.stderr.read().decode()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.kill(driver.pid, signal.SIGKILL)
+    driver.wait()
+    driver.stderr.close()
+    assert committed_rounds(out) <= ROUNDS, "the run was over before it was killed"
+
+    assert resume(str(out), workers=workers)
+    assert run_digest(out) == reference
+    assert [line["round"] for line in read_record(Storage.at(out))] == list(range(ROUNDS + 1))
+    assert (out / "samples.png").exists()
+
+
+def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(*resolve(config(rounds=1)), str(out), workers="local")
+    before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    assert not resume(str(out), workers="local")
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
+
+
+def test_resuming_a_run_without_a_commit_starts_it(tmp_path: Path, reference: str) -> None:
+    out = tmp_path / "run"
+    resolved, spec = resolve(config())
+    RunDirectory(Storage.at(out)).create(resolved, spec, {})
+    assert resume(str(out), workers="local")
+    assert run_digest(out) == reference
+
+
+def test_training_into_a_directory_that_holds_a_run_is_refused(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(*resolve(config(rounds=0)), str(out), workers="local")
+    before = run_digest(out)
+    with pytest.raises(CheckpointError, match="already holds a run"):
+        train(*resolve(config(rounds=1)), str(out), workers="local")
+    assert run_digest(out) == before

@@ -1,0 +1,64 @@
+"""Which rows a component sees, against the labels."""
+
+import numpy as np
+import pytest
+
+from raymix.config import Config, ScheduleConfig
+from raymix.maths import blockwise
+from raymix.state import Assigned
+from raymix.training.shards import drawn_rows, pretraining_rows, shard
+
+ROWS_B = [np.arange(0, 12)[:, None].astype(np.float32), np.arange(12, 17)[:, None].astype(np.float32)]
+NONE = np.empty(0, np.int32)
+
+
+def numbers(view):
+    return view.take(np.arange(len(view))).flatten().long().tolist()
+
+
+def test_a_shard_holds_rows_won_and_rows_lent_in_order():
+    labels = np.array([5, 2] * 6, np.int32)
+    assigned_B = [
+        Assigned(labels, np.array([0, 4, 1], np.int32), np.array([2, 2, 5], np.int32)),
+        Assigned(np.full(5, 5, np.int32), NONE, NONE),
+    ]
+    assert numbers(shard(ROWS_B, assigned_B, 2)) == [0, 1, 3, 4, 5, 7, 9, 11]
+    assert numbers(shard(ROWS_B, assigned_B, 5)) == [0, 1, 2, 4, 6, 8, 10, 12, 13, 14, 15, 16]
+    assert numbers(shard(ROWS_B, assigned_B, 7)) == []
+
+
+@pytest.mark.parametrize("mode", ["compete", "random", "oracle", "single"])
+def test_pretraining_shows_everything(mode):
+    config = Config(mode=mode, num_components=3)
+    for k in config.components:
+        assert numbers(pretraining_rows(config, ROWS_B, k)) == list(range(17))
+
+
+def test_pretraining_on_a_split_deals_every_row_once():
+    config = Config(num_components=3, schedule=ScheduleConfig(pretrain_on="split"))
+    parts = [numbers(pretraining_rows(config, ROWS_B, k)) for k in range(3)]
+    assert sorted(number for part in parts for number in part) == list(range(17))
+    other = Config(num_components=3, seed=1, schedule=ScheduleConfig(pretrain_on="split"))
+    assert parts != [numbers(pretraining_rows(other, ROWS_B, k)) for k in range(3)]
+
+
+@pytest.mark.parametrize("pretrain_on", ["whole", "split"])
+def test_a_bag_is_pretrained_on_the_rows_it_keeps(pretrain_on):
+    config = Config(mode="bag", num_components=3, schedule=ScheduleConfig(pretrain_on=pretrain_on))
+    deals = blockwise.control_tasks(config, [12, 5], 0, round=4)
+    for k in range(3):
+        kept_B = [np.flatnonzero(blockwise.deal(deal, None)[0] == k) for deal in deals]
+        expected = [*kept_B[0], *(kept_B[1] + 12)]
+        assert numbers(pretraining_rows(config, ROWS_B, k)) == expected
+
+
+def test_drawn_rows_are_won_ones_without_repeats():
+    assigned_B = [
+        Assigned(np.array([1] * 9 + [0] * 3, np.int32), np.array([0], np.int32), np.array([0], np.int32)),
+        Assigned(np.array([0] * 5, np.int32), NONE, NONE),
+    ]
+    own = {9, 10, 11, 12, 13, 14, 15, 16}  # row 0 is lent, not won
+    few = drawn_rows(ROWS_B, assigned_B, 0, 4, seed=1).flatten().tolist()
+    assert len(set(few)) == 4 and set(few) <= own
+    assert few != drawn_rows(ROWS_B, assigned_B, 0, 4, seed=2).flatten().tolist()
+    assert set(drawn_rows(ROWS_B, assigned_B, 0, 99, seed=1).flatten().tolist()) == own
