@@ -201,7 +201,7 @@ def test_damaged_manifest_falls_back_with_a_warning(tmp_path, directory, caplog,
     damaged = commit(directory, 1)
     (tmp_path / damaged.folder / "manifest.json").write_bytes(content)
     with caplog.at_level(logging.WARNING):
-        assert directory.last().state.round == 0
+        assert RunDirectory(Storage.at(tmp_path)).last().state.round == 0
     assert damaged.name in caplog.text
 
 

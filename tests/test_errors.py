@@ -41,6 +41,11 @@ def test_divergence_survives_pickling():
     assert str(error).startswith("component 3: the loss is not finite in round 2 at step 117; ")
 
 
+def test_divergence_outside_of_training_names_no_round_or_step():
+    assert str(DivergedError(3, -1, -1, "a sample")).startswith("component 3: a sample is not finite; ")
+    assert str(DivergedError(3, 0, -1, "a log ratio")).startswith("component 3: a log ratio is not finite in round 0; ")
+
+
 def test_messages_name_place_and_remedy_where_they_are_known():
     assert str(RaymixError("is wrong")) == "is wrong"
     assert str(RaymixError("is wrong", "a.npy")) == "a.npy: is wrong"

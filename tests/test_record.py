@@ -21,7 +21,7 @@ def info(discriminators=(), contingency=None):
 
 
 def test_line_holds_the_round_in_the_order_of_components():
-    line = record_line(STATE, info((Fit(0, 5, 0.5), Fit(3, 6, 0.6), Fit(5, 7, 0.7))), None)
+    line = record_line(STATE, info((Fit(0, 5, 0.5), Fit(3, 6, 0.6), Fit(5, 7, 0.7))))
     assert line["round"] == 2 and line["components"] == [0, 3, 5]
     assert line["won"] == [6, 2, 0] and line["loads"] == [6, 3, 3] and line["weights"] == [0.75, 0.25, 0]
     assert line["starved"] == [3, 5] and line["rows_moved"] == 4
@@ -29,18 +29,17 @@ def test_line_holds_the_round_in_the_order_of_components():
     assert line["discriminator_loss"] == [0.5, 0.6, 0.7] and line["discriminator_steps"] == [5, 6, 7]
     assert line["effective_components"] == pytest.approx(math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25)))
     assert line["seconds"] == {"score": 0.123}
-    assert "clustering" not in line and "measures" not in line and line["warnings"] == []
+    assert "clustering" not in line and line["warnings"] == []
 
 
 def test_line_is_strict_json_and_comes_back():
-    line = record_line(STATE, info(contingency=np.array([[5, 1], [0, 2], [0, 0]])), {"kde_log_likelihood": -1.5})
+    line = record_line(STATE, info(contingency=np.array([[5, 1], [0, 2], [0, 0]])))
     assert json.loads(json.dumps(line, allow_nan=False)) == line
-    assert line["measures"] == {"kde_log_likelihood": -1.5}
 
 
 def test_clustering_is_that_of_the_rows_counted():
     contingency = np.array([[5, 1], [0, 2], [0, 0]])
-    line = record_line(STATE, info(contingency=contingency), None)
+    line = record_line(STATE, info(contingency=contingency))
     component, classes = (np.repeat(index.ravel(), contingency.ravel()) for index in np.indices(contingency.shape))
     assert line["clustering"]["nmi"] == pytest.approx(normalized_mutual_info_score(classes, component))
     assert line["clustering"]["ari"] == pytest.approx(adjusted_rand_score(classes, component))
@@ -50,7 +49,7 @@ def test_clustering_is_that_of_the_rows_counted():
 
 def test_saturated_discriminators_are_named():
     fits = (Fit(0, 5, 0.05), Fit(3, 5, 0.1), Fit(5, 5, math.nan))
-    line = record_line(STATE, info(fits), None)
+    line = record_line(STATE, info(fits))
     assert len(line["warnings"]) == 1 and "[0]" in line["warnings"][0] and "guard_loss" in line["warnings"][0]
     assert warnings_of(line) == line["warnings"]
 
@@ -75,8 +74,8 @@ def test_a_record_leaves_the_lines_it_was_given_alone(tmp_path):
 
 def test_events_hold_the_numbers_of_each_line(tmp_path):
     events = Events(Storage.at(tmp_path), 0)
-    line = record_line(STATE, info(contingency=np.array([[5, 1], [0, 2], [0, 0]])), {"kde_log_likelihood": -1.5})
-    events.append(line)
+    line = record_line(STATE, info(contingency=np.array([[5, 1], [0, 2], [0, 0]])))
+    events.append(line | {"measures": {"kde_log_likelihood": -1.5, "modes_captured": None}})
     events.close()
     (path,) = (tmp_path / "events").iterdir()
     content, found, at = path.read_bytes(), {}, 0
@@ -89,5 +88,6 @@ def test_events_hold_the_numbers_of_each_line(tmp_path):
     assert "generator_loss/5" not in found  # it is not a number
     assert found["loads/5"] == (2, 3)
     assert found["measures/kde_log_likelihood"] == (2, -1.5)
+    assert "measures/modes_captured" not in found
     assert found["mixture/rows_moved"] == (2, 4)
     assert found["clustering/purity"][1] == pytest.approx(7 / 8)

@@ -87,8 +87,9 @@ def train_on_ray(config: Config, spec: DataSpec, uri: str, watch: Callable[[Stat
     anything starts when the cluster cannot hold the run, and what the run itself raises.
     """
     asked = groups(config, cluster_nodes())
-    if config.resources.cpus_per_component == "auto" and asked[0].cpus < 1:
-        log.warning("%d packs ask for %.2g of a processor each: they share time", len(asked), asked[0].cpus)
+    num_packs, cpus = sum(bool(group.generators) for group in asked), sum(node.cpus for node in cluster_nodes())
+    if num_packs > cpus:
+        log.warning("%d generator actors on %g processors: they share time", num_packs, cpus)
     run_id = hashlib.sha256(Storage.at(uri).uri.encode()).hexdigest()[:12]
     coordinator = start_coordinator(config, spec, uri, asked, run_id)
     seen, last_answer = 0, time.monotonic()

@@ -40,7 +40,7 @@ class Group:
 
     @property
     def bundle(self) -> dict[str, float]:
-        """The ask of each actor."""
+        """The ask of each actor: they work in turn, so they share the group's."""
         return {"CPU": self.cpus / self.num_actors} | ({"GPU": self.gpus / self.num_actors} if self.gpus else {})
 
 
@@ -68,32 +68,32 @@ def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
     members = packs(config.components, resources.pack)
     judged = config.judges and not config.own_density
     trunk = judged and config.discriminator.trunk == "shared"
-    actors = 2 if judged and not trunk else 1
+    cpus_held = [node.cpus for node in nodes]
+    gpus_held = [1.0 for node in nodes for _ in range(int(node.gpus))]  # a fraction lies on one device
 
     def ask(explicit: float | str, held: Sequence[float], num_members: int) -> float:
         if explicit != "auto":
             return float(explicit) * num_members
-        return equal_fraction(held, len(members) + trunk, actors / 2)
+        return equal_fraction(held, len(members) + trunk)
 
     result = []
     for i, pack in enumerate(members):
-        cpus = ask(resources.cpus_per_component, [node.cpus for node in nodes], len(pack))
-        gpus = ask(resources.gpus_per_component, [node.gpus for node in nodes], len(pack))
-        result.append(Group(f"pack-{i}", pack, pack if actors == 2 else (), cpus, gpus))
+        cpus = ask(resources.cpus_per_component, cpus_held, len(pack))
+        gpus = ask(resources.gpus_per_component, gpus_held, len(pack))
+        result.append(Group(f"pack-{i}", pack, pack if judged and not trunk else (), cpus, gpus))
     if trunk:
-        cpus = ask(resources.cpus_per_component, [node.cpus for node in nodes], 1)
-        gpus = ask(resources.gpus_per_component, [node.gpus for node in nodes], 1)
+        cpus = ask(resources.cpus_per_component, cpus_held, 1)
+        gpus = ask(resources.gpus_per_component, gpus_held, 1)
         result.append(Group("trunk", (), config.components, cpus, gpus))
     require_fit(result, nodes)
     return result
 
 
-def equal_fraction(held: Sequence[float], num: int, used: float = 1.0) -> float:
-    """The largest ask of at most 1 that `num` groups can make of nodes that hold so much, where each group takes the
-    share `used` of its ask; 0 where nothing is held."""
-    candidates = {1.0} | {amount / parts / used for amount in held if amount for parts in range(1, num + 1)}
+def equal_fraction(held: Sequence[float], num: int) -> float:
+    """The largest ask of at most 1 that `num` groups can make of nodes that hold so much; 0 where nothing is held."""
+    candidates = {1.0} | {amount / parts for amount in held if amount for parts in range(1, num + 1)}
     for ask in sorted(candidates, reverse=True):
-        if ask <= 1 and sum(math.floor(amount / (ask * used) + SLACK) for amount in held) >= num:
+        if ask <= 1 and sum(math.floor(amount / ask + SLACK) for amount in held) >= num:
             return math.floor(ask * 10_000) / 10_000  # Ray counts in ten-thousandths
     return 0.0
 

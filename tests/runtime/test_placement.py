@@ -72,7 +72,7 @@ def test_equal_fraction_is_the_largest_that_fits(held, num, expected):
 
 
 @pytest.mark.parametrize("held", [[1.0], [2.0], [1.0, 1.0], [3.0, 1.0, 0.5], [7.0]])
-def test_equal_fraction_always_fits(held):
+def test_equal_fraction_always_fits_and_no_more_would(held):
     for num in range(1, 41):
         ask = equal_fraction(held, num)
         assert 0 < ask <= 1
@@ -124,23 +124,35 @@ def test_shared_trunk_has_one_group_of_its_own():
     assert demand(found) == (3, 0)
 
 
-def test_shared_trunk_shares_the_processors_there_are():
-    found = groups(config_of(4, trunk="shared", pack=2), [Node(2)])
-    assert [group.cpus for group in found] == [pytest.approx(0.6666)] * 3
+@pytest.mark.parametrize(
+    ("nodes", "pack", "cpus"), [([Node(3)], 2, 1), ([Node(2)], 2, 0.6666), ([Node(1), Node(2)], 1, 0.5)]
+)
+def test_shared_trunk_shares_the_processors_there_are_with_the_packs(nodes, pack, cpus):
+    found = groups(config_of(4, trunk="shared", pack=pack), nodes)
+    assert [group.cpus for group in found] == [pytest.approx(cpus)] * (1 + 4 // pack)
+    assert all(group.bundle == {"CPU": group.cpus} for group in found)
 
 
 @pytest.mark.parametrize("pack", [1, 2, 3])
 @pytest.mark.parametrize("trunk", ["separate", "shared"])
 def test_explicit_asks_are_per_component(pack, trunk):
     found = groups(config_of(3, trunk=trunk, pack=pack, cpus_per_component=2, gpus_per_component=0.5), [Node(99, 9)])
-    trunks = trunk == "shared"  # the trunk asks as one component
-    assert demand(found) == (6 + 2 * trunks, 1.5 + 0.5 * trunks)
+    assert sum(group.cpus for group in found if group.generators) == 6
+    assert sum(group.gpus for group in found if group.generators) == 1.5
+    assert demand(found) == ((6, 1.5) if trunk == "separate" else (8, 2))  # the trunk asks as one component
 
 
 def test_as_many_gpus_as_components_give_each_its_own_in_halves():
     found = groups(config_of(4), [Node(8, 2), Node(8, 2)])
     assert [group.gpus for group in found] == [1.0] * 4
     assert all(group.bundle == {"CPU": 0.5, "GPU": 0.5} for group in found)
+
+
+@pytest.mark.parametrize(("num_components", "gpus", "share"), [(3, 2, 0.5), (5, 3, 0.5), (7, 3, 0.3333), (2, 3, 1)])
+@pytest.mark.parametrize("mode", ["compete", "random"])
+def test_a_share_of_a_gpu_lies_on_one_device(mode, num_components, gpus, share):
+    found = groups(config_of(num_components, mode), [Node(64, gpus)])
+    assert [group.gpus for group in found] == [pytest.approx(share)] * num_components
 
 
 def test_fewer_gpus_are_shared_equally():
@@ -182,7 +194,7 @@ def test_a_cluster_of_no_nodes_is_refused():
 
 
 def test_large_groups_are_placed_first():
-    small, large = Group("small", (0,), (), 1, 0), Group("large", (1,), (), 3, 0)
+    small, large = Group("small", (0,), (0,), 1, 0), Group("large", (1,), (1,), 3, 0)
     require_fit([small, large], [Node(3), Node(1)])
     with pytest.raises(ResourceError, match="large does not fit"):
         require_fit([small, large], [Node(2), Node(2)])
