@@ -27,7 +27,7 @@ def _synthetic(modes: int) -> Config:
         num_components=modes,
         data=DataConfig(name=f"synthetic-{modes}"),
         model=VAEConfig(latent=5),
-        discriminator=DiscriminatorConfig(learning_rate=0.005, batch_size=32, epochs=2, guard_loss=0),
+        discriminator=DiscriminatorConfig(batch_size=32, epochs=2, fakes=16_000),
         schedule=ScheduleConfig(
             rounds=15, pretrain_epochs=10, pretrain_budget="each", epochs_per_round=10, batch_size=32
         ),

@@ -109,3 +109,10 @@ class ConvDecoder(nn.Module):
         image: Tensor = self.layers(latents)
         top, left = (image.shape[2] - self.height) // 2, (image.shape[3] - self.width) // 2
         return image[:, :, top : top + self.height, left : left + self.width]
+
+
+def glorot(module: nn.Module) -> None:
+    """Give a linear layer the first weights of Glorot and Bengio (2010) and no bias; other modules keep theirs."""
+    if isinstance(module, nn.Linear):
+        nn.init.xavier_uniform_(module.weight)
+        nn.init.zeros_(module.bias)

@@ -90,6 +90,7 @@ class VAE(GradientGenerator):
             )
         self.posterior = nn.Linear(features, 2 * config.latent)
         self.raw_sigma = nn.Parameter(torch.zeros(())) if config.likelihood == "gaussian" else None
+        self.apply(networks.glorot)
 
     def make_optimiser(self) -> Optimizer:
         return adam(self.parameters(), self.config.learning_rate, self.config.beta1, self.config.beta2)

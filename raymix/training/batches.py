@@ -14,7 +14,7 @@ from torch import Tensor
 from raymix.config import DataConfig
 from raymix.data.source import DataSpec
 
-CHUNK_BYTES = 8 * 2**20  # of scaled rows that are gathered at a time
+CHUNK_BYTES = 2 * 2**20  # of scaled rows that are gathered at a time
 
 
 class Scaler(NamedTuple):
@@ -22,23 +22,27 @@ class Scaler(NamedTuple):
 
     offset: Tensor
     scale: Tensor
+    dtype: torch.dtype
+    """Type of the scaled rows."""
 
     @classmethod
     def of(cls, config: DataConfig, spec: DataSpec, device: torch.device, dtype: torch.dtype) -> "Scaler":
         """One constant, or one per column of a vector, as the resolved config has them."""
         assert config.offset is not None and config.scale is not None
+        # float64 rows may lie far from 0, where float32 would merge them before the offset is taken off
+        exact = torch.float64 if spec.dtype == "float64" else dtype
         offset, scale = (
-            torch.tensor(values[0] if len(values) == 1 else values, dtype=dtype, device=device)
+            torch.tensor(values[0] if len(values) == 1 else values, dtype=exact, device=device)
             for values in (config.offset, config.scale)
         )
-        return cls(offset, scale)
+        return cls(offset, scale, dtype)
 
     def scaled(self, rows: Tensor) -> Tensor:
-        return (rows.to(self.offset.device, self.offset.dtype) - self.offset) * self.scale
+        return ((rows.to(self.offset.device, self.offset.dtype) - self.offset) * self.scale).to(self.dtype)
 
     def unscaled(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
         """Back to data units, in float64."""
-        offset, scale = (values.cpu().double().numpy() for values in self)
+        offset, scale = (values.cpu().double().numpy() for values in (self.offset, self.scale))
         return rows.astype(np.float64) / scale + offset
 
 

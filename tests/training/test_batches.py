@@ -12,7 +12,7 @@ from raymix.training import batches
 from raymix.training.batches import RowView, Scaler, all_batches, drawn_batches
 
 CPU = torch.device("cpu")
-PLAIN = Scaler(torch.tensor(0.0), torch.tensor(1.0))
+PLAIN = Scaler(torch.tensor(0.0), torch.tensor(1.0), torch.float32)
 
 
 def blocks_of(sizes, row_shape=(2,), dtype=np.float32, seed=0):
@@ -132,3 +132,12 @@ def test_unscaling_undoes_scaling_per_column(dtype):
     assert back.dtype == np.float64
     rounding = 1e-12 if dtype == torch.float64 else 1e-5
     assert (np.abs(back - rows) * scale).max() < rounding  # in standard deviations of each column
+
+
+def test_float64_rows_far_from_zero_keep_their_differences() -> None:
+    rows = 1.7e9 + np.arange(1000, dtype=np.float64)[:, None]
+    config = DataConfig(offset=(1.7e9 + 500,), scale=(0.01,))
+    scaler = Scaler.of(config, DataSpec("far", 1000, (1,), "float64"), torch.device("cpu"), torch.float32)
+    scaled = scaler.scaled(torch.from_numpy(rows))
+    assert scaled.dtype == torch.float32
+    assert len(np.unique(scaled.numpy())) == 1000

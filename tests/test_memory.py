@@ -1,0 +1,105 @@
+"""The data set is in memory once, and what is not model work costs little: checks at the size of MNIST."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from raymix.checkpoint import RunDirectory
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig
+from raymix.models.vae import VAEConfig
+from raymix.resolve import resolve
+from raymix.runtime.driver import cluster_nodes
+from raymix.runtime.placement import groups
+from raymix.runtime.workers import RayWorkers
+from raymix.storage import Storage
+from raymix.training.packs import Packs
+
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
+
+NUM_ROWS = 60_000
+STEPS = 60
+
+
+def images(folder: Path, num_rows: int) -> str:
+    path = folder / f"{num_rows}.npy"
+    np.save(path, np.random.default_rng(0).integers(0, 256, (num_rows, 28, 28), dtype=np.uint8))
+    return str(path)
+
+
+def config(path: str, pack: int, mode: str = "random", num_components: int = 4) -> Config:
+    return Config(
+        mode=mode,
+        num_components=num_components,
+        data=DataConfig(name="file", path=path, block_bytes=16 * 2**20),
+        model=VAEConfig(),
+        discriminator=DiscriminatorConfig(trunk="shared"),
+        resources=ResourcesConfig(pack=pack),
+    )
+
+
+def actor_bytes(settings: Config, out: Path) -> list[tuple[int, int]]:
+    """(PSS, private bytes) of each generator actor after a phase of training on rows from all blocks."""
+    resolved, spec = resolve(settings)
+    workers = RayWorkers(resolved, spec, groups(resolved, cluster_nodes()), out.name)
+    try:
+        workers.start(RunDirectory(Storage.at(out)), None)
+        workers.deal(0)
+        workers.train_generators(1, [STEPS] * len(resolved.components))
+        actors = [p for p in psutil.process_iter(["cmdline"]) if "ray::Gene" in " ".join(p.info["cmdline"] or [])]
+        held = [process.memory_full_info() for process in actors]
+        assert len(held) == len(workers.generators)
+        return [(info.pss, info.uss) for info in held]
+    finally:
+        workers.close()
+        time.sleep(3)
+
+
+def test_each_further_actor_adds_at_most_a_twentieth_of_the_data(tmp_path: Path) -> None:
+    totals = {}
+    for num_rows in (640, NUM_ROWS):
+        path = images(tmp_path, num_rows)
+        for pack in (4, 1):
+            held = actor_bytes(config(path, pack), tmp_path / f"{num_rows}-{pack}")
+            totals[num_rows, pack] = sum(pss for pss, _ in held)
+            print(num_rows, pack, [(pss >> 20, uss >> 20) for pss, uss in held])
+    data_bytes = NUM_ROWS * 28 * 28
+    with_data, without = (totals[n, 1] - totals[n, 4] for n in (NUM_ROWS, 640))
+    share = (with_data - without) / 3 / data_bytes
+    print(f"each further actor adds {share:.2%} of the data's {data_bytes >> 20} MiB")
+    assert share <= 0.05
+
+
+def test_scoring_and_assigning_cost_little_beyond_the_forward_passes(tmp_path: Path) -> None:
+    settings = config(images(tmp_path, NUM_ROWS), pack=8, mode="compete", num_components=15)
+    resolved, spec = resolve(settings)
+    workers = RayWorkers(resolved, spec, groups(resolved, cluster_nodes()), "cost")
+    try:
+        workers.start(RunDirectory(Storage.at(tmp_path / "run")), None)
+        workers.train_discriminators(0)
+        whole, forward = [], []
+        judges = Packs(resolved, spec).discriminators
+        rows_B = [np.load(settings.data.path)[a : a + n].reshape(-1, 1, 28, 28) for a, n in spans(workers)]
+        for _ in range(3):
+            start = time.perf_counter()
+            workers.assign(0, np.log(np.exp(workers.score(0)).sum(1)).tolist())
+            whole.append(time.perf_counter() - start)
+            start = time.perf_counter()
+            for rows in rows_B:
+                judges.judges[0].log_ratios(rows)
+            forward.append(time.perf_counter() - start)
+        start = time.perf_counter()
+        workers.train_generators(1, [STEPS] * 15)
+        generators = (time.perf_counter() - start) * (3 * NUM_ROWS / 64) / (15 * STEPS)
+    finally:
+        workers.close()
+    extra = float(np.median(whole) - np.median(forward))
+    print(f"score + assign {np.median(whole):.2f} s, forward {np.median(forward):.2f} s, generators {generators:.1f} s")
+    assert extra < 0.05 * (generators + np.median(whole))
+
+
+def spans(workers: RayWorkers) -> list[tuple[int, int]]:
+    starts = np.concatenate([[0], np.cumsum(workers.rows_in_block)])[:-1]
+    return list(zip(starts.tolist(), workers.rows_in_block, strict=True))
