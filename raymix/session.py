@@ -2,11 +2,8 @@
 
 import platform
 from collections.abc import Callable
+from importlib import metadata
 from typing import Literal
-
-import numpy as np
-import ray
-import torch
 
 from raymix import __version__
 from raymix.checkpoint import RunDirectory
@@ -24,14 +21,9 @@ Watch = Callable[[Status], None]
 
 def environment() -> dict[str, str]:
     """What bits may depend on beside the config."""
-    return {
-        "raymix": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "numpy": np.__version__,
-        "ray": ray.__version__,
-        "machine": f"{platform.system()} {platform.machine()}",
-    }
+    versions = {package: metadata.version(package) for package in ("torch", "numpy", "ray")}
+    machine = f"{platform.system()} {platform.machine()}"
+    return {"raymix": __version__, "python": platform.python_version(), **versions, "machine": machine}
 
 
 def train(

@@ -76,6 +76,19 @@ def test_families_do_not_import_each_other() -> None:
         assert not any(f"raymix.models.{other}" in text for other in families | {"registry"})
 
 
+def imports_of(file: Path) -> set[str]:
+    """Top-level names of everything a file imports, in functions too."""
+    nodes = list(ast.walk(ast.parse(file.read_text())))
+    whole = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    parts = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
+    return {name.split(".")[0] for name in [*whole, *parts]}
+
+
+def test_only_the_runtime_imports_ray() -> None:
+    importers = {file.relative_to(ROOT).parts[0] for file in ROOT.rglob("*.py") if "ray" in imports_of(file)}
+    assert importers == {"runtime"}
+
+
 def loaded_by(modules: list[str]) -> set[str]:
     code = f"import sys\nfor m in {modules!r}: __import__(m)\nprint(*(m for m in ('torch', 'ray') if m in sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

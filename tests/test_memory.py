@@ -40,33 +40,40 @@ def config(path: str, pack: int, mode: str = "random", num_components: int = 4) 
     )
 
 
-def actor_bytes(settings: Config, out: Path) -> list[tuple[int, int]]:
-    """(PSS, private bytes) of each generator actor after a phase of training on rows from all blocks."""
+def held_bytes(settings: Config, out: Path) -> int:
+    """What the generator actors hold for themselves, and what all processes together hold of the object store (by PSS,
+    so that a shared page counts once), after a phase of training on rows of all blocks."""
     resolved, spec = resolve(settings)
     workers = RayWorkers(resolved, spec, groups(resolved, cluster_nodes()), out.name)
     try:
         workers.start(RunDirectory(Storage.at(out)), None)
         workers.deal(0)
         workers.train_generators(1, [STEPS] * len(resolved.components))
-        actors = [p for p in psutil.process_iter(["cmdline"]) if "ray::Gene" in " ".join(p.info["cmdline"] or [])]
-        held = [process.memory_full_info() for process in actors]
-        assert len(held) == len(workers.generators)
-        return [(info.pss, info.uss) for info in held]
+        everyone = psutil.Process().children(recursive=True)
+        actors = [process for process in everyone if "ray::Gene" in " ".join(process.cmdline())]
+        assert len(actors) == len(workers.generators)
+        own, shared = sum(pss(p, "Pss_Anon") for p in actors), sum(pss(p, "Pss_Shmem") for p in everyone)
+        print(f"{len(actors)} actors, {spec.num_rows} rows: own {own >> 20} MiB, shared {shared >> 20} MiB")
+        return own + shared
     finally:
         workers.close()
         time.sleep(3)
 
 
+def pss(process: psutil.Process, kind: str) -> int:
+    """One line of the kernel's summary of a process's pages."""
+    lines = Path(f"/proc/{process.pid}/smaps_rollup").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{kind}:"))
+
+
 def test_each_further_actor_adds_at_most_a_twentieth_of_the_data(tmp_path: Path) -> None:
-    totals = {}
+    held = {}
     for num_rows in (640, NUM_ROWS):
         path = images(tmp_path, num_rows)
         for pack in (4, 1):
-            held = actor_bytes(config(path, pack), tmp_path / f"{num_rows}-{pack}")
-            totals[num_rows, pack] = sum(pss for pss, _ in held)
-            print(num_rows, pack, [(pss >> 20, uss >> 20) for pss, uss in held])
+            held[num_rows, pack] = held_bytes(config(path, pack), tmp_path / f"{num_rows}-{pack}")
     data_bytes = NUM_ROWS * 28 * 28
-    with_data, without = (totals[n, 1] - totals[n, 4] for n in (NUM_ROWS, 640))
+    with_data, without = (held[n, 1] - held[n, 4] for n in (NUM_ROWS, 640))
     share = (with_data - without) / 3 / data_bytes
     print(f"each further actor adds {share:.2%} of the data's {data_bytes >> 20} MiB")
     assert share <= 0.05
