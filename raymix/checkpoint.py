@@ -11,6 +11,8 @@ import io
 import json
 import logging
 import math
+import re
+import uuid
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -22,7 +24,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load as safetensors_load
 from safetensors.numpy import save as safetensors_save
 
-from raymix.config import Config, config_from_mapping, dump_config
+from raymix.config import Config, dump_config, parse_config
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, RaymixError
 from raymix.state import Assigned, State
@@ -53,6 +55,7 @@ class RunDirectory:
     def __init__(self, storage: Storage) -> None:
         self.storage = storage
         self.writer = 0
+        self._fence: dict[str, Any] = {}
         self._read: dict[str, Generation] = {}
 
     @property
@@ -79,13 +82,9 @@ class RunDirectory:
             raise CheckpointError(
                 "holds no run (no config.yaml)", self.storage.uri, "name the --out of a `raymix train`"
             )
-        import yaml
-
-        config = config_from_mapping(
-            yaml.safe_load(self.storage.read("config.yaml")), f"{self.storage.uri}/config.yaml"
-        )
+        config = parse_config(self.storage.read("config.yaml"), f"{self.storage.uri}/config.yaml")
         run = self._json("run.json")
-        if run.get("format") != FORMAT:
+        if run.get("format") != FORMAT or "data" not in run:
             raise CheckpointError(f"format {run.get('format')} is not {FORMAT}", f"{self.storage.uri}/run.json")
         data = run["data"]
         spec = DataSpec(**{**data, "row_shape": tuple(data["row_shape"]), "classes": tuple(data["classes"])})
@@ -95,7 +94,8 @@ class RunDirectory:
         """Become the one writer: whoever wrote before fails at its next publish."""
         current = self._json("writer.json")["number"] if self.storage.exists("writer.json") else 0
         self.writer = current + 1
-        self.storage.write("writer.json", json.dumps({"number": self.writer}).encode())
+        self._fence = {"number": self.writer, "token": uuid.uuid4().hex}
+        self.storage.write("writer.json", json.dumps(self._fence).encode())
 
     def folder_for(self, round: int) -> str:
         """Where this writer puts the files of a round."""
@@ -103,11 +103,8 @@ class RunDirectory:
 
     def publish(self, state: State, files: Mapping[str, FileStamp], record: dict[str, Any]) -> Generation:
         """Make a round's files count. Raises `CheckpointError` when another writer took over."""
-        current = self._json("writer.json")["number"]
-        if current != self.writer:
-            raise CheckpointError(
-                f"writer {current} took over from {self.writer}", self.storage.uri, "the newer run goes on alone"
-            )
+        if self._json("writer.json") != self._fence:
+            raise CheckpointError("another writer took over", self.storage.uri, "the newer run goes on alone")
         folder = self.folder_for(state.round)
         generation = Generation(folder.rsplit("/", 1)[1], state, dict(files), record)
         manifest = {"state": asdict(state), "files": generation.files, "record": record}
@@ -118,7 +115,7 @@ class RunDirectory:
     def generations(self) -> list[Generation]:
         """Everything that was ever published, oldest first; of a round published twice the later writer's."""
         by_round: dict[int, Generation] = {}
-        for name in self.storage.names("generations"):
+        for name in self._names():
             generation = self._read.get(name) or self._generation(name)
             if generation is not None:
                 self._read[name] = generation  # manifests never change
@@ -154,7 +151,7 @@ class RunDirectory:
 
     def drop_after(self, round: int) -> None:
         """Forget rounds above `round`: generations that did not hold, and parts that were never published."""
-        for name in self.storage.names("generations"):
+        for name in self._names():
             if int(name.split("-")[0]) > round:
                 self.storage.delete(f"generations/{name}")
                 self._read.pop(name, None)
@@ -167,7 +164,7 @@ class RunDirectory:
         if best is not None:
             keep.add(best.name)
         published = {generation.name: generation for generation in generations}
-        for name in self.storage.names("generations"):
+        for name in self._names():
             if name not in published:
                 if int(name.split("-")[1]) <= self.writer:  # a newer writer's may be on its way
                     self.storage.delete(f"generations/{name}")
@@ -175,6 +172,10 @@ class RunDirectory:
                 for file in self.storage.names(f"generations/{name}"):
                     if file != "manifest.json":
                         self.storage.delete(f"generations/{name}/{file}")
+
+    def _names(self) -> list[str]:
+        """Folders of generations, published or not; whatever else lies there is nobody's business."""
+        return [name for name in self.storage.names("generations") if re.fullmatch(r"\d+-\d+", name)]
 
     def _generation(self, name: str) -> Generation | None:
         if not self.storage.exists(f"generations/{name}/manifest.json"):

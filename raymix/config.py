@@ -136,7 +136,9 @@ class ScheduleConfig(Frozen):
     """Every component takes the same number of steps, or in proportion to its shard."""
     evaluate_every: Annotated[int, Field(ge=0)] = 0
     """Evaluate after every so many rounds; 0 never does."""
-    best_metric: str = "kde_log_likelihood"
+    best_metric: Literal["kde_log_likelihood", "modes_captured", "high_quality_share", "nmi", "ari", "purity"] = (
+        "kde_log_likelihood"
+    )
     """Measure of `evaluate` by which the best generation is kept (higher is better)."""
 
 
@@ -256,14 +258,21 @@ def known_fields(model: type[BaseModel] = Config, prefix: str = "") -> list[str]
 def load_config(path: str | Path) -> Config:
     """Read a YAML file. Raises `ConfigError`."""
     try:
-        values = yaml.safe_load(Path(path).read_text())
-    except (OSError, UnicodeDecodeError) as error:
+        content = Path(path).read_bytes()
+    except OSError as error:
         raise ConfigError(f"cannot be read ({error.__class__.__name__})", str(path), "give a YAML file") from None
+    return parse_config(content, str(path))
+
+
+def parse_config(content: bytes, where: str) -> Config:
+    """The config a YAML text describes. Raises `ConfigError`."""
+    try:
+        values = yaml.safe_load(content)
     except yaml.YAMLError as error:
-        raise ConfigError(f"is not YAML ({str(error).splitlines()[0]})", str(path), "mend the file") from None
+        raise ConfigError(f"is not YAML ({str(error).splitlines()[0]})", where, "mend the file") from None
     if not isinstance(values, dict):
-        raise ConfigError("holds no mapping of settings", str(path), "see config.yaml of any run")
-    return config_from_mapping(values, str(path))
+        raise ConfigError("holds no mapping of settings", where, "see config.yaml of any run")
+    return config_from_mapping(values, where)
 
 
 def dump_config(config: Config) -> str:

@@ -26,7 +26,11 @@ from raymix.training.shards import drawn_rows, pretraining_rows, shard
 class LocalWorkers:
     """All components in one pack, all blocks in memory."""
 
-    def __init__(self, config: Config, spec: DataSpec) -> None:
+    def __init__(
+        self, config: Config, spec: DataSpec, report: Callable[[str, float | None], None] = lambda doing, share: None
+    ) -> None:
+        """`report` is told the present phase and the share of its steps that is done."""
+        self.report = report
         self.config, self.spec, self.num_rows = config, spec, spec.num_rows
         source = open_source(config.data)
         self.blocks: list[Block] = [source.read(*bounds) for bounds in block_bounds(spec, config.data.block_bytes)]
@@ -46,12 +50,26 @@ class LocalWorkers:
 
     def pretrain(self, steps_K: Sequence[int]) -> list[Fit]:
         shards = {k: pretraining_rows(self.config, self.rows_B, k) for k in self.config.components}
-        return self.generators.train(Phase.PRETRAIN, 0, shards, self._by_component(steps_K))
+        count = self._counting("pre-train", sum(steps_K))
+        return self.generators.train(Phase.PRETRAIN, 0, shards, self._by_component(steps_K), count)
 
     def train_generators(self, round: int, steps_K: Sequence[int]) -> list[Fit]:
         assert self.assigned_B is not None
         shards = {k: shard(self.rows_B, self.assigned_B, k) for k in self.config.components}
-        return self.generators.train(Phase.TRAIN_GENERATOR, round, shards, self._by_component(steps_K))
+        count = self._counting("train generators", sum(steps_K))
+        return self.generators.train(Phase.TRAIN_GENERATOR, round, shards, self._by_component(steps_K), count)
+
+    def _counting(self, doing: str, num_steps: int) -> Callable[[int], None]:
+        """Reports the share done each time it is told of further steps."""
+        done = 0
+
+        def count(steps: int) -> None:
+            nonlocal done
+            done += steps
+            self.report(doing, min(1.0, done / max(1, num_steps)))
+
+        count(0)
+        return count
 
     def _by_component(self, values_K: Sequence[int]) -> dict[int, int]:
         return dict(zip(self.config.components, values_K, strict=True))
@@ -61,11 +79,13 @@ class LocalWorkers:
             return []
         num = num_fakes(self.config, self.num_rows)
         fakes = {k: self.generators.fakes(k, num, round) for k in self.config.components}
+        self.report("train discriminators", None)
         return self.discriminators.train(round, self.rows_B, fakes)
 
     def score(self, round: int) -> NDArray[np.float64]:
         judges = self.packs.judges
         assert judges is not None
+        self.report("score", None)
         self.scores_B, sums_BK = [], []
         for rows in self.rows_B:
             scores = judges.score(round, rows)
@@ -84,6 +104,7 @@ class LocalWorkers:
             log_z_K=log_z_K,
             min_share=self.config.balance.min_share,
         )
+        self.scores_B = []
         return outcome
 
     def deal(self, round: int) -> Outcome:

@@ -16,14 +16,14 @@ from sklearn.base import BaseEstimator, ClusterMixin
 from raymix import checkpoint
 from raymix.checkpoint import RunDirectory
 from raymix.config import Config, config_from_mapping
-from raymix.errors import CheckpointError, ConfigError, DataError
+from raymix.data.layout import array_layout
+from raymix.errors import CheckpointError, ConfigError, DataError, RaymixError
 from raymix.evaluation import NUM_SAMPLES, evaluate, sample_mixture
 from raymix.maths.assignment import winners
 from raymix.models.registry import close
 from raymix.recipes import recipe, with_data
 from raymix.resolve import resolve
 from raymix.session import train
-from raymix.state import State
 from raymix.storage import Storage
 from raymix.training.packs import Packs
 
@@ -69,12 +69,19 @@ class Mixture(ClusterMixin, BaseEstimator):
         config = self._config()
         if self.workers not in ("local", "ray"):
             raise ConfigError(f"is {self.workers!r}", "workers", "choose local or ray")
-        out = Storage.at(self.out if self.out is not None else tempfile.mkdtemp(prefix="raymix-"))
+        if self.out is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="raymix-")  # goes with this object
+        out = Storage.at(self.out if self.out is not None else self._folder.name)
         if RunDirectory(out).holds_run:
             raise CheckpointError("already holds a run", out.uri, "give another `out`, or Mixture.load it")
         if X is not None:
             config = self._with_arrays(config, np.asarray(X), None if y is None else np.asarray(y), out)
-        config, spec = resolve(config)
+        try:
+            config, spec = resolve(config)
+        except RaymixError:
+            if X is not None:
+                shutil.rmtree(Path(out.uri) / "data")  # unfit rows leave nothing behind
+            raise
         train(config, spec, out.uri, workers=self.workers)
         return self._read(out)
 
@@ -89,12 +96,17 @@ class Mixture(ClusterMixin, BaseEstimator):
         if not out.is_local:
             raise ConfigError("arrays can be fitted into a local directory only", "out", "write them to a file first")
         folder = Path(out.uri) / "data"
-        folder.mkdir(parents=True, exist_ok=True)
-        for name, array in (("rows", rows), ("labels", labels)):
-            if array is not None:
-                if array.dtype == object:
-                    raise DataError("holds Python objects", f"the array of {name}", "give numbers of one shape per row")
-                np.save(folder / f"{name}.npy", array, allow_pickle=False)
+        arrays = {name: array for name, array in (("rows", rows), ("labels", labels)) if array is not None}
+        for name, array in arrays.items():
+            if array.dtype == object:
+                raise DataError("holds Python objects", f"the array of {name}", "give numbers of one shape per row")
+        array_layout(rows.shape, rows.dtype, "the array of rows")
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            raise CheckpointError("is there already", str(folder), "give another `out`") from None
+        for name, array in arrays.items():
+            np.save(folder / f"{name}.npy", array, allow_pickle=False)
         path, label_path = str(folder / "rows.npy"), None if labels is None else str(folder / "labels.npy")
         return with_data(config, path, label_path)
 
@@ -121,17 +133,18 @@ class Mixture(ClusterMixin, BaseEstimator):
         return np.array(self.state_.components, np.int64)[positions], best
 
     def _rows(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Rows in the shape the data set has, checked."""
+        """Rows as the readers lay them out, in the shape the data set has, checked."""
         shape = self.spec_.row_shape
-        if rows.dtype.kind not in "uifb":
-            raise DataError(f"have type {rows.dtype}", "the rows", "give numbers")
-        if rows.ndim == 0 or rows[:1].size != self.n_features_in_:
-            raise DataError(f"have shape {rows.shape[1:]}, the mixture was trained on {shape}", "the rows", "match it")
-        rows = rows.reshape(len(rows), *shape)
+        layout = array_layout(rows.shape, rows.dtype, "the rows")
+        if layout.row_shape not in (shape, (self.n_features_in_,)):
+            raise DataError(
+                f"have shape {layout.row_shape}, the mixture was trained on {shape}", "the rows", "match it"
+            )
+        rows = layout.arrange(rows).reshape(len(rows), *shape)
         finite = np.isfinite(rows).reshape(len(rows), -1).all(1)
         if not finite.all():
             raise DataError("holds a value that is not finite", f"row {int(np.argmin(finite))}", "mend or drop it")
-        return rows.astype(np.float64) if rows.dtype.kind in "iub" and rows.dtype != np.uint8 else rows
+        return rows
 
     def sample(self, n: int = 1, *, seed: int = 0, component: int | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
         """(n, *row_shape) rows in data units and (n,) the component each came from; of one component if given."""
@@ -171,7 +184,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         config, spec = directory.load()
         generation = directory.require_last()
         self.config_, self.spec_, self.directory_ = close(config), spec, storage.uri
-        self.state_: State = generation.state
+        self._generation, self.state_ = generation, generation.state
         self.weights_ = np.array(self.state_.weights_K)
         self.n_features_in_ = int(np.prod(spec.row_shape))
         names = sorted(name for name in generation.files if name.startswith("labels-"))
@@ -189,10 +202,8 @@ class Mixture(ClusterMixin, BaseEstimator):
         """The networks, read when they are first needed."""
         self._fitted()
         if self._loaded is None:
-            storage = Storage.at(self.directory_)
-            generation = RunDirectory(storage).require_last()
             self._loaded = Packs(self.config_, self.spec_)
-            self._loaded.load(storage, generation)
+            self._loaded.load(Storage.at(self.directory_), self._generation)
         return self._loaded
 
 

@@ -7,6 +7,7 @@ from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfi
 from raymix.data.open import open_source
 from raymix.data.synthetic import is_synthetic
 from raymix.errors import ConfigError
+from raymix.models.networks import is_large_image
 from raymix.models.registry import close
 from raymix.models.vae import VAEConfig
 
@@ -22,12 +23,12 @@ def digits() -> Config:
     )
 
 
-def _synthetic(modes: int) -> Config:
+def _synthetic(modes: int, discriminator: DiscriminatorConfig) -> Config:
     return Config(
         num_components=modes,
         data=DataConfig(name=f"synthetic-{modes}"),
         model=VAEConfig(latent=5),
-        discriminator=DiscriminatorConfig(batch_size=32, epochs=2, fakes=16_000),
+        discriminator=discriminator,
         schedule=ScheduleConfig(
             rounds=15, pretrain_epochs=10, pretrain_budget="each", epochs_per_round=10, batch_size=32
         ),
@@ -36,17 +37,17 @@ def _synthetic(modes: int) -> Config:
 
 def synthetic_3() -> Config:
     """Three warped Gaussians in the plane (the paper's section 5.1)."""
-    return _synthetic(3)
+    return _synthetic(3, DiscriminatorConfig(learning_rate=0.005, batch_size=32, epochs=2, guard_loss=0))
 
 
 def synthetic_5() -> Config:
     """Five warped modes, one of them long (the paper's section 5.1)."""
-    return _synthetic(5)
+    return _synthetic(5, DiscriminatorConfig(learning_rate=0.005, batch_size=32, epochs=2, guard_loss=0))
 
 
 def synthetic_9() -> Config:
     """Nine warped Gaussians on a grid (the paper's section 5.1)."""
-    return _synthetic(9)
+    return _synthetic(9, DiscriminatorConfig(learning_rate=0.005, batch_size=32, epochs=2, guard_loss=0, fakes=16_000))
 
 
 def mnist_small() -> Config:
@@ -131,16 +132,16 @@ def recipe(name: str) -> Config:
 def with_data(config: Config, path: str, labels: str | None = None) -> Config:
     """The config with its data replaced by a file, other settings kept.
 
-    What was fitted to the shape of a row goes back to auto when the new rows are of another kind (vectors for images,
-    or images for vectors). Raises `DataError`.
+    What was fitted to the shape of a row goes back to auto when the new rows ask for another kind of network
+    (convolutions, or none). Raises `DataError`.
     """
-    old_name = config.data.name
-    fresh = {"name": "file", "path": path, "labels": labels, "dir": None, "num_rows": None}
-    data = config.data.model_copy(update=fresh)
-    config = config.model_copy(update={"data": data})
-    holds_images = open_source(data).spec.is_image
-    if old_name == "file" or holds_images == is_image_set(old_name):
-        return config  # settings written for a file are the user's own
+    old = config.data
+    fresh: dict[str, object] = {"name": "file", "path": path, "labels": labels, "dir": None, "num_rows": None}
+    if old.name == "file":  # settings written for a file are the user's own
+        return config.model_copy(update={"data": old.model_copy(update=fresh)})
+    config = config.model_copy(update={"data": old.model_copy(update={**fresh, "offset": None, "scale": None})})
+    if is_large_image(open_source(config.data).spec.row_shape) == is_large_set(old.name):
+        return config
     unset = {"body": "auto", "encoder": None, "decoder": None, "likelihood": "auto"}
     model = close(config).model
     model = model.model_copy(update={k: v for k, v in unset.items() if k in type(model).model_fields})
@@ -150,6 +151,6 @@ def with_data(config: Config, path: str, labels: str | None = None) -> Config:
     return config.model_copy(update={"model": model, "discriminator": judge})
 
 
-def is_image_set(name: str) -> bool:
-    """Whether a known data set holds images."""
-    return not is_synthetic(name)
+def is_large_set(name: str) -> bool:
+    """Whether a known data set holds images for which bodies are convolutional."""
+    return name != "digits" and not is_synthetic(name)

@@ -62,9 +62,13 @@ class Record:
 
     def __init__(self, storage: Storage, lines: list[dict[str, Any]]) -> None:
         self.storage, self.lines = storage, list(lines)
+        self._write()
 
     def append(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
+        self._write()
+
+    def _write(self) -> None:
         text = "".join(json.dumps(line) + "\n" for line in self.lines)
         self.storage.write("record.jsonl", text.encode())
 

@@ -1,12 +1,14 @@
 """From a config as written to one without `auto` and unset values that depend on the data, checked against it."""
 
+import os
+
 from raymix.config import Config
 from raymix.data.open import open_source
-from raymix.data.scan import scaling, scan
+from raymix.data.scan import Summary, scaling, scan
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.models import discriminators
-from raymix.models.base import LogDensity
+from raymix.models.base import ClosedForm, LogDensity
 from raymix.models.registry import close, family_of
 
 
@@ -27,7 +29,9 @@ def resolve(config: Config) -> tuple[Config, DataSpec]:
         if len(values) != 1 and (spec.is_image or len(values) != spec.row_shape[0]):
             what = f"has {len(values)} numbers for rows of shape {spec.row_shape}"
             raise ConfigError(what, f"data.{name}", "give one, or one per column of a vector")
-    data = config.data.model_copy(update=constants)
+    places = {name: getattr(config.data, name) for name in ("path", "dir", "labels")}
+    absolute = {name: os.path.abspath(os.path.expanduser(place)) for name, place in places.items() if place}
+    data = config.data.model_copy(update={**constants, **absolute})
     resolved = config.model_copy(
         update={
             "data": data,
@@ -35,6 +39,8 @@ def resolve(config: Config) -> tuple[Config, DataSpec]:
             "discriminator": discriminators.resolved(config.discriminator, spec),
         }
     )
+    if getattr(resolved.model, "likelihood", None) == "bernoulli":
+        check_unit_interval(resolved, summary)
     return resolved, spec
 
 
@@ -44,6 +50,20 @@ def check_choices(config: Config) -> None:
     if config.judges and config.own_density and not knows_density:
         what = f"family {config.model.family} has no log-density of its own"
         raise ConfigError(what, "discriminator.body", "choose auto, mlp or conv")
+    exact = issubclass(family_of(config.model).build, ClosedForm)
+    if exact and config.schedule.pretrain_epochs and config.schedule.pretrain_on == "whole" and config.mode != "bag":
+        what = f"pre-training on the whole data set would make all {config.model.family}s equal"
+        raise ConfigError(what, "schedule.pretrain_epochs", "set it to 0")
+
+
+def check_unit_interval(config: Config, summary: Summary) -> None:
+    """A Bernoulli likelihood needs scaled values in [0, 1]. Raises `ConfigError`."""
+    assert config.data.offset is not None and config.data.scale is not None
+    ends = [(summary.minimum - config.data.offset[0]) * config.data.scale[0]]
+    ends += [(summary.maximum - config.data.offset[0]) * config.data.scale[0]]
+    if len(config.data.scale) > 1 or min(ends) < -1e-6 or max(ends) > 1 + 1e-6:
+        what = f"bernoulli needs values in [0, 1], scaled ones reach from {min(ends):.3g} to {max(ends):.3g}"
+        raise ConfigError(what, "model.likelihood", "choose gaussian, or set data.offset and data.scale")
 
 
 def check_against_data(config: Config, spec: DataSpec) -> None:

@@ -70,8 +70,8 @@ class Progress:
     watch: Callable[[Status], None] = lambda status: None
     shown: int = 0
 
-    def report(self, ended: bool = False) -> None:
-        self.watch(Status(self.lines[self.shown :], self.rounds, "", ended=ended))
+    def report(self, doing: str = "", share_done: float | None = None, ended: bool = False) -> None:
+        self.watch(Status(self.lines[self.shown :], self.rounds, doing, share_done, ended=ended))
         self.shown = len(self.lines)
 
 

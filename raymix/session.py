@@ -81,5 +81,5 @@ def resume(
 def train_here(config: Config, spec: DataSpec, directory: RunDirectory, watch: Watch) -> None:
     """The loop in this process."""
     progress = Progress(config.schedule.rounds, watch=watch)
-    run(config, spec, directory, LocalWorkers(config, spec), progress)
+    run(config, spec, directory, LocalWorkers(config, spec, progress.report), progress)
     progress.report(ended=True)

@@ -30,12 +30,12 @@ class Storage:
     @classmethod
     def at(cls, location: str | os.PathLike[str]) -> "Storage":
         """From a URI, or a local path, which is made absolute."""
-        text = os.fspath(location)
+        text = os.fspath(location).removeprefix("file://")
         return cls(text if "://" in text else os.path.abspath(text))
 
     @property
     def is_local(self) -> bool:
-        return "://" not in self.uri or self.uri.startswith("file://")
+        return "://" not in self.uri
 
     def _open(self) -> tuple[pafs.FileSystem, str]:
         if "://" not in self.uri:

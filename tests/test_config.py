@@ -199,7 +199,7 @@ def test_numbers_yaml_takes_for_text_are_numbers(tmp_path):
     ("content", "what"),
     [
         (b"a: [1", "is not YAML"),
-        (b"\xff\xfe\x00", "cannot be read"),
+        (b"\xff\xfe\x00", "is not YAML"),
         (b"- 1\n- 2\n", "holds no mapping"),
         (b"", "holds no mapping"),
         (b"schedule: 3\n", "schedule: "),

@@ -48,13 +48,6 @@ def test_controls_give_one_digest(mode: str, tmp_path: Path) -> None:
     assert trained(config, tmp_path / "local", "local") == trained(config, tmp_path / "ray", "ray")
 
 
-def test_the_cut_into_blocks_does_not_enter(tmp_path: Path) -> None:
-    config = small("separate")
-    whole = replaced(config, {"data.block_bytes": 2**20, "data.scale": (0.1,), "data.offset": (0.0,)})
-    cut = replaced(whole, {"data.block_bytes": 100 * 8})
-    assert trained(whole, tmp_path / "whole", "local") == trained(cut, tmp_path / "cut", "local")
-
-
 def test_another_seed_gives_another_digest(tmp_path: Path) -> None:
     config = small("separate")
     other = replaced(config, {"seed": 1})

@@ -128,3 +128,16 @@ def test_a_control_without_discriminators_cannot_assign(tmp_path: Path) -> None:
     )
     with pytest.raises(ConfigError, match="random"):
         mixture.fit().predict(np.zeros((1, 2)))
+
+
+def test_channels_last_images_are_predicted_as_they_were_fitted(tmp_path: Path) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
+    mixture = raymix.Mixture("digits", num_components=2, out=tmp_path / "run", overrides=QUICK).fit(images)
+    np.testing.assert_array_equal(mixture.predict(images), mixture.labels_)
+    np.testing.assert_array_equal(mixture.predict(np.moveaxis(images, -1, 1)), mixture.labels_)
+
+
+def test_unfit_rows_leave_nothing_behind(tmp_path: Path) -> None:
+    with pytest.raises(DataError):
+        raymix.Mixture("synthetic-3", out=tmp_path / "run").fit(np.full((9, 2), np.nan))
+    assert not list((tmp_path / "run").iterdir())

@@ -91,7 +91,7 @@ def test_any_recipe_takes_images(name, images):
 def test_data_of_the_same_kind_keeps_all_settings(vectors, images, tmp_path):
     labels = str(tmp_path / "labels.npy")
     np.save(labels, np.arange(50) % 3)
-    for name, path in (("synthetic-5", vectors), ("digits", images)):
+    for name, path in (("synthetic-5", vectors), ("mnist", images)):
         old, new = recipe(name), with_data(recipe(name), path, labels)
         assert new.model == old.model and new.discriminator == old.discriminator
         assert (new.data.name, new.data.path, new.data.labels) == ("file", path, labels)

@@ -3,7 +3,15 @@
 import numpy as np
 import pytest
 
-from raymix.config import Config, DataConfig, DiscriminatorConfig, FamilyConfig, dump_config, load_config
+from raymix.config import (
+    Config,
+    DataConfig,
+    DiscriminatorConfig,
+    FamilyConfig,
+    ScheduleConfig,
+    dump_config,
+    load_config,
+)
 from raymix.errors import ConfigError, DataError
 from raymix.models.centroid import CentroidConfig
 from raymix.models.registry import close
@@ -98,7 +106,10 @@ def test_own_density_needs_a_family_that_has_one(vectors):
     judge = DiscriminatorConfig(body="none")
     with pytest.raises(ConfigError, match=r"discriminator\.body: family vae has no log-density"):
         resolve(Config(num_components=2, data=vectors[0], discriminator=judge))
-    resolve(Config(num_components=2, data=vectors[0], discriminator=judge, model=CentroidConfig()))
+    centroids = {"discriminator": judge, "model": CentroidConfig()}
+    with pytest.raises(ConfigError, match="pretrain_epochs"):
+        resolve(Config(num_components=2, data=vectors[0], **centroids))
+    resolve(Config(num_components=2, data=vectors[0], schedule=ScheduleConfig(pretrain_epochs=0), **centroids))
     resolve(Config(num_components=2, data=vectors[0], discriminator=judge, mode="random"))  # nobody judges
 
 

@@ -10,8 +10,7 @@ from raymix import evaluation
 from raymix.commands.directory import run_directory
 from raymix.commands.parsing import parse
 from raymix.errors import ConfigError
-from raymix.models.registry import close
-from raymix.training.packs import Packs
+from raymix.mixture import Mixture
 
 
 @dataclass(frozen=True)
@@ -45,21 +44,8 @@ def evaluate(argv: list[str]) -> None:
 
 
 def measured(arguments: Evaluate) -> dict[str, Any]:
-    directory = run_directory(arguments.directory)
-    config, spec = directory.load()
-    config = close(config)
-    generation = directory.require_last()
-    packs = Packs(config, spec)
-    packs.load(directory.storage, generation)
-    return evaluation.evaluate(
-        config,
-        spec,
-        generation.state,
-        generation.record.get("clustering"),
-        packs.generators.sample_in_data_units,
-        num=arguments.num_samples,
-        seed=arguments.seed,
-    )
+    mixture = Mixture.load(run_directory(arguments.directory).storage.uri)
+    return mixture.evaluate(num_samples=arguments.num_samples, seed=arguments.seed)
 
 
 def check_seed(seed: int) -> None:

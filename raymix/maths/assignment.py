@@ -56,7 +56,7 @@ def control(
     block: int,
 ) -> NDArray[np.int32]:
     """The labels of one block in the modes that look at no log ratio: single, bag, random, oracle."""
-    seed = phase_seed(run_seed, 0 if mode == "bag" else round, ALL, Phase.ASSIGN, block)
+    seed = phase_seed(run_seed, round if mode == "random" else 0, ALL, Phase.ASSIGN, block)
     if mode == "oracle":
         assert classes_n is not None
         return from_classes(classes_n, num_classes, num_components, seed)

@@ -22,8 +22,8 @@ def resolved(config: DiscriminatorConfig, spec: DataSpec) -> DiscriminatorConfig
     """The config with body, widths and low-pass fitted to the data."""
     if config.body == "none":
         return config
-    large_image = spec.is_image and min(spec.row_shape[1:]) >= 16
-    body = config.body if config.body != "auto" else "conv" if large_image else "mlp"
+    convolves = networks.is_large_image(spec.row_shape)
+    body = config.body if config.body != "auto" else "conv" if convolves else "mlp"
     lowpass = config.lowpass
     if lowpass == "auto":
         # 5 was found for sides of 28; the same share of other sides, rounded to an odd number

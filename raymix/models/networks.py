@@ -14,6 +14,11 @@ from raymix.errors import ConfigError
 Shape = tuple[int, ...]
 
 
+def is_large_image(row_shape: Shape) -> bool:
+    """Whether `auto` takes convolutions for rows of this shape."""
+    return len(row_shape) == 3 and min(row_shape[1:]) >= 16
+
+
 def mlp(inputs: int, widths: Sequence[int], activation: type[nn.Module], batch_norm: bool = False) -> nn.Sequential:
     """Flatten, then linear layers of the given widths; (B, *) -> (B, widths[-1])."""
     layers: list[nn.Module] = [nn.Flatten()]
@@ -109,10 +114,3 @@ class ConvDecoder(nn.Module):
         image: Tensor = self.layers(latents)
         top, left = (image.shape[2] - self.height) // 2, (image.shape[3] - self.width) // 2
         return image[:, :, top : top + self.height, left : left + self.width]
-
-
-def glorot(module: nn.Module) -> None:
-    """Give a linear layer the first weights of Glorot and Bengio (2010) and no bias; other modules keep theirs."""
-    if isinstance(module, nn.Linear):
-        nn.init.xavier_uniform_(module.weight)
-        nn.init.zeros_(module.bias)

@@ -50,8 +50,8 @@ class VAEConfig(FamilyConfig, extra="forbid"):
     """Adam's second moment decay."""
 
     def resolved(self, spec: DataSpec) -> Self:
-        large_image = spec.is_image and min(spec.row_shape[1:]) >= 16
-        body = self.body if self.body != "auto" else "conv" if large_image else "mlp"
+        convolves = networks.is_large_image(spec.row_shape)
+        body = self.body if self.body != "auto" else "conv" if convolves else "mlp"
         encoder = self.encoder or ((8, 16, 32, 64) if body == "conv" else (50, 50))
         decoder = self.decoder or ((64, 32, 16) if body == "conv" else (50, 50))
         if body == "conv":
@@ -90,7 +90,6 @@ class VAE(GradientGenerator):
             )
         self.posterior = nn.Linear(features, 2 * config.latent)
         self.raw_sigma = nn.Parameter(torch.zeros(())) if config.likelihood == "gaussian" else None
-        self.apply(networks.glorot)
 
     def make_optimiser(self) -> Optimizer:
         return adam(self.parameters(), self.config.learning_rate, self.config.beta1, self.config.beta2)

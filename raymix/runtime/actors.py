@@ -3,7 +3,7 @@
 torch is imported when an actor is constructed, not with this module, so that the coordinator stays light.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,7 +31,8 @@ class Worker:
         self.setting = Setting.of(config, spec, use_gpu=bool(ray.get_gpu_ids()))
         self.steps = 0
 
-    def _count(self, steps: int) -> None:
+    def count(self, steps: int) -> None:
+        """A sign of life: steps, or other pieces of work, that were done."""
         self.steps += steps
 
     @ray.method(concurrency_group="watch")
@@ -64,23 +65,24 @@ class GeneratorActor(Worker):
 
         blocks = ray.get(list(rows_B))
         shards = {k: pretraining_rows(self.setting.config, blocks, k) for k in self.pack.components}
-        return self.pack.train(Phase.PRETRAIN, 0, shards, steps, self._count)
+        return self.pack.train(Phase.PRETRAIN, 0, shards, steps, self.count)
 
     def train(self, round: int, steps: Mapping[int, int], rows_B: Refs, assigned_B: Refs) -> list[Fit]:
         from raymix.training.shards import shard
 
         blocks, assigned = ray.get(list(rows_B)), ray.get(list(assigned_B))
         shards = {k: shard(blocks, assigned, k) for k in self.pack.components}
-        return self.pack.train(Phase.TRAIN_GENERATOR, round, shards, steps, self._count)
+        return self.pack.train(Phase.TRAIN_GENERATOR, round, shards, steps, self.count)
 
-    def fakes(self, num: int, round: int) -> Any:
+    def fakes(self, num: int, round: int) -> Iterator[Any]:
         """One array per member, each a result of its own."""
-        arrays = [self.pack.fakes(k, num, round) for k in self.pack.components]
-        return arrays if len(arrays) > 1 else arrays[0]
+        for k in self.pack.components:
+            yield self.pack.fakes(k, num, round)
+            self.count(1)
 
-    def score(self, round: int, rows_B: Refs) -> list[Any]:
+    def score(self, round: int, rows_B: Refs) -> Iterator[Any]:
         """As `DiscriminatorActor.score`, from the generators' own log-density."""
-        return flat_scores(self.pack, round, ray.get(list(rows_B)))
+        return flat_scores(self, round, rows_B)
 
     def sample(self, component: int, num: int, seed: int) -> NDArray[np.floating]:
         return self.pack.sample_in_data_units(component, num, seed)
@@ -104,20 +106,28 @@ class DiscriminatorActor(Worker):
 
     def train(self, round: int, rows_B: Refs, fakes: Mapping[int, Any]) -> list[Fit]:
         arrays = dict(zip(fakes, ray.get(list(fakes.values())), strict=True))
-        return self.pack.train(round, ray.get(list(rows_B)), arrays, self._count)
+        return self.pack.train(round, ray.get(list(rows_B)), arrays, self.count)
 
-    def score(self, round: int, rows_B: Refs) -> list[Any]:
-        """First the log-sum-exp per (member, block), then one log-ratio array per (member, block), results of their
-        own: they stay in the object store."""
-        return flat_scores(self.pack, round, ray.get(list(rows_B)))
+    def score(self, round: int, rows_B: Refs) -> Iterator[Any]:
+        """One log-ratio array per (block, member), then the log-sum-exp of each: results of their own, so that the
+        arrays stay in the object store."""
+        return flat_scores(self, round, rows_B)
 
     def states(self) -> dict[str, Any]:
         """The tensors of each judge by file name."""
         return self.pack.states()
 
 
-def flat_scores(pack: Any, round: int, blocks: Sequence[NDArray[np.generic]]) -> list[Any]:
-    """The scores of all blocks in the order (member, block), their sums first."""
-    scores_B = [pack.score(round, rows) for rows in blocks]
-    sums = np.array([[scores[k][1] for scores in scores_B] for k in pack.components])
-    return [sums, *(scores[k][0] for k in pack.components for scores in scores_B)]
+def flat_scores(worker: "GeneratorActor | DiscriminatorActor", round: int, rows_B: Refs) -> Iterator[Any]:
+    """One log-ratio array after another in the order (block, member), then their sums (members, blocks).
+
+    Each array leaves for the object store before the next block is scored.
+    """
+    sums_BM = []
+    for rows in ray.get(list(rows_B)):
+        scores = worker.pack.score(round, rows)
+        worker.count(1)
+        sums_BM.append([scores[k][1] for k in worker.pack.components])
+        for k in worker.pack.components:
+            yield scores[k][0]
+    yield np.array(sums_BM).T

@@ -2,6 +2,7 @@
 
 import logging
 import threading
+import time
 from typing import Any
 
 import ray
@@ -9,13 +10,14 @@ import ray
 from raymix.checkpoint import RunDirectory
 from raymix.config import Config
 from raymix.data.source import DataSpec
-from raymix.errors import RaymixError
+from raymix.errors import CheckpointError, RaymixError
 from raymix.run import Progress, Status, Stopped, run
 from raymix.runtime.placement import Group
 from raymix.runtime.workers import RayWorkers
 from raymix.storage import Storage
 
 log = logging.getLogger(__name__)
+PREDECESSOR_S = 30
 
 
 class Coordinator:
@@ -78,4 +80,12 @@ def start_coordinator(config: Config, spec: DataSpec, uri: str, groups: list[Gro
     if Storage.at(uri).is_local:
         node = ray.get_runtime_context().get_node_id()
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
-    return ray.remote(Coordinator).options(**options).remote(config.model_dump_json(), spec, uri, groups, run_id)
+    arguments = (config.model_dump_json(), spec, uri, groups, run_id)
+    deadline = time.monotonic() + PREDECESSOR_S
+    while True:
+        try:
+            return ray.remote(Coordinator).options(**options).remote(*arguments)
+        except ValueError:  # the name is taken by a coordinator that has not ended yet
+            if time.monotonic() > deadline:
+                raise CheckpointError("another coordinator still runs it", uri, "wait for it, or stop it") from None
+            time.sleep(1)

@@ -100,6 +100,11 @@ def equal_fraction(held: Sequence[float], num: int) -> float:
 
 def require_fit(asked: Sequence[Group], nodes: Sequence[Node]) -> None:
     """First fit, largest first, each group whole on one node. Raises `ResourceError`."""
+    if any(group.bundle["CPU"] < 1e-4 for group in asked):
+        raise ResourceError("the cluster has no processors for actors", "resources", "add a node that has")
+    if any(group.bundle.get("GPU", 0) > 1 for group in asked):
+        what = "an actor would ask for more than one GPU and can use one only"
+        raise ResourceError(what, "resources", "lower resources.gpus_per_component or resources.pack")
     free = [[node.cpus, node.gpus] for node in nodes]
     for group in sorted(asked, key=lambda group: (group.gpus, group.cpus), reverse=True):
         need = [amount * group.num_actors for name in ("CPU", "GPU") for amount in (group.bundle.get(name, 0.0),)]

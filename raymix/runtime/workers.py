@@ -7,12 +7,14 @@ Axes: K components, B blocks.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
+from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
 
@@ -30,6 +32,7 @@ from raymix.seeds import numpy_rng
 from raymix.state import Fit, Outcome
 from raymix.storage import FileStamp
 
+PROGRESS_S = 5.0
 Ref = Any
 Call = Callable[[], Any]
 
@@ -42,6 +45,8 @@ class RayWorkers:
         self.components = config.components
         self.stall_s = config.resources.stall_s
         self.shared = config.discriminator.trunk == "shared"
+        self.generators: dict[tuple[int, ...], Any] = {}
+        self.discriminators: dict[tuple[int, ...], Any] = {}
         self.doing, self.steps_to_do, self.steps_done, self.steps_before = "start", 0, 0, 0
         bounds = block_bounds(spec, config.data.block_bytes)
         self.rows_in_block = [stop - start for start, stop in bounds]
@@ -53,8 +58,6 @@ class RayWorkers:
         self.scores_B: list[list[Ref]] = []
 
         self.placed = [self._reserve(group, run_id) for group in groups]
-        self.generators: dict[tuple[int, ...], Any] = {}
-        self.discriminators: dict[tuple[int, ...], Any] = {}
         for group, place in zip(groups, self.placed, strict=True):
             if group.generators:
                 self.generators[group.generators] = self._actor(GeneratorActor, group.generators, group, place, 0)
@@ -97,8 +100,10 @@ class RayWorkers:
     # ---- waiting
 
     def _gather(self, refs: Sequence[Ref], doing: str, steps: int = 0, fetch: bool = True) -> list[Any]:
+        if steps:
+            self._steps_done()  # what earlier phases did since the last look is not this one's
         self.doing, self.steps_to_do, self.steps_before = doing, steps, self.steps_done
-        return gather(refs, doing, self.stall_s, self._steps_done if steps else lambda: 0, fetch)
+        return gather(refs, doing, self.stall_s, self._steps_done, fetch)
 
     def _run_waves(self, calls: Sequence[Call], doing: str) -> list[Any]:
         """Start tasks a wave at a time and wait until all are done; returns what the calls did (refs).
@@ -117,12 +122,10 @@ class RayWorkers:
         return self._gather(self._run_waves(calls, doing), doing)
 
     def _steps_done(self) -> int:
-        """Steps of all actors since they started; -1 when they do not answer."""
+        """Steps of all actors since they started, as last heard."""
         refs = [actor.progress.remote() for actor in self._actors()]
-        ready, late = ray.wait(refs, num_returns=len(refs), timeout=5)
-        if late:
-            return -1
-        self.steps_done = sum(ray.get(ready))
+        with suppress(RayError):  # of a silent or dead actor, whose phase then fails by itself
+            self.steps_done = sum(ray.get(refs, timeout=PROGRESS_S))
         return self.steps_done
 
     # ---- start and commit
@@ -212,9 +215,9 @@ class RayWorkers:
         sums, by_component = [], {}
         for members, actor in (self.discriminators or self.generators).items():
             results = _several(actor.score, 1 + len(members) * num_blocks, round, self.rows_B)
-            sums.append(results[0])
+            sums.append(results[-1])
             for i, k in enumerate(members):
-                by_component[k] = results[1 + i * num_blocks : 1 + (i + 1) * num_blocks]
+                by_component[k] = results[i : -1 : len(members)]
         self.scores_B = [[by_component[k][b] for k in self.components] for b in range(num_blocks)]
         return np.concatenate(self._gather(sums, "score"))
 

@@ -1,5 +1,6 @@
 """What a network needs to know to train anywhere: config, data, device."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
@@ -33,6 +34,7 @@ class Setting:
     def of(cls, config: Config, spec: DataSpec, use_gpu: bool = False) -> "Setting":
         torch.set_num_threads(config.resources.threads)
         if config.resources.deterministic and use_gpu:
+            os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
             torch.backends.cudnn.benchmark = False
         return cls(config, spec, torch.device("cuda" if use_gpu else "cpu"))

@@ -136,10 +136,10 @@ def test_shared_trunk_shares_the_processors_there_are_with_the_packs(nodes, pack
 @pytest.mark.parametrize("pack", [1, 2, 3])
 @pytest.mark.parametrize("trunk", ["separate", "shared"])
 def test_explicit_asks_are_per_component(pack, trunk):
-    found = groups(config_of(3, trunk=trunk, pack=pack, cpus_per_component=2, gpus_per_component=0.5), [Node(99, 9)])
+    found = groups(config_of(3, trunk=trunk, pack=pack, cpus_per_component=2, gpus_per_component=0.25), [Node(99, 9)])
     assert sum(group.cpus for group in found if group.generators) == 6
-    assert sum(group.gpus for group in found if group.generators) == 1.5
-    assert demand(found) == ((6, 1.5) if trunk == "separate" else (8, 2))  # the trunk asks as one component
+    assert sum(group.gpus for group in found if group.generators) == 0.75
+    assert demand(found) == ((6, 0.75) if trunk == "separate" else (8, 1))  # the trunk asks as one component
 
 
 def test_as_many_gpus_as_components_give_each_its_own_in_halves():
