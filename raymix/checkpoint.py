@@ -131,6 +131,10 @@ class RunDirectory:
             log.warning("generation %s is damaged (%s); falling back to the one before", generation.name, damage)
         return None
 
+    def finished(self, config: Config, last: Generation | None) -> bool:
+        """Whether a run whose highest generation is `last` has nothing left to do."""
+        return last is not None and last.state.round >= config.schedule.rounds and self.storage.exists("samples.png")
+
     def require_last(self) -> Generation:
         """The highest generation that holds. Raises `CheckpointError` when there is none."""
         generation = self.last()

@@ -5,6 +5,7 @@ machine); the result is a new `Config`, and that one is written to the run direc
 subclass of `FamilyConfig` that lives with the family, because this module must not import torch.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -108,6 +109,10 @@ class DiscriminatorConfig(Frozen):
     """Stop a round's training once the smoothed loss falls below (chance is 0.693); 0 never stops."""
     guard_steps: Annotated[int, Field(ge=0)] = 20
     """Steps before the guard may stop."""
+
+    def steps(self, num_rows: int) -> int:
+        """Steps of one discriminator in a round, unless the guard stops it before."""
+        return max(1, math.ceil(self.epochs * num_rows / self.batch_size))
 
     @field_validator("lowpass")
     @classmethod

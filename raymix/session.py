@@ -67,8 +67,7 @@ def resume(
     directory = RunDirectory(Storage.at(uri))
     config, spec = directory.load()
     config = close(config)
-    last = directory.last()
-    if last is not None and last.state.round >= config.schedule.rounds and directory.storage.exists("samples.png"):
+    if directory.finished(config, directory.last()):
         return False
     if workers == "local":
         train_here(config, spec, directory, watch)

@@ -38,7 +38,7 @@ def status(argv: list[str]) -> None:
     if last is None:
         print(f"state: no complete round yet; go on with `raymix resume {location}`")
         return
-    finished = last.state.round >= config.schedule.rounds and directory.storage.exists("samples.png")
+    finished = directory.finished(config, last)
     print(f"state: {'finished' if finished else f'unfinished; go on with `raymix resume {location}`'}")
     print(round_line(last.record, config.schedule.rounds))
     for text in (*measure_lines(last.record), *(f"warning: {text}" for text in last.record.get("warnings") or ())):

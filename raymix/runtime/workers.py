@@ -205,9 +205,8 @@ class RayWorkers:
             actor.train.remote(round, self.rows_B, {k: fakes[k] for k in members})
             for members, actor in self.discriminators.items()
         ]
-        settings = self.config.discriminator
         judges = 1 if self.shared else len(self.components)
-        steps = judges * round_steps_bound(settings.epochs * self.num_rows, settings.batch_size)
+        steps = judges * self.config.discriminator.steps(self.num_rows)
         return _flat(self._gather(calls, "train discriminators", steps))
 
     def score(self, round: int) -> NDArray[np.float64]:
@@ -276,7 +275,3 @@ def _several(method: Any, num: int, *args: Any) -> list[Ref]:
 
 def _flat(fits: list[list[Fit]]) -> list[Fit]:
     return sorted((fit for pack in fits for fit in pack), key=lambda fit: fit.component)
-
-
-def round_steps_bound(rows: float, batch_size: int) -> int:
-    return int(np.ceil(rows / batch_size))

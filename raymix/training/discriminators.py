@@ -57,7 +57,7 @@ class Judge:
         if settings.restart and round > 0:
             self.begin(round)
         real = RowView(blocks, None)
-        steps = max(1, round_up(settings.epochs * len(real) / settings.batch_size))
+        steps = settings.steps(len(real))
         fakes_per_batch = max(1, settings.batch_size // len(self.components))
         seed = phase_seed(self.setting.config.seed, round, self.id, Phase.TRAIN_DISCRIMINATOR)
         fake_rng = numpy_rng(phase_seed(self.setting.config.seed, round, self.id, Phase.TRAIN_DISCRIMINATOR, 1))
@@ -158,7 +158,3 @@ class DiscriminatorPack:
     def load(self, states: Mapping[str, Mapping[str, NDArray[np.generic]]]) -> None:
         for judge in self.judges:
             judge.load(states[judge.name])
-
-
-def round_up(value: float) -> int:
-    return int(np.ceil(value))
