@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # Two busy threads per process are several times slower than one.
 export OMP_NUM_THREADS := 1
 
-.PHONY: env train test test-slow lint format synthetic-table clean
+.PHONY: env train test test-slow test-faults lint format synthetic-table clean
 
 env: $(INSTALLED)
 
@@ -31,6 +31,10 @@ test: env
 
 test-slow: env
 	$(BIN)/python -m pytest -m slow
+
+# Kills, damages and bad data by the thousand: about an hour on 2 cores.
+test-faults: env
+	$(BIN)/python -m pytest -m faults -s
 
 lint: env
 	$(BIN)/ruff check .

@@ -3,18 +3,20 @@
 The loop below is all there is: who trains, judges, scores and assigns, and in which order. How that is done (in this
 process, in Ray actors) is behind `Workers`; what is made of it (checkpoints, records, progress) is behind `observe`.
 
-Axes: N rows, K components, B blocks.
+Axes: N rows, K components that compete, B blocks.
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from raymix.config import Config
+from raymix.maths.balance import reseeds
 from raymix.maths.log_ratio import normalisers
 from raymix.state import Fit, Outcome, RoundInfo, State
 
@@ -25,114 +27,146 @@ class Workers(Protocol):
     """Holds the components' tensors, the blocks and the assignment, and does the phases on all of them.
 
     Each phase is a function of (tensors, assignment, seed of the phase), so a `Workers` may repeat or move one freely.
-    Components are given in ascending order everywhere.
+    Components are given in ascending order everywhere; those that are not named keep their tensors as they are.
     """
 
     num_rows: int
 
-    def pretrain(self, steps_K: Sequence[int]) -> list[Fit]:
-        """Train every fresh generator on the whole data set, or on a split of it."""
+    def pretrain(self, steps: Mapping[int, int]) -> list[Fit]:
+        """Train fresh generators on the whole data set, or on a split of it; `steps` by component."""
         ...
 
-    def train_generators(self, round: int, steps_K: Sequence[int]) -> list[Fit]:
-        """Train every generator on its shard."""
+    def train_generators(self, round: int, steps: Mapping[int, int]) -> list[Fit]:
+        """Train generators on their shards; `steps` by component."""
         ...
 
-    def train_discriminators(self, round: int) -> list[Fit]:
-        """Train every discriminator: fresh samples of g_k against the whole data set."""
+    def train_discriminators(self, round: int, components: tuple[int, ...]) -> list[Fit]:
+        """Train discriminators: fresh samples of g_k against the whole data set."""
         ...
 
-    def score(self, round: int) -> NDArray[np.float64]:
-        """Score every row with every discriminator; the log ratios stay with the workers.
+    def score(self, round: int, components: tuple[int, ...]) -> NDArray[np.float64]:
+        """Score every row with the components' discriminators; the log ratios stay with the workers.
 
         Returns their log-sum-exp per component and block, (K, B), in nats.
         """
         ...
 
-    def assign(self, round: int, log_z_K: Sequence[float]) -> Outcome:
+    def assign(self, round: int, components: tuple[int, ...], log_z_K: Sequence[float]) -> Outcome:
         """Give each row to argmax_k s_k, lend rows to starved components; the next round trains on the result."""
         ...
 
-    def deal(self, round: int) -> Outcome:
+    def deal(self, round: int, components: tuple[int, ...]) -> Outcome:
         """Assign rows by the rule of a control, which looks at no log ratio."""
         ...
 
-
-def equal_steps(rows: float, config: Config) -> tuple[int, ...]:
-    """The same number of steps for every component, so that together they see about `rows` rows.
-
-    A `single` generator gets the steps of all K, rounded as theirs are, so that budgets are equal.
-    """
-    steps = max(1, round(rows / config.schedule.batch_size / config.num_components))
-    num = len(config.components)
-    return (steps * config.num_components // num,) * num
+    def reseed(self, round: int, components: tuple[int, ...], donors: Mapping[int, int]) -> Outcome:
+        """Make starved components copies of others, {starved: donor}, and give them half of the donor's rows."""
+        ...
 
 
-def round_steps(rows: float, config: Config, loads_K: Sequence[int]) -> tuple[int, ...]:
-    """Steps of each component in a round: equal, or in proportion to the loads, with one step at least for a shard that
-    is not empty."""
-    if config.schedule.steps == "equal" or config.mode == "single":
-        return equal_steps(rows, config)
-    steps = rows / config.schedule.batch_size
-    return tuple(max(1, round(steps * load / sum(loads_K))) if load else 0 for load in loads_K)
-
-
-def train_mixture(config: Config, workers: Workers, state: State | None, observe: Observe) -> State:
-    """Run the rounds that `state` (None: before pre-training) leaves to do, and return the last state."""
-    if state is None:
+def train_mixture(config: Config, workers: Workers, state: State, observe: Observe) -> State:
+    """Run the rounds that `state` leaves to do, and return the last state."""
+    if state.round < 0:
         clock = PhaseClock()
         with clock("pre-train"):
-            fits = workers.pretrain(pretrain_steps(config, workers.num_rows))
-        state = judge(config, workers, 0, fits, clock, observe)
+            fits = workers.pretrain(pretrain_steps(config, workers.num_rows, state.components))
+        state = judge(config, workers, state, fits, clock, observe)
     for t in range(state.round + 1, config.schedule.rounds + 1):
         clock = PhaseClock()
         with clock("train generators"):
             rows = config.schedule.epochs_per_round * workers.num_rows
-            steps_K = round_steps(rows, config, state.loads_K)
-            fits = workers.train_generators(t, steps_K)
-        state = judge(config, workers, t, fits, clock, observe)
+            fits = workers.train_generators(t, round_steps(rows, config, state.components, state.loads_K))
+        state = judge(config, workers, state, fits, clock, observe)
     return state
 
 
 def judge(
-    config: Config, workers: Workers, t: int, generators: list[Fit], clock: "PhaseClock", observe: Observe
+    config: Config, workers: Workers, before: State, generators: list[Fit], clock: "PhaseClock", observe: Observe
 ) -> State:
     """The second half of a round: discriminators, log ratios, next assignment."""
-    discriminators: list[Fit] = []
-    log_z_K = np.zeros(len(config.components))
+    t, discriminators = before.round + 1, list[Fit]()
     if config.judges:
         with clock("train discriminators"):
-            discriminators = workers.train_discriminators(t)
-        with clock("score"):
-            log_sum_exp_KB = workers.score(t)
-        with clock("assign"):
-            if config.assign.normalise:
-                log_z_K = normalisers(log_sum_exp_KB)
-            outcome = workers.assign(t, log_z_K.tolist())
-    else:
-        with clock("assign"):
-            outcome = workers.deal(t)
-    state = State(
+            discriminators = workers.train_discriminators(t, before.components)
+    state, outcome = partition(config, workers, before.next_round(), clock)
+    moved = outcome.moved
+    patience = config.balance.patience if t < config.schedule.rounds else 0  # nobody would train the last copies
+    donors = reseeds(state.components, state.won_K, state.starved_rounds_K, patience)
+    if donors:
+        with clock("reseed"):
+            outcome = workers.reseed(t, state.components, donors)
+        state, moved = state.counted(outcome), moved + outcome.moved
+    info = RoundInfo(
         round=t,
-        components=config.components,
-        won_K=tuple(outcome.won_K.tolist()),
-        loads_K=tuple(outcome.loads_K.tolist()),
-        log_z_K=tuple(log_z_K.tolist()),
+        generators=tuple(generators),
+        discriminators=tuple(discriminators),
+        moved=moved,
+        contingency_KC=outcome.contingency_KC,
+        reseeded=donors,
+        seconds=clock.seconds,
     )
-    info = RoundInfo(t, tuple(generators), tuple(discriminators), outcome.moved, outcome.contingency_KC, clock.seconds)
     observe(state, info)
     return state
 
 
-def pretrain_steps(config: Config, num_rows: int) -> tuple[int, ...]:
+def partition(config: Config, workers: Workers, state: State, clock: "PhaseClock") -> tuple[State, Outcome]:
+    """The state after each row has gone to the component that explains it best, or where a control deals it."""
+    t, components = state.round, state.components
+    log_z_K = np.zeros(len(components))
+    if config.judges:
+        with clock("score"):
+            log_sum_exp_KB = workers.score(t, components)
+        with clock("assign"):
+            if config.assign.normalise:
+                log_z_K = normalisers(log_sum_exp_KB)
+            outcome = workers.assign(t, components, log_z_K.tolist())
+    else:
+        with clock("assign"):
+            outcome = workers.deal(t, components)
+    return replace(state.counted(outcome), log_z_K=tuple(log_z_K.tolist())), outcome
+
+
+def without(config: Config, workers: Workers, state: State, component: int) -> State:
+    """The state in which a component competes no longer and its rows are the others', by the log ratios of the round
+    that `state` ended."""
+    kept = [i for i, k in enumerate(state.components) if k != component]
+    components = tuple(state.components[i] for i in kept)
+    if state.round < 0:
+        return State.fresh(components)
+    starved_rounds_K = tuple(state.starved_rounds_K[i] for i in kept)
+    rest = replace(State.fresh(components), round=state.round, starved_rounds_K=starved_rounds_K)
+    return partition(config, workers, rest, PhaseClock())[0]
+
+
+def equal_steps(rows: float, config: Config, components: Sequence[int]) -> dict[int, int]:
+    """The same number of steps for every component, so that together they see about `rows` rows.
+
+    A `single` generator gets the steps of all K, rounded as theirs are, so that budgets are equal.
+    """
+    num = config.num_components if config.mode == "single" else len(components)
+    steps = max(1, round(rows / config.schedule.batch_size / num))
+    return dict.fromkeys(components, steps * num // len(components))
+
+
+def round_steps(rows: float, config: Config, components: Sequence[int], loads_K: Sequence[int]) -> dict[int, int]:
+    """Steps of each component in a round: equal, or in proportion to the loads, with one step at least for a shard that
+    is not empty."""
+    if config.schedule.steps == "equal" or config.mode == "single":
+        return equal_steps(rows, config, components)
+    steps = rows / config.schedule.batch_size
+    loads = dict(zip(components, loads_K, strict=True))
+    return {k: max(1, round(steps * load / sum(loads_K))) if load else 0 for k, load in loads.items()}
+
+
+def pretrain_steps(config: Config, num_rows: int, components: Sequence[int]) -> dict[int, int]:
     """Equal steps for every component, none without pre-training."""
     schedule = config.schedule
     if schedule.pretrain_epochs == 0:
-        return tuple(0 for _ in config.components)
+        return dict.fromkeys(components, 0)
     rows = schedule.pretrain_epochs * num_rows
     if schedule.pretrain_budget == "each":
-        rows *= config.num_components
-    return equal_steps(rows, config)
+        rows *= config.num_components if config.mode == "single" else len(components)
+    return equal_steps(rows, config, components)
 
 
 def num_fakes(config: Config, num_rows: int) -> int:

@@ -1,14 +1,16 @@
 """Generations: what a run has committed, round by round.
 
 A round's tensors and labels are written under `generations/<round>-<writer>/`; publishing is the last small write, a
-manifest with the state, the record line and the hash of every file. A generation holds when its manifest and all
-hashes do; readers take the highest that holds. Manifests are kept for good (they are the record), other files only of
-the last two generations and the best one.
+manifest with the state, the record line and the hash of every file, itself hashed. A generation holds when its manifest
+and all hashes do; readers take the highest that holds. Manifests are kept for good (they are the record), other files
+only of the last two generations and the best one.
+
+One writer at a time: `writer.json` holds the number and token of whoever took over last, and whoever finds another's
+there before a write stops. A damaged `writer.json` only loses count of restarts: numbers go on from the generations'.
 """
 
 import hashlib
 import io
-import json
 import logging
 import math
 import re
@@ -21,16 +23,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load as safetensors_load
 from safetensors.numpy import save as safetensors_save
 
 from raymix.config import Config, dump_config, parse_config
 from raymix.data.source import DataSpec
-from raymix.errors import CheckpointError, RaymixError
+from raymix.errors import CheckpointError, DamagedError, MissingError
 from raymix.state import Assigned, State
 from raymix.storage import FileStamp, Storage
 
-FORMAT = 1
+FORMAT = 2
 KEPT = 2
 log = logging.getLogger(__name__)
 
@@ -56,7 +59,7 @@ class RunDirectory:
         self.storage = storage
         self.writer = 0
         self._fence: dict[str, Any] = {}
-        self._read: dict[str, Generation] = {}
+        self._read: dict[str, Generation | None] = {}  # manifests never change; None for a damaged one
 
     @property
     def holds_run(self) -> bool:
@@ -66,36 +69,74 @@ class RunDirectory:
         """Raises `CheckpointError` when the directory holds a run."""
         if self.holds_run:
             raise CheckpointError(
-                "already holds a run", self.storage.uri, "give another --out, or go on with `raymix resume`"
+                "already holds a run", self.storage.where(), "give another --out, or go on with `raymix resume`"
             )
 
     def create(self, config: Config, spec: DataSpec, environment: Mapping[str, str]) -> None:
         """Begin a new run. Raises `CheckpointError` when the directory holds one."""
         self.require_new()
+        settings = dump_config(config).encode()
         run = {"format": FORMAT, "data": asdict(spec), "environment": dict(environment)}
-        self.storage.write("run.json", json.dumps(run, indent=1).encode())
-        self.storage.write("config.yaml", dump_config(config).encode())
+        self.storage.write_json("run.json", run | {"config": FileStamp.of(settings)})
+        self.storage.write("config.yaml", settings)
 
     def load(self) -> tuple[Config, DataSpec]:
         """The resolved config and what is known of the data. Raises `CheckpointError`."""
         if not self.holds_run:
             raise CheckpointError(
-                "holds no run (no config.yaml)", self.storage.uri, "name the --out of a `raymix train`"
+                "holds no run (no config.yaml)", self.storage.where(), "name the --out of a `raymix train`"
             )
-        config = parse_config(self.storage.read("config.yaml"), f"{self.storage.uri}/config.yaml")
-        run = self._json("run.json")
-        if run.get("format") != FORMAT or "data" not in run:
-            raise CheckpointError(f"format {run.get('format')} is not {FORMAT}", f"{self.storage.uri}/run.json")
+        try:
+            run = self.storage.read_json("run.json")
+            if run["format"] != FORMAT:
+                raise CheckpointError(f"format {run['format']} is not {FORMAT}", self.storage.where("run.json"))
+            settings = self.storage.read("config.yaml", FileStamp(*run["config"]))
+        except DamagedError as error:
+            advice = "put the file back as it was, or begin a new run"
+            raise DamagedError(error.what, error.where, advice) from None
         data = run["data"]
         spec = DataSpec(**{**data, "row_shape": tuple(data["row_shape"]), "classes": tuple(data["classes"])})
-        return config, spec
+        return parse_config(settings, self.storage.where("config.yaml")), spec
 
-    def take_over(self) -> None:
-        """Become the one writer: whoever wrote before fails at its next publish."""
-        current = self._json("writer.json")["number"] if self.storage.exists("writer.json") else 0
-        self.writer = current + 1
-        self._fence = {"number": self.writer, "token": uuid.uuid4().hex}
-        self.storage.write("writer.json", json.dumps(self._fence).encode())
+    def take_over(self, restarted: bool = False) -> int:
+        """Become the one writer: whoever wrote before fails at its next write.
+
+        Returns how many times in a row a writer was `restarted` without a commit in between.
+        """
+        before = self._last_writer()
+        round = max((generation.state.round for generation in self.generations()), default=-1)
+        restarts = before["restarts"] + 1 if restarted and before["round"] == round else 0
+        self.writer = max(before["number"], *(writer_of(name) for name in self._names()), 0) + 1
+        fence = {"number": self.writer, "token": uuid.uuid4().hex, "round": round, "restarts": restarts}
+        self.storage.write_json("writer.json", fence)
+        self._fence = fence
+        for folder in (".", "events", *(f"generations/{name}" for name in self._names())):
+            self.storage.delete_parts(folder)
+        return restarts
+
+    def _last_writer(self) -> dict[str, Any]:
+        nobody = {"number": 0, "round": -1, "restarts": 0}
+        try:
+            return self.storage.read_json("writer.json")
+        except MissingError:
+            return nobody
+        except DamagedError as error:
+            log.warning("%s; restarts are counted anew", error)
+            return nobody
+
+    def require_writer(self) -> None:
+        """Raises `CheckpointError` when another writer took over, or when that cannot be told."""
+        try:
+            current = self.storage.read_json("writer.json")
+        except DamagedError as error:
+            raise DamagedError(error.what, error.where, "take over with `raymix resume`") from None
+        if current != self._fence:
+            raise CheckpointError("another writer took over", self.storage.where(), "the newer run goes on alone")
+
+    def write(self, name: str, content: bytes) -> FileStamp:
+        """Write a file beside the generations. Raises `CheckpointError` when another writer took over."""
+        self.require_writer()
+        return self.storage.write(name, content)
 
     def folder_for(self, round: int) -> str:
         """Where this writer puts the files of a round."""
@@ -103,12 +144,11 @@ class RunDirectory:
 
     def publish(self, state: State, files: Mapping[str, FileStamp], record: dict[str, Any]) -> Generation:
         """Make a round's files count. Raises `CheckpointError` when another writer took over."""
-        if self._json("writer.json") != self._fence:
-            raise CheckpointError("another writer took over", self.storage.uri, "the newer run goes on alone")
+        self.require_writer()
         folder = self.folder_for(state.round)
         generation = Generation(folder.rsplit("/", 1)[1], state, dict(files), record)
         manifest = {"state": asdict(state), "files": generation.files, "record": record}
-        self.storage.write(f"{folder}/manifest.json", json.dumps(manifest).encode())
+        self.storage.write_json(f"{folder}/manifest.json", manifest)
         self._read[generation.name] = generation
         return generation
 
@@ -116,19 +156,24 @@ class RunDirectory:
         """Everything that was ever published, oldest first; of a round published twice the later writer's."""
         by_round: dict[int, Generation] = {}
         for name in self._names():
-            generation = self._read.get(name) or self._generation(name)
+            generation = self._generation(name)
             if generation is not None:
-                self._read[name] = generation  # manifests never change
                 by_round[generation.state.round] = generation
         return [by_round[round] for round in sorted(by_round)]
 
     def last(self) -> Generation | None:
         """The highest generation that holds; damaged ones above it are named in the log."""
-        for generation in reversed(self.generations()):
+        generations = self.generations()
+        for age, generation in enumerate(reversed(generations)):
             damage = self.damage(generation)
             if damage is None:
                 return generation
-            log.warning("generation %s is damaged (%s); falling back to the one before", generation.name, damage)
+            if self.generations() != generations:  # a writer went on meanwhile and pruned
+                return self.last()
+            if age < KEPT or self.storage.names(generation.folder) != ["manifest.json"]:  # older ones are pruned
+                log.warning("generation %s is damaged (%s); falling back to the one before", generation.name, damage)
+        if generations:
+            log.warning("%s: no round holds, the run is as if it had not begun", self.storage.where())
         return None
 
     def finished(self, config: Config, last: Generation | None) -> bool:
@@ -139,29 +184,33 @@ class RunDirectory:
         """The highest generation that holds. Raises `CheckpointError` when there is none."""
         generation = self.last()
         if generation is None:
-            raise CheckpointError("holds no complete round yet", self.storage.uri, "start it with `raymix resume`")
+            raise CheckpointError("holds no complete round yet", self.storage.where(), "start it with `raymix resume`")
         return generation
 
     def damage(self, generation: Generation) -> str | None:
-        """What is wrong with a generation's files."""
-        for name, stamp in generation.files.items():
-            try:
-                content = self.storage.read(f"{generation.folder}/{name}")
-            except CheckpointError as error:
-                return str(error)
-            if FileStamp.of(content) != stamp:
-                return f"{name} is not what was written"
+        """What is wrong with a generation's files. Raises `CheckpointError` when they cannot be read, which says
+        nothing of what they hold."""
+        try:
+            for name, stamp in generation.files.items():
+                self.storage.read(f"{generation.folder}/{name}", stamp)
+        except DamagedError as error:
+            return str(error)
         return None
 
     def drop_after(self, round: int) -> None:
-        """Forget rounds above `round`: generations that did not hold, and parts that were never published."""
+        """Forget rounds above `round`: generations that did not hold, and parts that were never published. Raises
+        `CheckpointError` when another writer took over."""
+        self.require_writer()
         for name in self._names():
             if int(name.split("-")[0]) > round:
+                self.storage.delete(f"generations/{name}/manifest.json")  # first: the rest counts no longer
                 self.storage.delete(f"generations/{name}")
                 self._read.pop(name, None)
 
     def prune(self, best_metric: str) -> None:
-        """Delete the files of all generations but the last two and the best; manifests stay."""
+        """Delete the files of all generations but the last two and the best; manifests stay. Raises `CheckpointError`
+        when another writer took over."""
+        self.require_writer()
         generations = self.generations()
         keep = {generation.name for generation in generations[-KEPT:]}
         best = best_of(generations, best_metric)
@@ -170,7 +219,7 @@ class RunDirectory:
         published = {generation.name: generation for generation in generations}
         for name in self._names():
             if name not in published:
-                if int(name.split("-")[1]) <= self.writer:  # a newer writer's may be on its way
+                if writer_of(name) <= self.writer:  # a newer writer's may be on its way
                     self.storage.delete(f"generations/{name}")
             elif name not in keep:
                 for file in self.storage.names(f"generations/{name}"):
@@ -182,26 +231,27 @@ class RunDirectory:
         return [name for name in self.storage.names("generations") if re.fullmatch(r"\d+-\d+", name)]
 
     def _generation(self, name: str) -> Generation | None:
-        if not self.storage.exists(f"generations/{name}/manifest.json"):
-            return None
-        try:
-            manifest = self._json(f"generations/{name}/manifest.json")
-            saved = manifest["state"].items()
-            values: dict[str, Any] = {name: tuple(value) if isinstance(value, list) else value for name, value in saved}
-            files = {file: FileStamp(*stamp) for file, stamp in manifest["files"].items()}
-            return Generation(name, State(**values), files, manifest["record"])
-        except (RaymixError, KeyError, TypeError, AttributeError) as error:
-            log.warning("generation %s has a damaged manifest (%s)", name, error)
-            return None
+        """The generation of a folder, if it was published; a damaged manifest is named in the log, once."""
+        if name not in self._read:
+            try:
+                manifest = self.storage.read_json(f"generations/{name}/manifest.json")
+            except MissingError:
+                return None  # it may be on its way
+            except DamagedError as error:
+                log.warning("generation %s does not count: %s", name, error)
+                self._read[name] = None
+            else:
+                saved: dict[str, Any] = {
+                    key: tuple(value) if isinstance(value, list) else value for key, value in manifest["state"].items()
+                }
+                files = {file: FileStamp(*stamp) for file, stamp in manifest["files"].items()}
+                self._read[name] = Generation(name, State(**saved), files, manifest["record"])
+        return self._read[name]
 
-    def _json(self, name: str) -> dict[str, Any]:
-        try:
-            values = json.loads(self.storage.read(name))
-        except ValueError:
-            raise CheckpointError("is not JSON", f"{self.storage.uri}/{name}", "the file is damaged") from None
-        if not isinstance(values, dict):
-            raise CheckpointError("holds no JSON object", f"{self.storage.uri}/{name}", "the file is damaged")
-        return values
+
+def writer_of(name: str) -> int:
+    """The number of the writer of a generation's folder."""
+    return int(name.split("-")[1])
 
 
 def best_of(generations: Iterable[Generation], metric: str) -> Generation | None:
@@ -215,8 +265,13 @@ def write_tensors(storage: Storage, name: str, arrays: Mapping[str, NDArray[np.g
     return storage.write(name, safetensors_save({key: np.asarray(value, order="C") for key, value in arrays.items()}))
 
 
-def read_tensors(storage: Storage, name: str) -> dict[str, NDArray[np.generic]]:
-    arrays: dict[str, NDArray[np.generic]] = safetensors_load(storage.read(name))
+def read_tensors(storage: Storage, name: str, stamp: FileStamp | None = None) -> dict[str, NDArray[np.generic]]:
+    """What `write_tensors` saved. Raises `DamagedError`."""
+    content = storage.read(name, stamp)
+    try:
+        arrays: dict[str, NDArray[np.generic]] = safetensors_load(content)
+    except SafetensorError as error:
+        raise DamagedError(f"holds no tensors ({error})", storage.where(name)) from None
     return arrays
 
 
@@ -231,8 +286,14 @@ def write_assigned(storage: Storage, name: str, assigned: Assigned) -> FileStamp
     return storage.write(name, buffer.getvalue())
 
 
-def read_assigned(storage: Storage, name: str) -> Assigned:
-    table = pq.read_table(io.BytesIO(storage.read(name)))
+def read_assigned(storage: Storage, name: str, stamp: FileStamp | None = None) -> Assigned:
+    """What `write_assigned` saved. Raises `DamagedError`."""
+    content = storage.read(name, stamp)
+    try:
+        table = pq.read_table(io.BytesIO(content))
+    except (pa.ArrowException, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise DamagedError(f"holds no assignment ({reason})", storage.where(name)) from None
     lent = table["lent_to"].combine_chunks()
     counts = np.diff(lent.offsets.to_numpy())
     rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)

@@ -51,8 +51,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(f"raymix: error: {one_line(error)}", file=sys.stderr)
             return 2 if isinstance(error, MISUSE) else 1
         except KeyboardInterrupt as interrupt:
-            print(f"\nraymix: {interrupt.args[0] if interrupt.args else 'interrupted'}", file=sys.stderr)
-            return 130
+            print("\nraymix: interrupted", file=sys.stderr)
+            return getattr(interrupt, "exit_code", 130)
         except BrokenPipeError:  # whoever reads stdout has seen enough, such as `head`
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             return 141

@@ -139,6 +139,9 @@ class ScheduleConfig(Frozen):
     """Rows per step of a generator."""
     steps: Literal["equal", "proportional"] = "equal"
     """Every component takes the same number of steps, or in proportion to its shard."""
+    on_divergence: Literal["fail", "restart", "drop"] = "fail"
+    """What to do when a value of a component stops being finite: end the run, take the component back one round and
+    halve its learning rate, or let it compete no longer."""
     evaluate_every: Annotated[int, Field(ge=0)] = 0
     """Evaluate after every so many rounds; 0 never does."""
     best_metric: Literal["kde_log_likelihood", "modes_captured", "high_quality_share", "nmi", "ari", "purity"] = (
@@ -159,6 +162,9 @@ class BalanceConfig(Frozen):
 
     min_share: Fraction = 0.25
     """A component with fewer than min_share * N / K rows is lent its best other rows up to that many."""
+    patience: Annotated[int, Field(ge=0)] = 0
+    """A component starved for so many rounds in a row becomes a copy of the largest one and takes half of its rows, but
+    for the last round; 0 never does that."""
 
 
 class ResourcesConfig(Frozen):

@@ -34,8 +34,38 @@ class CheckpointError(RaymixError):
     """A run directory or a generation in it is missing, damaged, or held by another writer."""
 
 
+class DamagedError(CheckpointError):
+    """A file of a run directory is not what was written."""
+
+
+class MissingError(DamagedError):
+    """A file of a run directory is not there."""
+
+
+class StorageFullError(CheckpointError):
+    """A file does not fit on its disk, or into the user's share of it; nothing of it was kept."""
+
+    def __init__(self, path: str, needed_bytes: int, free_bytes: int) -> None:
+        Exception.__init__(self, path, needed_bytes, free_bytes)
+        self.path, self.needed_bytes, self.free_bytes = path, needed_bytes, free_bytes
+
+    def __str__(self) -> str:
+        return (
+            f"{self.path}: the disk or quota is full ({self.needed_bytes:,} bytes are needed, {self.free_bytes:,} are "
+            "free on the disk); free some space, then go on with `raymix resume`"
+        )
+
+
 class WorkerLostError(RaymixError):
     """A process of the run died or fell silent."""
+
+
+class NodeLostError(WorkerLostError):
+    """A node of the cluster died, or a placement group lost a part."""
+
+
+TRUNK = -1
+"""Stands for a component where all of a shared trunk's heads are concerned."""
 
 
 class DivergedError(RaymixError):
@@ -48,7 +78,5 @@ class DivergedError(RaymixError):
     def __str__(self) -> str:
         where = f" in round {self.round}" if self.round >= 0 else ""
         where += f" at step {self.step}" if self.step >= 0 else ""
-        return (
-            f"component {self.component}: {self.quantity} is not finite{where}; "
-            "lower model.learning_rate or check the scale of the data"
-        )
+        who = "the shared trunk" if self.component == TRUNK else f"component {self.component}"
+        return f"{who}: {self.quantity} is not finite{where}; lower model.learning_rate or check the scale of the data"

@@ -3,7 +3,7 @@
 They give the same bits as Ray's actors do.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +13,9 @@ from raymix import checkpoint
 from raymix.algorithm import num_fakes
 from raymix.checkpoint import Generation, RunDirectory, generator_name, labels_name
 from raymix.config import Config
-from raymix.data.open import open_source
+from raymix.data.blocks import read_blocks
 from raymix.data.source import Block, DataSpec, block_bounds
+from raymix.errors import TRUNK
 from raymix.maths import blockwise
 from raymix.seeds import Phase
 from raymix.state import Assigned, Fit, Outcome
@@ -32,8 +33,8 @@ class LocalWorkers:
         """`report` is told the present phase and the share of its steps that is done."""
         self.report = report
         self.config, self.spec, self.num_rows = config, spec, spec.num_rows
-        source = open_source(config.data)
-        self.blocks: list[Block] = [source.read(*bounds) for bounds in block_bounds(spec, config.data.block_bytes)]
+        bounds = block_bounds(spec, config.data.block_bytes)
+        self.blocks: list[Block] = list(read_blocks(config.data, spec, bounds))
         self.rows_B = [block.rows for block in self.blocks]
         self.packs = Packs(config, spec)
         self.generators, self.discriminators = self.packs.generators, self.packs.discriminators
@@ -42,22 +43,29 @@ class LocalWorkers:
 
     def start(self, directory: RunDirectory, last: Generation | None) -> None:
         if last is None:
-            self.generators.initialise(self.rows_B)
+            self.packs.initialise(self.rows_B)
+            self.assigned_B = None
             return
         self.packs.load(directory.storage, last)
         paths = [f"{last.folder}/{labels_name(b)}" for b in range(len(self.blocks))]
         self.assigned_B = [checkpoint.read_assigned(directory.storage, path) for path in paths]
 
-    def pretrain(self, steps_K: Sequence[int]) -> list[Fit]:
-        shards = {k: pretraining_rows(self.config, self.rows_B, k) for k in self.config.components}
-        count = self._counting("pre-train", sum(steps_K))
-        return self.generators.train(Phase.PRETRAIN, 0, shards, self._by_component(steps_K), count)
+    def slow(self, component: int, round: int) -> None:
+        if component != TRUNK:
+            self.generators.slow(component)
+        if self.discriminators:
+            self.discriminators.slow(component, round)
 
-    def train_generators(self, round: int, steps_K: Sequence[int]) -> list[Fit]:
+    def pretrain(self, steps: Mapping[int, int]) -> list[Fit]:
+        shards = {k: pretraining_rows(self.config, self.rows_B, k) for k in steps}
+        count = self._counting("pre-train", sum(steps.values()))
+        return self.generators.train(Phase.PRETRAIN, 0, shards, steps, count)
+
+    def train_generators(self, round: int, steps: Mapping[int, int]) -> list[Fit]:
         assert self.assigned_B is not None
-        shards = {k: shard(self.rows_B, self.assigned_B, k) for k in self.config.components}
-        count = self._counting("train generators", sum(steps_K))
-        return self.generators.train(Phase.TRAIN_GENERATOR, round, shards, self._by_component(steps_K), count)
+        shards = {k: shard(self.rows_B, self.assigned_B, k) for k in steps}
+        count = self._counting("train generators", sum(steps.values()))
+        return self.generators.train(Phase.TRAIN_GENERATOR, round, shards, steps, count)
 
     def _counting(self, doing: str, num_steps: int) -> Callable[[int], None]:
         """Reports the share done each time it is told of further steps."""
@@ -71,35 +79,32 @@ class LocalWorkers:
         count(0)
         return count
 
-    def _by_component(self, values_K: Sequence[int]) -> dict[int, int]:
-        return dict(zip(self.config.components, values_K, strict=True))
-
-    def train_discriminators(self, round: int) -> list[Fit]:
+    def train_discriminators(self, round: int, components: tuple[int, ...]) -> list[Fit]:
         if self.discriminators is None:
             return []
         num = num_fakes(self.config, self.num_rows)
-        fakes = {k: self.generators.fakes(k, num, round) for k in self.config.components}
+        fakes = {k: self.generators.fakes(k, num, round) for k in components}
         self.report("train discriminators", None)
         return self.discriminators.train(round, self.rows_B, fakes)
 
-    def score(self, round: int) -> NDArray[np.float64]:
+    def score(self, round: int, components: tuple[int, ...]) -> NDArray[np.float64]:
         judges = self.packs.judges
         assert judges is not None
         self.report("score", None)
         self.scores_B, sums_BK = [], []
         for rows in self.rows_B:
-            scores = judges.score(round, rows)
-            self.scores_B.append([scores[k][0] for k in self.config.components])
-            sums_BK.append([scores[k][1] for k in self.config.components])
+            scores = judges.score(round, rows, components)
+            self.scores_B.append([scores[k][0] for k in components])
+            sums_BK.append([scores[k][1] for k in components])
         return np.array(sums_BK).T
 
-    def assign(self, round: int, log_z_K: Sequence[float]) -> Outcome:
+    def assign(self, round: int, components: tuple[int, ...], log_z_K: Sequence[float]) -> Outcome:
         self.assigned_B, outcome = blockwise.assign(
             map_blocks,
             self.scores_B,
             [block.labels for block in self.blocks],
             self.assigned_B or [None] * len(self.blocks),
-            components=self.config.components,
+            components=components,
             num_classes=len(self.spec.classes),
             log_z_K=log_z_K,
             min_share=self.config.balance.min_share,
@@ -107,14 +112,24 @@ class LocalWorkers:
         self.scores_B = []
         return outcome
 
-    def deal(self, round: int) -> Outcome:
+    def deal(self, round: int, components: tuple[int, ...]) -> Outcome:
+        sizes_B = [len(rows) for rows in self.rows_B]
         self.assigned_B, outcome = blockwise.assign_control(
             map_blocks,
-            blockwise.control_tasks(self.config, [len(rows) for rows in self.rows_B], len(self.spec.classes), round),
+            blockwise.control_tasks(self.config, components, sizes_B, len(self.spec.classes), round),
             [block.labels for block in self.blocks],
             self.assigned_B or [None] * len(self.blocks),
-            self.config.components,
         )
+        return outcome
+
+    def reseed(self, round: int, components: tuple[int, ...], donors: Mapping[int, int]) -> Outcome:
+        assert self.assigned_B is not None
+        for receiver, donor in donors.items():
+            self.generators.load(receiver, self.generators.state(donor))
+        num_blocks, num_classes = len(self.blocks), len(self.spec.classes)
+        tasks = blockwise.reseed_tasks(donors, components, num_blocks, num_classes, self.config.seed, round)
+        classes_B = [block.labels for block in self.blocks]
+        self.assigned_B, outcome = blockwise.reseed(map_blocks, tasks, classes_B, self.assigned_B)
         return outcome
 
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
@@ -130,6 +145,12 @@ class LocalWorkers:
 
     def sample(self, component: int, num: int, seed: int) -> NDArray[np.floating]:
         return self.generators.sample_in_data_units(component, num, seed)
+
+    def recover(self, directory: RunDirectory, last: Generation | None) -> None:
+        self.start(directory, last)  # nothing can be lost in one process
+
+    def close(self) -> None:
+        pass
 
     def owned_rows(self, component: int, num: int, seed: int) -> NDArray[np.generic]:
         assert self.assigned_B is not None

@@ -127,7 +127,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         judges = self._packs().judges
         if judges is None:
             raise ConfigError(f"{self.config_.mode} trains no discriminators", "mode", "assign with a `compete` run")
-        scores = judges.score(self.state_.round, self._rows(np.asarray(X)))
+        scores = judges.score(self.state_.round, self._rows(np.asarray(X)), self.state_.components)
         log_ratio_Kn = [scores[k][0] for k in self.state_.components]
         positions, best = winners(log_ratio_Kn, self.state_.log_z_K)
         return np.array(self.state_.components, np.int64)[positions], best

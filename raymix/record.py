@@ -1,23 +1,31 @@
 """The record of a run: one JSON line per round, and the same numbers as TensorBoard events."""
 
+import functools
 import json
+import struct
 import sys
-from collections.abc import Mapping
-from typing import Any
+import time
+from collections.abc import Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any, Protocol
 
 import numpy as np
 
 from raymix.checkpoint import finite_or_none
+from raymix.errors import DamagedError, MissingError
 from raymix.metrics import clustering
 from raymix.metrics.health import effective_components
 from raymix.state import Fit, RoundInfo, State
-from raymix.storage import Storage
+from raymix.storage import FileStamp, Storage
 
 SATURATED = 0.1  # discriminator loss (chance 0.693) below which its log ratios say little
 
 
-def record_line(state: State, info: RoundInfo) -> dict[str, Any]:
-    """One round as plain JSON values. Lists are in the order of `components`; losses in nats."""
+def record_line(state: State, info: RoundInfo, mendings: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
+    """One round as plain JSON values. Lists are in the order of `components`; losses in nats.
+
+    `mendings`: what failed before the round could be committed, and what was done about it.
+    """
     line: dict[str, Any] = {
         "round": info.round,
         "components": list(state.components),
@@ -27,6 +35,8 @@ def record_line(state: State, info: RoundInfo) -> dict[str, Any]:
         "effective_components": effective_components(np.array(state.weights_K)),
         "rows_moved": info.moved,
         "starved": list(state.starved),
+        "reseeded": {str(k): donor for k, donor in info.reseeded.items()},
+        "mendings": [list(mending) for mending in mendings],
         "generator_loss": _losses(info.generators),
         "generator_steps": [fit.steps for fit in info.generators],
         "discriminator_loss": _losses(info.discriminators),
@@ -57,11 +67,17 @@ def _losses(fits: tuple[Fit, ...]) -> list[float | None]:
     return [finite_or_none(fit.loss) for fit in fits]
 
 
+class Place(Protocol):
+    """A run directory, which lets its one writer write, or any folder."""
+
+    def write(self, name: str, content: bytes) -> FileStamp: ...
+
+
 class Record:
     """`record.jsonl`, rewritten whole at each round so that no round can appear twice."""
 
-    def __init__(self, storage: Storage, lines: list[dict[str, Any]]) -> None:
-        self.storage, self.lines = storage, list(lines)
+    def __init__(self, place: Place, lines: list[dict[str, Any]]) -> None:
+        self.place, self.lines = place, list(lines)
         self._write()
 
     def append(self, line: dict[str, Any]) -> None:
@@ -70,51 +86,71 @@ class Record:
 
     def _write(self) -> None:
         text = "".join(json.dumps(line) + "\n" for line in self.lines)
-        self.storage.write("record.jsonl", text.encode())
+        self.place.write("record.jsonl", text.encode())
 
 
 def read_record(storage: Storage) -> list[dict[str, Any]]:
-    """The lines of `record.jsonl`; none when it is not there yet."""
-    if not storage.exists("record.jsonl"):
+    """The lines of `record.jsonl`; none when it is not there yet. Raises `DamagedError`."""
+    try:
+        return [json.loads(line) for line in storage.read("record.jsonl").decode().splitlines()]
+    except MissingError:
         return []
-    return [json.loads(line) for line in storage.read("record.jsonl").decode().splitlines()]
+    except ValueError:
+        advice = "the same lines are in the manifests of generations/"
+        raise DamagedError("is not one JSON object per line", storage.where("record.jsonl"), advice) from None
 
 
 class Events:
-    """TensorBoard events of a run, in `events/`. Works for local run directories only."""
+    """TensorBoard events of a run: one file, rewritten whole as the record is."""
 
     def __init__(self, storage: Storage, first_round: int) -> None:
-        # Rounds that an interrupted run wrote but did not commit are purged by TensorBoard from here on.
-        self.writer = _summary_writer()(f"{storage.uri}/events", purge_step=first_round)
+        """Rounds before `first_round` are taken from the record."""
+        self.storage = storage
+        self.content = framed(_tensorboard().Event(wall_time=time.time(), file_version="brain.Event:2"))
+        for line in read_record(storage):
+            if line["round"] < first_round:
+                self.content += framed(event_of(line))
+        self._write()
 
-    def append(self, line: dict[str, Any]) -> None:
-        step = line["round"]
-        per_component = ("generator_loss", "discriminator_loss", "loads", "weights")
-        for name in per_component:
-            for k, value in zip(line["components"], line[name], strict=False):
-                if value is not None:
-                    self.writer.add_scalar(f"{name}/{k}", value, step)
-        self.writer.add_scalar("mixture/rows_moved", line["rows_moved"], step)
-        self.writer.add_scalar("mixture/effective_components", line["effective_components"], step)
-        for group in ("clustering", "measures", "seconds"):
-            for name, value in (line.get(group) or {}).items():
-                if isinstance(value, int | float):
-                    self.writer.add_scalar(f"{group}/{name}", value, step)
-        self.writer.flush()
+    def append(self, line: Mapping[str, Any]) -> None:
+        self.content += framed(event_of(line))
+        self._write()
 
-    def close(self) -> None:
-        self.writer.close()
+    def _write(self) -> None:
+        self.storage.write("events/events.out.tfevents.0.raymix", self.content)
 
 
-def _summary_writer() -> type:
-    """tensorboardX imports torch whenever it can, which would triple a coordinator's memory; scalars do without it."""
+def event_of(line: Mapping[str, Any]) -> Any:
+    """The numbers of a record line, under their tags."""
+    tagged: dict[str, Any] = {}
+    for name in ("generator_loss", "discriminator_loss", "loads", "weights"):
+        tagged |= {f"{name}/{k}": value for k, value in zip(line["components"], line[name], strict=False)}
+    tagged |= {f"mixture/{name}": line[name] for name in ("rows_moved", "effective_components")}
+    for group in ("clustering", "measures", "seconds"):
+        tagged |= {f"{group}/{name}": value for name, value in (line.get(group) or {}).items()}
+    values = [{"tag": tag, "simple_value": value} for tag, value in tagged.items() if isinstance(value, int | float)]
+    return _tensorboard().Event(wall_time=time.time(), step=line["round"], summary={"value": values})
+
+
+def framed(event: Any) -> bytes:
+    """An event as event files hold it: length, its checksum, the event, its checksum."""
+    data = event.SerializeToString()
+    length = struct.pack("<Q", len(data))
+    checksum = _tensorboard().masked_crc32c
+    return b"".join([length, struct.pack("<I", checksum(length)), data, struct.pack("<I", checksum(data))])
+
+
+@functools.cache
+def _tensorboard() -> Any:
+    """The format of events. tensorboardX imports torch whenever it can, which would triple a coordinator's memory;
+    scalars do without it."""
     held_back = "torch" not in sys.modules
     if held_back:
         sys.modules["torch"] = None  # type: ignore[assignment]
     try:
-        from tensorboardX import SummaryWriter
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.record_writer import masked_crc32c
     finally:
         if held_back:
             del sys.modules["torch"]
-    writer: type = SummaryWriter
-    return writer
+    return SimpleNamespace(Event=Event, masked_crc32c=masked_crc32c)

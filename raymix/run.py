@@ -1,36 +1,50 @@
-"""One run in its directory: start it or go on, commit each round, finish with a picture.
+"""One run in its directory: start it or go on, commit each round, mend what fails, finish with a picture.
 
 The same function serves the in-process workers and the coordinator on Ray.
 """
 
 import io
+import logging
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from raymix.algorithm import Workers, train_mixture
+from raymix.algorithm import Workers, train_mixture, without
 from raymix.checkpoint import Generation, RunDirectory
 from raymix.config import Config
 from raymix.data.source import DataSpec
+from raymix.errors import DivergedError, RaymixError, WorkerLostError
 from raymix.evaluation import evaluate
+from raymix.failures import TRIES, Action, action
 from raymix.record import Events, Record, record_line
 from raymix.report.pictures import save_samples
 from raymix.seeds import Phase, phase_seed
 from raymix.state import RoundInfo, State
 from raymix.storage import FileStamp
 
+log = logging.getLogger(__name__)
 PICTURED = 16  # samples and real rows per component of an image set
 SCATTERED = 400  # the same of a vector set
 
 
 class RunWorkers(Workers, Protocol):
-    """Workers that can also be started, committed and looked at."""
+    """Workers that can also be started, repaired, committed and looked at."""
 
     def start(self, directory: RunDirectory, last: Generation | None) -> None:
-        """Fresh components, or those of a generation with its assignment."""
+        """Everybody takes the state of a generation with its assignment; None for fresh components."""
+        ...
+
+    def recover(self, directory: RunDirectory, last: Generation | None) -> None:
+        """Replace whoever was lost by one with the state of a generation. The others keep what they did since, which is
+        the same that they would do again."""
+        ...
+
+    def slow(self, component: int, round: int) -> None:
+        """Halve the component's learning rates; its discriminator's for this round only when it starts anew in each."""
         ...
 
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
@@ -43,6 +57,10 @@ class RunWorkers(Workers, Protocol):
 
     def owned_rows(self, component: int, num: int, seed: int) -> NDArray[np.generic]:
         """At most `num` of the rows the component won, drawn at random, in data units."""
+        ...
+
+    def close(self) -> None:
+        """End every process and give back what they held."""
         ...
 
 
@@ -79,51 +97,125 @@ class Stopped(Exception):  # noqa: N818
     """The run was asked to stop and did, after a commit."""
 
 
+class Mending(NamedTuple):
+    """A failure and what was done about it."""
+
+    failure: RaymixError
+    action: Action
+
+
+class Run:
+    """The rounds of one run: each is repeated until it is committed, or its failure is given up."""
+
+    def __init__(
+        self, config: Config, spec: DataSpec, directory: RunDirectory, progress: Progress, stopping: Callable[[], bool]
+    ) -> None:
+        """Takes over the directory."""
+        self.config, self.spec, self.directory = config, spec, directory
+        self.progress, self.stopping = progress, stopping
+        self.mendings: list[Mending] = []
+        """Since the last commit."""
+        self.last = directory.last()
+        done = self.last.state.round if self.last else -1
+        directory.drop_after(done)
+        directory.prune(config.schedule.best_metric)
+        self.record = Record(directory, [g.record for g in directory.generations()])
+        self.events = Events(directory.storage, done + 1)
+        progress.lines = list(self.record.lines)
+        progress.report()
+
+    def finish(self, employ: Callable[[], RunWorkers]) -> State:
+        """Do the rounds that are left, draw the picture, and return the last state."""
+        workers: RunWorkers | None = None
+        try:
+            while True:
+                try:
+                    fresh = workers is None
+                    if workers is None:
+                        workers = employ()
+                    state = self._prepare(workers, fresh)
+                    state = train_mixture(self.config, workers, state, self._observer(workers))
+                    self.directory.write("samples.png", picture(self.config, self.spec, state, workers))
+                    return state
+                except RaymixError as failure:
+                    if self._mend(failure) is Action.RESTART and workers:
+                        workers.close()
+                        workers = None
+        finally:
+            if workers:
+                workers.close()
+
+    def _mend(self, failure: RaymixError) -> Action:
+        """Decide what to do, or raise the failure."""
+        competing = self.last.state.components if self.last else self.config.components
+        left = len(competing) - sum(mending.action is Action.DROP for mending in self.mendings)
+        decision = action(failure, [mending.failure for mending in self.mendings], self.config, left)
+        finished = self.last is not None and self.last.state.round >= self.config.schedule.rounds
+        if decision is Action.GIVE_UP or (finished and isinstance(failure, DivergedError)):  # no round can mend it
+            raise failure
+        log.warning("%s: will %s", failure, decision.value)
+        self.mendings.append(Mending(failure, decision))
+        return decision
+
+    def _prepare(self, workers: RunWorkers, fresh: bool) -> State:
+        """Bring the workers to the last commit, and mend what diverged since."""
+        diverged = [mending for mending in self.mendings if isinstance(mending.failure, DivergedError)]
+        if fresh or diverged:
+            workers.start(self.directory, self.last)
+        else:
+            workers.recover(self.directory, self.last)
+        state = self.last.state if self.last else State.fresh(self.config.components)
+        for mending in diverged:
+            assert isinstance(mending.failure, DivergedError)
+            if mending.action is Action.DROP:
+                state = without(self.config, workers, state, mending.failure.component)
+            else:
+                workers.slow(mending.failure.component, max(0, state.round + 1))
+        return state
+
+    def _observer(self, workers: RunWorkers) -> Callable[[State, RoundInfo], None]:
+        return lambda state, info: self._commit(workers, state, info)
+
+    def _commit(self, workers: RunWorkers, state: State, info: RoundInfo) -> None:
+        config, directory = self.config, self.directory
+        line = record_line(state, info, [(str(failure), action.value) for failure, action in self.mendings])
+        every = config.schedule.evaluate_every
+        if every and (state.round % every == 0 or state.round == config.schedule.rounds):
+            line["measures"] = evaluate(config, self.spec, state, line.get("clustering"), workers.sample)
+        start = time.perf_counter()
+        files = workers.commit(directory, state.round)
+        line["seconds"]["commit"] = round(time.perf_counter() - start, 3)
+        self.last = directory.publish(state, files, line)
+        self.mendings.clear()
+        self.record.append(line)
+        self.progress.lines.append(line)
+        self.progress.report()
+        self.events.append(line)
+        directory.prune(config.schedule.best_metric)
+        if self.stopping() and state.round < config.schedule.rounds:
+            raise Stopped
+
+
 def run(
     config: Config,
     spec: DataSpec,
     directory: RunDirectory,
-    workers: RunWorkers,
+    employ: Callable[[], RunWorkers],
     progress: Progress,
+    *,
     stopping: Callable[[], bool] = lambda: False,
+    restarted: bool = False,
 ) -> State:
     """Take over the directory, do the rounds it leaves to do, and return the last state.
 
-    Raises what the workers raise, and `Stopped` after the round in which `stopping` became true.
+    `employ` makes new workers. `restarted` says that this process took the place of one that died; the third death
+    without a commit between is given up. Raises what the workers raise and what cannot be mended, and `Stopped` after
+    the round in which `stopping` became true.
     """
-    directory.take_over()
-    last = directory.last()
-    done = last.state.round if last else -1
-    directory.drop_after(done)
-    workers.start(directory, last)
-    record = Record(directory.storage, [g.record for g in directory.generations()])
-    progress.lines = list(record.lines)
-    progress.report()
-    events = Events(directory.storage, done + 1) if directory.storage.is_local else None
-
-    def observe(state: State, info: RoundInfo) -> None:
-        line = record_line(state, info)
-        every = config.schedule.evaluate_every
-        if every and (state.round % every == 0 or state.round == config.schedule.rounds):
-            line["measures"] = evaluate(config, spec, state, line.get("clustering"), workers.sample)
-        files = workers.commit(directory, state.round)
-        directory.publish(state, files, line)
-        record.append(line)
-        progress.lines.append(line)
-        progress.report()
-        if events:
-            events.append(line)
-        directory.prune(config.schedule.best_metric)
-        if stopping() and state.round < config.schedule.rounds:
-            raise Stopped
-
-    try:
-        state = train_mixture(config, workers, last.state if last else None, observe)
-    finally:
-        if events:
-            events.close()
-    directory.storage.write("samples.png", picture(config, spec, state, workers))
-    return state
+    deaths = directory.take_over(restarted)
+    if deaths >= TRIES:
+        raise WorkerLostError(f"died {deaths} times without a commit between", "the coordinator", "look at its log")
+    return Run(config, spec, directory, progress, stopping).finish(employ)
 
 
 def picture(config: Config, spec: DataSpec, state: State, workers: RunWorkers) -> bytes:

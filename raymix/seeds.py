@@ -22,6 +22,7 @@ class Phase(IntEnum):
     ASSIGN = 5
     EVALUATE = 6
     PICTURE = 7
+    RESEED = 8
 
 
 def phase_seed(run_seed: int, round: int, component: int, phase: Phase, part: int = 0) -> int:

@@ -12,8 +12,7 @@ from raymix.data.source import DataSpec
 from raymix.local import LocalWorkers
 from raymix.models.registry import close
 from raymix.run import Progress, Status, run
-from raymix.runtime.driver import cluster, cluster_nodes, train_on_ray, with_pack
-from raymix.runtime.placement import groups
+from raymix.runtime.driver import cluster, require_room, train_on_ray, with_pack
 from raymix.storage import Storage
 
 Watch = Callable[[Status], None]
@@ -33,12 +32,13 @@ def train(
     *,
     workers: Literal["ray", "local"] = "ray",
     address: str | None = None,
+    wait_s: float = 0,
     watch: Watch = lambda status: None,
 ) -> None:
     """Train a resolved config into a new run directory.
 
-    Raises `CheckpointError` when the directory holds a run, `ResourceError` when the cluster cannot hold it; nothing is
-    written then.
+    Raises `CheckpointError` when the directory holds a run, `ResourceError` when the cluster cannot hold it even after
+    `wait_s` seconds; nothing is written then.
     """
     directory = RunDirectory(Storage.at(uri))
     directory.require_new()
@@ -48,7 +48,7 @@ def train(
         return
     with cluster(address):
         config = with_pack(config)
-        groups(config, cluster_nodes())  # what cannot fit fails before anything is written
+        require_room(config, wait_s)  # what cannot fit fails before anything is written
         directory.create(config, spec, environment())
         train_on_ray(config, spec, directory.storage.uri, watch)
 
@@ -58,6 +58,7 @@ def resume(
     *,
     workers: Literal["ray", "local"] = "ray",
     address: str | None = None,
+    wait_s: float = 0,
     watch: Watch = lambda status: None,
 ) -> bool:
     """Go on with a run from its last commit, or from the beginning when it has none.
@@ -73,6 +74,7 @@ def resume(
         train_here(config, spec, directory, watch)
     else:
         with cluster(address):
+            require_room(with_pack(config), wait_s)
             train_on_ray(with_pack(config), spec, directory.storage.uri, watch)
     return True
 
@@ -80,5 +82,5 @@ def resume(
 def train_here(config: Config, spec: DataSpec, directory: RunDirectory, watch: Watch) -> None:
     """The loop in this process."""
     progress = Progress(config.schedule.rounds, watch=watch)
-    run(config, spec, directory, LocalWorkers(config, spec, progress.report), progress)
+    run(config, spec, directory, lambda: LocalWorkers(config, spec, progress.report), progress)
     progress.report(ended=True)

@@ -3,8 +3,8 @@
 Axes: N rows, K components, C classes; n rows of one block.
 """
 
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,15 +38,34 @@ class State:
     """What the next round needs beside the components' own tensors and the assignment."""
 
     round: int
-    """The last round that ended."""
+    """The last round that ended; -1 before pre-training."""
     components: tuple[int, ...]
-    """Ids, ascending; permanent and never used again."""
+    """Ids of those that compete, ascending; permanent and never used again."""
     won_K: tuple[int, ...]
     """Rows won."""
     loads_K: tuple[int, ...]
     """Sizes of the shards: rows won and rows lent."""
     log_z_K: tuple[float, ...]
     """Normalisers: log-sum-exp of each component's log ratios over the data set, in nats; 0 where none is used."""
+    starved_rounds_K: tuple[int, ...]
+    """For how many rounds in a row each component has been starved."""
+
+    @classmethod
+    def fresh(cls, components: tuple[int, ...]) -> Self:
+        """Before pre-training: no row is assigned."""
+        none = (0,) * len(components)
+        return cls(-1, components, none, none, (0.0,) * len(components), none)
+
+    def next_round(self) -> Self:
+        """The next round's state before its rows are counted."""
+        return replace(self, round=self.round + 1, starved_rounds_K=tuple(n + 1 for n in self.starved_rounds_K))
+
+    def counted(self, outcome: "Outcome") -> Self:
+        """With the counts of a new assignment; who is not starved by it has been starved for 0 rounds."""
+        won_K, loads_K = tuple(outcome.won_K.tolist()), tuple(outcome.loads_K.tolist())
+        starved = zip(won_K, loads_K, self.starved_rounds_K, strict=True)
+        streak_K = tuple(rounds if load > won else 0 for won, load, rounds in starved)
+        return replace(self, won_K=won_K, loads_K=loads_K, starved_rounds_K=streak_K)
 
     @property
     def weights_K(self) -> tuple[float, ...]:
@@ -66,7 +85,7 @@ class Outcome(NamedTuple):
     won_K: NDArray[np.int64]
     loads_K: NDArray[np.int64]
     moved: int
-    """Rows whose winner changed; all of them at the first assignment."""
+    """Rows whose owner changed; all of them at the first assignment."""
     contingency_KC: NDArray[np.int64] | None
     """Rows won by component and class, where labels are known."""
 
@@ -90,5 +109,7 @@ class RoundInfo:
     discriminators: tuple[Fit, ...]
     moved: int
     contingency_KC: NDArray[np.int64] | None = None
+    reseeded: dict[int, int] = field(default_factory=dict)
+    """Starved components that began anew as copies of another, and that one."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time per phase."""

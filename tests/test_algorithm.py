@@ -4,8 +4,11 @@ import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from raymix.algorithm import num_fakes, pretrain_steps, round_steps, train_mixture
-from raymix.config import AssignConfig, Config, DiscriminatorConfig, ScheduleConfig
+from raymix.algorithm import num_fakes, pretrain_steps, round_steps, train_mixture, without
+from raymix.config import AssignConfig, BalanceConfig, Config, DiscriminatorConfig, ScheduleConfig
+from raymix.local import map_blocks
+from raymix.maths import blockwise
+from raymix.maths.log_ratio import log_sum_exp
 from raymix.state import Fit, Outcome, State
 
 MODES = ["compete", "bag", "single", "random", "oracle"]
@@ -19,32 +22,36 @@ class FakeWorkers:
         self.config, self.num_rows = config, num_rows
         self.calls = []
 
-    def pretrain(self, steps_K):
-        self.calls.append(("pretrain", 0, steps_K))
-        return [Fit(k, steps, 1.0) for k, steps in zip(self.config.components, steps_K, strict=True)]
+    def pretrain(self, steps):
+        self.calls.append(("pretrain", 0, steps))
+        return [Fit(k, num, 1.0) for k, num in steps.items()]
 
-    def train_generators(self, round, steps_K):
-        self.calls.append(("generators", round, steps_K))
-        return [Fit(k, steps, 2.0) for k, steps in zip(self.config.components, steps_K, strict=True)]
+    def train_generators(self, round, steps):
+        self.calls.append(("generators", round, steps))
+        return [Fit(k, num, 2.0) for k, num in steps.items()]
 
-    def train_discriminators(self, round):
+    def train_discriminators(self, round, components):
         self.calls.append(("discriminators", round))
-        return [Fit(k, 7, 0.5) for k in self.config.components]
+        return [Fit(k, 7, 0.5) for k in components]
 
-    def score(self, round):
+    def score(self, round, components):
         self.calls.append(("score", round))
-        return LOG_SUM_EXP_KB
+        return LOG_SUM_EXP_KB[: len(components)]
 
-    def assign(self, round, log_z_K):
+    def assign(self, round, components, log_z_K):
         self.calls.append(("assign", round, log_z_K))
-        return self._outcome(round)
+        return self._outcome(round, components)
 
-    def deal(self, round):
+    def deal(self, round, components):
         self.calls.append(("deal", round))
-        return self._outcome(round)
+        return self._outcome(round, components)
 
-    def _outcome(self, round):
-        num = len(self.config.components)
+    def reseed(self, round, components, donors):
+        self.calls.append(("reseed", round, donors))
+        return self._outcome(round, components)
+
+    def _outcome(self, round, components):
+        num = len(components)
         won_K = np.full(num, self.num_rows // num)
         won_K[0] += self.num_rows - won_K.sum()
         return Outcome(won_K, won_K + round, moved=10 - round, contingency_KC=None)
@@ -55,7 +62,7 @@ class FakeWorkers:
 
     @property
     def generator_steps(self):
-        return sum(sum(call[2]) for call in self.calls if call[0] in ("pretrain", "generators"))
+        return sum(sum(call[2].values()) for call in self.calls if call[0] in ("pretrain", "generators"))
 
 
 def config_of(mode="compete", num_components=2, rounds=2, **schedule):
@@ -66,6 +73,7 @@ def config_of(mode="compete", num_components=2, rounds=2, **schedule):
 
 def run(config, state=None, num_rows=1000):
     workers, seen = FakeWorkers(config, num_rows), []
+    state = state or State.fresh(config.components)
     last = train_mixture(config, workers, state, lambda state, info: seen.append((state, info)))
     return workers, seen, last
 
@@ -128,12 +136,13 @@ def test_an_observer_that_raises_ends_the_loop():
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train_mixture(config, workers, None, observe)
+        train_mixture(config, workers, State.fresh(config.components), observe)
     assert workers.phases[-1] == ("assign", 1)
 
 
 def state_after(round, loads_K):
-    return State(round, tuple(range(len(loads_K))), tuple(loads_K), tuple(loads_K), (0.0,) * len(loads_K))
+    num = len(loads_K)
+    return State(round, tuple(range(num)), tuple(loads_K), tuple(loads_K), (0.0,) * num, (0,) * num)
 
 
 def test_resume_does_the_remaining_rounds_only():
@@ -142,7 +151,7 @@ def test_resume_does_the_remaining_rounds_only():
     resumed, seen, last = run(config, state_after(3, (100, 900)))
     assert [t for _, t in resumed.phases] == [4] * 4 + [5] * 4
     assert resumed.phases == whole.phases[-8:]
-    assert resumed.calls[0] == ("generators", 4, (10, 90))  # by the loads of the state
+    assert resumed.calls[0] == ("generators", 4, {0: 10, 1: 90})  # by the loads of the state
     assert [state.round for state, _ in seen] == [4, 5] and last.round == 5
 
 
@@ -181,28 +190,191 @@ def test_modes_see_equal_numbers_of_rows(pretrain_budget, num_rows, num_componen
 
 def test_pretraining_steps_follow_the_budget():
     def steps(**schedule):
-        return pretrain_steps(config_of(num_components=4, batch_size=10, **schedule), 1000)
+        return pretrain_steps(config_of(num_components=4, batch_size=10, **schedule), 1000, range(4))
 
-    assert steps(pretrain_epochs=2, pretrain_budget="shared") == (50,) * 4
-    assert steps(pretrain_epochs=2, pretrain_budget="each") == (200,) * 4
-    assert steps(pretrain_epochs=0) == (0,) * 4
-    assert steps(pretrain_epochs=1e-6) == (1,) * 4
+    assert steps(pretrain_epochs=2, pretrain_budget="shared") == dict.fromkeys(range(4), 50)
+    assert steps(pretrain_epochs=2, pretrain_budget="each") == dict.fromkeys(range(4), 200)
+    assert steps(pretrain_epochs=0) == dict.fromkeys(range(4), 0)
+    assert steps(pretrain_epochs=1e-6) == dict.fromkeys(range(4), 1)
 
 
 def test_proportional_steps_follow_the_loads():
     config = config_of(num_components=4, steps="proportional", batch_size=10)
-    assert round_steps(1000, config, (500, 300, 200, 0)) == (50, 30, 20, 0)
-    assert round_steps(1000, config, (999, 1, 0, 0)) == (100, 1, 0, 0)  # a step at least for a shard
-    assert round_steps(1000, config, (600, 600, 400, 400)) == (30, 30, 20, 20)  # lent rows are shared rows
+
+    def steps(loads_K):
+        return tuple(round_steps(1000, config, range(4), loads_K).values())
+
+    assert steps((500, 300, 200, 0)) == (50, 30, 20, 0)
+    assert steps((999, 1, 0, 0)) == (100, 1, 0, 0)  # a step at least for a shard
+    assert steps((600, 600, 400, 400)) == (30, 30, 20, 20)  # lent rows are shared rows
 
 
 def test_equal_steps_ignore_the_loads():
     config = config_of(num_components=4, batch_size=10)
-    assert round_steps(1000, config, (997, 1, 1, 1)) == (25,) * 4
-    assert round_steps(1, config, (1, 1, 1, 1)) == (1,) * 4
+    assert round_steps(1000, config, range(4), (997, 1, 1, 1)) == dict.fromkeys(range(4), 25)
+    assert round_steps(1, config, range(4), (1, 1, 1, 1)) == dict.fromkeys(range(4), 1)
 
 
 def test_fakes_default_to_an_equal_share_of_the_rows():
     assert num_fakes(Config(num_components=7), 100) == 14
     assert num_fakes(Config(num_components=7), 3) == 1
     assert num_fakes(Config(discriminator=DiscriminatorConfig(fakes=12)), 100) == 12
+
+
+def test_steps_are_shared_by_those_who_compete():
+    config = config_of(num_components=4, batch_size=10, pretrain_epochs=2)
+    assert pretrain_steps(config, 1000, (0, 3)) == {0: 100, 3: 100}
+    assert round_steps(1000, config, (0, 3), (900, 100)) == {0: 50, 3: 50}
+    proportional = config_of(num_components=4, batch_size=10, steps="proportional")
+    assert round_steps(1000, proportional, (0, 3), (900, 100)) == {0: 90, 3: 10}
+    each = config_of(num_components=4, batch_size=10, pretrain_epochs=2, pretrain_budget="each")
+    assert pretrain_steps(each, 1000, (0, 3)) == {0: 200, 3: 200}
+
+
+# ---- starved components
+
+
+class ScriptedWorkers(FakeWorkers):
+    """Gives the rows won and loads of each round as they are written down."""
+
+    def __init__(self, config, rounds, reseeded=((400, 600), (400, 600))):
+        super().__init__(config)
+        self.rounds, self.reseeded = rounds, reseeded
+
+    def _outcome(self, round, components):
+        won_K, loads_K = self.rounds[round] if self.calls[-1][0] != "reseed" else self.reseeded
+        return Outcome(np.array(won_K), np.array(loads_K), moved=10, contingency_KC=None)
+
+
+FED = ((500, 500), (500, 500))
+STARVED = ((990, 10), (990, 250))
+
+
+def run_script(rounds, patience, mode="compete"):
+    config = config_of(mode, rounds=len(rounds) - 1)
+    config = config.model_copy(update={"balance": BalanceConfig(patience=patience)})
+    workers, seen = ScriptedWorkers(config, rounds), []
+    train_mixture(config, workers, State.fresh((0, 1)), lambda *pair: seen.append(pair))
+    reseeds = [call[1:] for call in workers.calls if call[0] == "reseed"]
+    return seen, reseeds
+
+
+def test_starved_rounds_are_counted_and_forgotten_once_fed():
+    seen, _ = run_script([STARVED, STARVED, FED, STARVED, STARVED, STARVED], patience=0)
+    assert [state.starved_rounds_K for state, _ in seen] == [(0, 1), (0, 2), (0, 0), (0, 1), (0, 2), (0, 3)]
+    assert [state.starved for state, _ in seen] == [(1,), (1,), (), (1,), (1,), (1,)]
+
+
+@pytest.mark.parametrize(("patience", "at"), [(0, []), (1, [0, 1, 2, 3, 4]), (2, [1, 3]), (3, [2]), (5, [4]), (6, [])])
+def test_a_starved_component_is_reseeded_when_patience_ends(patience, at):
+    seen, reseeds = run_script([STARVED] * 6, patience)
+    assert reseeds == [(t, {1: 0}) for t in at]
+    assert [info.round for _, info in seen if info.reseeded] == at
+    for state, info in seen:
+        assert info.reseeded == ({1: 0} if info.round in at else {})
+        assert ("reseed" in info.seconds) == (info.round in at)
+        if info.round in at:
+            assert (state.won_K, state.loads_K, state.starved_rounds_K) == ((400, 600), (400, 600), (0, 0))
+            assert info.moved == 20
+        else:
+            assert (state.won_K, state.loads_K) == STARVED and info.moved == 10
+
+
+def test_a_fed_round_begins_patience_anew():
+    assert run_script([STARVED, FED, STARVED, FED, STARVED, FED], patience=2)[1] == []
+    assert run_script([STARVED, FED, STARVED, STARVED, FED], patience=2)[1] == [(3, {1: 0})]
+
+
+def test_nobody_is_reseeded_after_the_last_round():
+    assert run_script([FED, STARVED, STARVED], patience=2)[1] == []
+    assert run_script([FED, STARVED, STARVED, FED], patience=2)[1] == [(2, {1: 0})]
+
+
+def test_patience_goes_on_where_the_state_left_it():
+    config = config_of(rounds=5).model_copy(update={"balance": BalanceConfig(patience=3)})
+    workers = ScriptedWorkers(config, [STARVED] * 6)
+    before = State(2, (0, 1), *STARVED, log_z_K=(0.0, 0.0), starved_rounds_K=(0, 2))
+    train_mixture(config, workers, before, lambda state, info: None)
+    assert [call[1:] for call in workers.calls if call[0] == "reseed"] == [(3, {1: 0})]
+
+
+# ---- components that compete no longer
+
+
+class MatrixWorkers(FakeWorkers):
+    """Assigns rows by log ratios that are written down, one block."""
+
+    def __init__(self, config, log_ratio_NK):
+        super().__init__(config, len(log_ratio_NK))
+        self.log_ratio_NK = log_ratio_NK
+        self.labels = None
+
+    def score(self, round, components):
+        super().score(round, components)
+        self.scores = [self.log_ratio_NK[:, k] for k in components]
+        return np.array([[log_sum_exp(values)] for values in self.scores])
+
+    def assign(self, round, components, log_z_K):
+        self.calls.append(("assign", round, log_z_K))
+        (assigned,), outcome = blockwise.assign(
+            map_blocks,
+            [self.scores],
+            [None],
+            [None],
+            components=components,
+            num_classes=0,
+            log_z_K=log_z_K,
+            min_share=self.config.balance.min_share,
+        )
+        self.labels = assigned.labels
+        return outcome
+
+
+@pytest.mark.parametrize("normalise", [True, False])
+@pytest.mark.parametrize("dropped", [0, 2, 3])
+def test_rows_of_who_is_dropped_go_to_the_best_of_the_rest(dropped, normalise):
+    log_ratio_NK = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32)
+    config = config_of(num_components=4, rounds=0, normalise=normalise)
+    workers = MatrixWorkers(config, log_ratio_NK)
+    before = train_mixture(config, workers, State.fresh(config.components), lambda state, info: None)
+    labels_before, rest = workers.labels, tuple(k for k in range(4) if k != dropped)
+    workers.calls.clear()
+
+    after = without(config, workers, before, dropped)
+
+    assert workers.phases == [("score", 0), ("assign", 0)]
+    assert after.round == 0 and after.components == rest
+    assert after.log_z_K == tuple(before.log_z_K[k] for k in rest)
+    s_NK = log_ratio_NK[:, rest] - np.array(after.log_z_K)
+    np.testing.assert_array_equal(workers.labels, np.array(rest)[s_NK.argmax(1)])
+    np.testing.assert_array_equal(workers.labels[labels_before != dropped], labels_before[labels_before != dropped])
+    assert sum(after.won_K) == 200 and sum(after.weights_K) == pytest.approx(1)
+    assert list(after.won_K) == [(workers.labels == k).sum() for k in rest]
+
+
+def test_dropping_keeps_how_long_the_others_starved():
+    config = config_of(num_components=3)
+    workers = ScriptedWorkers(config, [None, None, ((990, 10), (990, 250))])
+    before = State(2, (0, 1, 4), (500, 400, 100), (500, 400, 250), (0.1, 0.2, 0.3), starved_rounds_K=(0, 7, 3))
+    after = without(config, workers, before, 1)
+    assert after == State(2, (0, 4), (990, 10), (990, 250), after.log_z_K, starved_rounds_K=(0, 3))
+    fed = ScriptedWorkers(config, [None, None, FED])
+    assert without(config, fed, before, 1).starved_rounds_K == (0, 0)
+
+
+def test_dropping_before_pretraining_only_takes_the_component_away():
+    config = config_of(num_components=3, rounds=1)
+    workers = FakeWorkers(config)
+    state = without(config, workers, State.fresh(config.components), 1)
+    assert state == State.fresh((0, 2)) and workers.calls == []
+    last = train_mixture(config, workers, state, lambda state, info: None)
+    assert last.components == (0, 2) and set(workers.calls[0][2]) == {0, 2}
+
+
+@pytest.mark.parametrize("mode", ["bag", "random", "oracle"])
+def test_dropping_from_a_control_deals_again(mode):
+    config = config_of(mode, num_components=3)
+    workers = FakeWorkers(config)
+    state = without(config, workers, state_after(1, (300, 300, 400)), 0)
+    assert workers.phases == [("deal", 1)]
+    assert state.components == (1, 2) and sum(state.won_K) == 1000 and state.log_z_K == (0.0, 0.0)

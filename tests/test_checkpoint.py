@@ -1,11 +1,15 @@
 """Generations of a run directory: committed whole, damaged, pruned, fenced; and their digest."""
 
+import errno
 import json
 import logging
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from raymix import checkpoint
 from raymix.checkpoint import (
     Generation,
     RunDirectory,
@@ -22,10 +26,10 @@ from raymix.checkpoint import (
 )
 from raymix.config import Config, FamilyConfig
 from raymix.data.source import DataSpec
-from raymix.errors import CheckpointError
+from raymix.errors import CheckpointError, DamagedError, MissingError
 from raymix.models.registry import close
 from raymix.state import Assigned, State
-from raymix.storage import FileStamp, Storage
+from raymix.storage import Disk, FileStamp, Storage
 
 SPEC = DataSpec("file", 6, (1, 2, 2), "uint8", ("a", "b"))
 TENSORS = {
@@ -36,7 +40,7 @@ TENSORS = {
 
 
 def state_of(round):
-    return State(round, (0, 3), (4, 2), (4, 3), (0.25, -1e4))
+    return State(round, (0, 3), (4, 2), (4, 3), (0.25, -1e4), (0, 1))
 
 
 def directory_at(path):
@@ -129,13 +133,53 @@ def test_directory_without_a_run_is_named(tmp_path):
         RunDirectory(Storage.at(tmp_path)).load()
 
 
-@pytest.mark.parametrize("content", ["{", "[1]", '{"format": 99, "data": {}}'])
-def test_run_file_that_is_damaged_or_of_another_format_is_refused(tmp_path, content):
+@pytest.mark.parametrize("file", ["run.json", "config.yaml"])
+@pytest.mark.parametrize("content", [b"", b"{", b"[1]", b'{"format": 99, "data": {}}', b"\xff"])
+def test_settings_that_are_not_as_they_were_written_are_refused(tmp_path, file, content):
     directory = RunDirectory(Storage.at(tmp_path))
     directory.create(Config(), SPEC, {})
-    (tmp_path / "run.json").write_text(content)
-    with pytest.raises(CheckpointError, match=r"run\.json: "):
+    (tmp_path / file).write_bytes(content)
+    with pytest.raises(DamagedError, match=rf"/{file}: is not what was written; put the file back as it was, or begin"):
         directory.load()
+
+
+def test_settings_changed_by_hand_are_refused(tmp_path):
+    directory = RunDirectory(Storage.at(tmp_path))
+    directory.create(Config(seed=1), SPEC, {})
+    text = (tmp_path / "config.yaml").read_text()
+    (tmp_path / "config.yaml").write_text(text.replace("seed: 1", "seed: 2", 1))
+    with pytest.raises(DamagedError, match=r"/config\.yaml: is not what was written"):
+        directory.load()
+    (tmp_path / "config.yaml").write_text(text)
+    assert directory.load()[0].seed == 1
+
+
+def test_run_file_of_another_format_is_refused(tmp_path):
+    directory = RunDirectory(Storage.at(tmp_path))
+    directory.create(Config(), SPEC, {})
+    directory.storage.write_json("run.json", {"format": 99})
+    with pytest.raises(CheckpointError, match=r"run\.json: format 99 is not "):
+        directory.load()
+
+
+def test_run_whose_settings_were_not_written_to_the_end_can_be_begun_again(tmp_path):
+    directory = RunDirectory(Storage.at(tmp_path))
+    directory.storage.write_json("run.json", {"format": 1})
+    directory.create(Config(), SPEC, {})
+    assert directory.load() == (Config(), SPEC)
+
+
+def test_tensors_and_assignments_that_cannot_be_read_are_named(tmp_path):
+    storage = Storage.at(tmp_path)
+    storage.write("x", b"no tensors")
+    with pytest.raises(DamagedError, match=r"/x: holds no tensors \("):
+        read_tensors(storage, "x")
+    with pytest.raises(DamagedError, match=r"/x: holds no assignment \("):
+        read_assigned(storage, "x")
+    stamp = write_tensors(storage, "y", TENSORS)
+    storage.write("y", storage.read("y")[:-1] + b"\x01")
+    with pytest.raises(DamagedError, match="/y: is not what was written"):
+        read_tensors(storage, "y", stamp)
 
 
 # ---- generations
@@ -205,9 +249,62 @@ def test_damaged_manifest_falls_back_with_a_warning(tmp_path, directory, caplog,
     assert damaged.name in caplog.text
 
 
-def test_nothing_is_left_when_all_are_damaged(tmp_path, directory):
-    flip_a_byte(tmp_path / commit(directory, 0).folder / generator_name(0))
+def test_nothing_is_left_when_all_are_damaged_and_pruned_ones_are_not_called_so(tmp_path, directory, caplog):
+    generations = [commit(directory, round) for round in range(5)]
+    directory.prune("score")
+    for generation in generations[-2:]:
+        flip_a_byte(tmp_path / generation.folder / generator_name(0))
     assert directory.last() is None
+    messages = [entry.getMessage() for entry in caplog.records]
+    assert len(messages) == 3
+    assert generations[4].name in messages[0] and generations[3].name in messages[1]
+    assert messages[2] == f"{tmp_path}: no round holds, the run is as if it had not begun"
+
+
+def test_a_reader_that_is_overtaken_by_the_writer_looks_again(directory, monkeypatch, caplog):
+    commit(directory, 0)
+    reader, real = RunDirectory(directory.storage), RunDirectory.damage
+
+    def damage(self, generation):
+        if generation.state.round == 0:
+            for round in (1, 2):
+                commit(directory, round)
+            directory.prune("score")
+        return real(self, generation)
+
+    monkeypatch.setattr(RunDirectory, "damage", damage)
+    assert reader.last().state.round == 2
+    assert not caplog.records
+
+
+def test_damaged_manifest_is_told_of_once(tmp_path, directory, caplog):
+    flip_a_byte(tmp_path / commit(directory, 0).folder / "manifest.json")
+    reader = RunDirectory(directory.storage)
+    assert reader.last() is None and reader.generations() == [] and reader.last() is None
+    assert len(caplog.records) == 1
+
+
+@pytest.mark.parametrize("file", [generator_name(0), "manifest.json"])
+@pytest.mark.parametrize("code", [errno.EIO, errno.EACCES, errno.ENOTCONN])
+def test_file_that_cannot_be_read_just_now_is_not_taken_for_damaged(directory, monkeypatch, file, code):
+    """Or a resume would drop a good round because of a disk or network that is away for a moment."""
+    commit(directory, 0)
+    newest = commit(directory, 1)
+    real = Disk.read
+
+    def read(self, path):
+        if path.endswith(f"{newest.folder}/{file}"):
+            raise OSError(code, "away")
+        return real(self, path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Disk, "read", read)
+        with pytest.raises(
+            CheckpointError, match=rf"{newest.name}/{re.escape(file)}: cannot be read \(away\)$"
+        ) as caught:
+            RunDirectory(directory.storage).last()
+    assert not isinstance(caught.value, DamagedError)
+    assert RunDirectory(directory.storage).last() == newest
 
 
 def test_drop_after_forgets_later_rounds_and_unpublished_parts(directory):
@@ -285,13 +382,77 @@ def test_of_a_round_published_twice_the_later_writers_counts(tmp_path):
     assert [g.name for g in RunDirectory(Storage.at(tmp_path)).generations()] == [second.name]
 
 
-def test_an_old_writer_does_not_prune_what_a_newer_one_writes(tmp_path):
+@pytest.mark.parametrize(
+    "write",
+    [
+        lambda old: old.prune("score"),
+        lambda old: old.drop_after(-1),
+        lambda old: old.write("record.jsonl", b"old"),
+        lambda old: commit(old, 1),
+    ],
+)
+def test_an_old_writer_changes_nothing_that_a_newer_one_writes(tmp_path, write):
     old = directory_at(tmp_path)
     commit(old, 0)
+    old.write("record.jsonl", b"before")
     new = directory_at(tmp_path)
+    new.write("record.jsonl", b"new")
     new.storage.write(f"{new.folder_for(1)}/part", b"")
-    old.prune("score")
-    assert new.storage.exists(f"{new.folder_for(1)}/part")
+    with pytest.raises(CheckpointError, match=rf"^{tmp_path}: another writer took over; the newer run goes on alone$"):
+        write(old)
+    assert new.storage.read("record.jsonl") == b"new"
+    assert new.storage.exists(f"{new.folder_for(1)}/part") and new.last().state.round == 0
+
+
+def test_a_reader_may_not_write(tmp_path):
+    commit(directory_at(tmp_path), 0)
+    with pytest.raises(CheckpointError, match="another writer took over"):
+        RunDirectory(Storage.at(tmp_path)).prune("score")
+
+
+def test_restarts_are_counted_until_a_commit_or_a_start_by_hand(tmp_path):
+    def start(restarted):
+        directory = RunDirectory(Storage.at(tmp_path))
+        return directory, directory.take_over(restarted)
+
+    assert start(False)[1] == 0
+    assert [start(True)[1] for _ in range(3)] == [1, 2, 3]
+    assert start(False)[1] == 0
+    directory, restarts = start(True)
+    assert restarts == 1
+    commit(directory, 0)
+    assert start(True)[1] == 0
+    assert [start(True)[1] for _ in range(2)] == [1, 2]
+    mark = RunDirectory(Storage.at(tmp_path)).storage.read_json("writer.json")
+    assert (mark["number"], mark["round"], mark["restarts"]) == (9, 0, 2)
+
+
+@pytest.mark.parametrize("harm", [flip_a_byte, lambda path: path.write_bytes(b""), lambda path: path.unlink()])
+def test_a_lost_writers_mark_ends_the_writer_and_numbers_go_on(tmp_path, caplog, harm):
+    for _ in range(4):
+        old = directory_at(tmp_path)
+    commit(old, 0)
+    harm(tmp_path / "writer.json")
+    missing = not (tmp_path / "writer.json").exists()
+    with pytest.raises(DamagedError, match=r"/writer\.json: is .*; take over with `raymix resume`$") as caught:
+        commit(old, 1)
+    assert isinstance(caught.value, DamagedError) and not isinstance(caught.value, MissingError)
+    new = RunDirectory(Storage.at(tmp_path))
+    assert new.take_over(restarted=True) == 0 and new.writer == 5
+    assert missing or "restarts are counted anew" in caplog.text
+    assert commit(new, 1) == new.last()
+
+
+def test_a_new_writer_deletes_parts_of_files(tmp_path):
+    directory = directory_at(tmp_path)
+    folder = commit(directory, 0).folder
+    parts = [tmp_path / place / "x.part-0123abcd" for place in (".", "events", folder)]
+    for part in parts:
+        part.parent.mkdir(exist_ok=True)
+        part.write_bytes(b"")
+    directory_at(tmp_path)
+    assert not any(part.exists() for part in parts)
+    assert directory.last().state.round == 0
 
 
 # ---- digest
@@ -343,8 +504,8 @@ def changed(name, change):
         {"assigned": in_blocks([3], lent_rows=np.array([4, 1, 4], np.int32))},
         {"assigned": in_blocks([3], lent_to=np.array([0, 3, 8], np.int32))},
         {"round": 1},
-        {"state": State(0, (0, 3), (3, 3), (4, 3), (0.25, -1e4))},
-        {"state": State(0, (0, 3), (4, 2), (4, 3), (0.25, -1e4 - 1e-9))},
+        {"state": State(0, (0, 3), (3, 3), (4, 3), (0.25, -1e4), (0, 1))},
+        {"state": State(0, (0, 3), (4, 2), (4, 3), (0.25, -1e4 - 1e-9), (0, 1))},
     ],
 )
 def test_digest_changes_with_any_tensor_label_weight_normaliser_or_round(tmp_path, settings):
@@ -364,3 +525,9 @@ def test_numbers_that_json_lacks_are_none():
 
 def test_folder_of_a_generation():
     assert Generation("000001-0002", state_of(1), {}, {}).folder == "generations/000001-0002"
+
+
+def test_nothing_is_ever_unpickled():
+    unpickling = re.compile(r"torch\.load|allow_pickle=True|^\s*(import|from) (pickle|cloudpickle|dill|joblib)\b", re.M)
+    files = sorted(Path(checkpoint.__file__).parent.rglob("*.py"))
+    assert files and not [file for file in files if unpickling.search(file.read_text())]

@@ -8,6 +8,8 @@ from rich.progress import Progress, TextColumn
 
 from raymix.commands.lines import component_rows, measure_lines, round_line
 from raymix.commands.progress import LiveRounds, Rounds, time_left
+from raymix.errors import DivergedError, WorkerLostError
+from raymix.failures import Action
 from raymix.run import Status
 
 
@@ -20,6 +22,8 @@ def line(round: int, **more: Any) -> dict[str, Any]:
         "loads": [1800, 500],
         "rows_moved": 1234,
         "starved": [2],
+        "reseeded": {},
+        "mendings": [],
         "generator_loss": [1.5, None],
         "discriminator_loss": [],
         "seconds": {"train generators": 3.0, "assign": 1.0},
@@ -30,6 +34,19 @@ def line(round: int, **more: Any) -> dict[str, Any]:
 def test_round_line_names_rows_moved_phases_and_starved_components() -> None:
     expected = "round 3/9: 1,234 rows moved, nmi 0.500, 4.0 s (train generators 3.0, assign 1.0), starved: 2"
     assert round_line(line(3, clustering={"nmi": 0.5}), 9) == expected
+
+
+def test_round_line_names_reseeded_components_and_what_was_mended() -> None:
+    failures = [
+        [str(DivergedError(1, 3, 17, "the loss")), Action.SLOW.value],
+        [str(WorkerLostError("died", "generators of 0", "look at its log")), Action.REPLACE.value],
+    ]
+    assert round_line(line(3, starved=[], reseeded={"2": 0, "5": 1}, mendings=failures), 9) == (
+        "round 3/9: 1,234 rows moved, 4.0 s (train generators 3.0, assign 1.0), reseeded: 2 from 0, 5 from 1, "
+        "mended: component 1: the loss is not finite in round 3 at step 17 "
+        "(take the component back one round and halve its learning rate), "
+        "mended: generators of 0: died (replace what was lost and repeat the round)"
+    )
 
 
 def test_component_rows_mark_what_is_not_there() -> None:

@@ -5,7 +5,7 @@ import pickle
 import pytest
 
 from raymix import errors
-from raymix.errors import DivergedError, RaymixError
+from raymix.errors import DivergedError, RaymixError, StorageFullError
 
 PLAIN = [
     errors.RaymixError,
@@ -13,13 +13,16 @@ PLAIN = [
     errors.DataError,
     errors.ResourceError,
     errors.CheckpointError,
+    errors.DamagedError,
+    errors.MissingError,
     errors.WorkerLostError,
+    errors.NodeLostError,
 ]
 
 
 def test_every_error_is_tested_here():
     every = [e for e in vars(errors).values() if isinstance(e, type) and issubclass(e, RaymixError)]
-    assert set(every) == {*PLAIN, DivergedError}
+    assert set(every) == {*PLAIN, DivergedError, StorageFullError}
 
 
 @pytest.mark.parametrize("kind", PLAIN)
@@ -39,6 +42,16 @@ def test_divergence_survives_pickling():
     assert type(back) is DivergedError and str(back) == str(error)
     assert (back.component, back.round, back.step, back.quantity) == (3, 2, 117, "the loss")
     assert str(error).startswith("component 3: the loss is not finite in round 2 at step 117; ")
+
+
+def test_a_full_disk_survives_pickling():
+    error = StorageFullError("/runs/a/record.jsonl", 12345, 678)
+    back = pickle.loads(pickle.dumps(error))
+    assert type(back) is StorageFullError and isinstance(back, errors.CheckpointError) and str(back) == str(error)
+    assert back.args == (back.path, back.needed_bytes, back.free_bytes) == ("/runs/a/record.jsonl", 12345, 678)
+    assert str(error).startswith(
+        "/runs/a/record.jsonl: the disk or quota is full (12,345 bytes are needed, 678 are free"
+    )
 
 
 def test_divergence_outside_of_training_names_no_round_or_step():

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1] / "raymix"
 LAYERS = [
     {"errors", "seeds"},
     {"config"},
-    {"state", "storage", "data"},
+    {"state", "storage", "data", "failures"},
     {"checkpoint", "maths", "metrics", "report"},
     {"record", "evaluation"},
     {"models"},

@@ -11,9 +11,10 @@ from raymix.checkpoint import RunDirectory
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig
 from raymix.models.vae import VAEConfig
 from raymix.resolve import resolve
-from raymix.runtime.driver import cluster_nodes
+from raymix.runtime.capacity import cluster_nodes
+from raymix.runtime.crew import Crew
 from raymix.runtime.placement import groups
-from raymix.runtime.workers import RayWorkers
+from raymix.runtime.workers import Activity, RayWorkers
 from raymix.storage import Storage
 from raymix.training.packs import Packs
 
@@ -44,14 +45,16 @@ def held_bytes(settings: Config, out: Path) -> tuple[int, int]:
     """What the generator actors hold for themselves, and what they hold together of the object store (by PSS, so that a
     page they share counts once), after a phase of training on rows of all blocks."""
     resolved, spec = resolve(settings)
-    workers = RayWorkers(resolved, spec, groups(resolved, cluster_nodes()), out.name)
+    workers = RayWorkers(
+        resolved, spec, Crew(resolved, spec, groups(resolved, cluster_nodes()), out.name, 60), Activity()
+    )
     try:
         workers.start(RunDirectory(Storage.at(out)), None)
-        workers.deal(0)
-        workers.train_generators(1, [STEPS] * len(resolved.components))
+        workers.deal(0, resolved.components)
+        workers.train_generators(1, dict.fromkeys(resolved.components, STEPS))
         everyone = psutil.Process().children(recursive=True)
         actors = [process for process in everyone if "ray::Gene" in " ".join(process.cmdline())]
-        assert len(actors) == len(workers.generators)
+        assert len(actors) == len(workers.crew.generators)
         own, shared = (sum(pss(process, kind) for process in actors) for kind in ("Pss_Anon", "Pss_Shmem"))
         print(f"{len(actors)} actors, {spec.num_rows} rows: own {own >> 20} MiB, shared {shared >> 20} MiB")
         return own, shared
@@ -84,23 +87,26 @@ def test_each_further_actor_adds_at_most_a_twentieth_of_the_data(tmp_path: Path)
 def test_scoring_and_assigning_cost_little_beyond_the_forward_passes(tmp_path: Path) -> None:
     settings = config(images(tmp_path, NUM_ROWS), pack=8, mode="compete", num_components=15)
     resolved, spec = resolve(settings)
-    workers = RayWorkers(resolved, spec, groups(resolved, cluster_nodes()), "cost")
+    K = resolved.components
+    workers = RayWorkers(
+        resolved, spec, Crew(resolved, spec, groups(resolved, cluster_nodes()), "cost", 60), Activity()
+    )
     try:
         workers.start(RunDirectory(Storage.at(tmp_path / "run")), None)
-        workers.train_discriminators(0)
+        workers.train_discriminators(0, K)
         whole, forward = [], []
         judges = Packs(resolved, spec).discriminators
         rows_B = [np.load(settings.data.path)[a : a + n].reshape(-1, 1, 28, 28) for a, n in spans(workers)]
         for _ in range(3):
             start = time.perf_counter()
-            workers.assign(0, np.log(np.exp(workers.score(0)).sum(1)).tolist())
+            workers.assign(0, K, np.log(np.exp(workers.score(0, K)).sum(1)).tolist())
             whole.append(time.perf_counter() - start)
             start = time.perf_counter()
             for rows in rows_B:
                 judges.judges[0].log_ratios(rows)
             forward.append(time.perf_counter() - start)
         start = time.perf_counter()
-        workers.train_generators(1, [STEPS] * 15)
+        workers.train_generators(1, dict.fromkeys(K, STEPS))
         generators = (time.perf_counter() - start) * (3 * NUM_ROWS / 64) / (15 * STEPS)
     finally:
         workers.close()

@@ -7,12 +7,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from tensorboardX.proto.event_pb2 import Event
+from tensorboardX.record_writer import RecordWriter
 
+from raymix.checkpoint import RunDirectory
+from raymix.errors import CheckpointError, DamagedError
 from raymix.record import Events, Record, read_record, record_line, warnings_of
 from raymix.state import Fit, RoundInfo, State
 from raymix.storage import Storage
 
-STATE = State(2, (0, 3, 5), (6, 2, 0), (6, 3, 3), (0.0, 0.5, 1.0))
+STATE = State(2, (0, 3, 5), (6, 2, 0), (6, 3, 3), (0.0, 0.5, 1.0), (0, 1, 2))
 FITS = (Fit(0, 10, 1.5), Fit(3, 10, 2.5), Fit(5, 0, math.nan))
 
 
@@ -72,18 +75,44 @@ def test_a_record_leaves_the_lines_it_was_given_alone(tmp_path):
     assert lines == [{"round": 0}]
 
 
+@pytest.mark.parametrize("content", [b"{", b"\xff", b'{"round": 0}\n{"rou'])
+def test_a_damaged_record_is_named(tmp_path, content):
+    (tmp_path / "record.jsonl").write_bytes(content)
+    with pytest.raises(DamagedError, match=rf"^{tmp_path}/record\.jsonl: is not one JSON object per line; "):
+        read_record(Storage.at(tmp_path))
+
+
+def test_the_record_of_an_old_writer_stays_out(tmp_path):
+    old, new = RunDirectory(Storage.at(tmp_path)), RunDirectory(Storage.at(tmp_path))
+    old.take_over()
+    record = Record(old, [])
+    new.take_over()
+    Record(new, [{"round": 0}])
+    with pytest.raises(CheckpointError, match="another writer took over"):
+        record.append({"round": 0, "old": True})
+    assert read_record(new.storage) == [{"round": 0}]
+
+
+# ---- events
+
+
+def events_in(folder):
+    """Step and value by tag, of every value in the one file of events."""
+    (path,) = (folder / "events").iterdir()
+    content, found, at = path.read_bytes(), [], 0
+    while at < len(content):  # length (8 bytes), its checksum (4), the event, its checksum (4)
+        size = int.from_bytes(content[at : at + 8], "little")
+        event = Event.FromString(content[at + 12 : at + 12 + size])
+        found += [(value.tag, event.step, value.simple_value) for value in event.summary.value]
+        at += 16 + size
+    return found
+
+
 def test_events_hold_the_numbers_of_each_line(tmp_path):
     events = Events(Storage.at(tmp_path), 0)
     line = record_line(STATE, info(contingency=np.array([[5, 1], [0, 2], [0, 0]])))
     events.append(line | {"measures": {"kde_log_likelihood": -1.5, "modes_captured": None}})
-    events.close()
-    (path,) = (tmp_path / "events").iterdir()
-    content, found, at = path.read_bytes(), {}, 0
-    while at < len(content):  # length (8 bytes), its checksum (4), the event, its checksum (4)
-        size = int.from_bytes(content[at : at + 8], "little")
-        event = Event.FromString(content[at + 12 : at + 12 + size])
-        found |= {value.tag: (event.step, value.simple_value) for value in event.summary.value}
-        at += 16 + size
+    found = {tag: (step, value) for tag, step, value in events_in(tmp_path)}
     assert found["generator_loss/3"] == (2, 2.5)
     assert "generator_loss/5" not in found  # it is not a number
     assert found["loads/5"] == (2, 3)
@@ -91,3 +120,33 @@ def test_events_hold_the_numbers_of_each_line(tmp_path):
     assert "measures/modes_captured" not in found
     assert found["mixture/rows_moved"] == (2, 4)
     assert found["clustering/purity"][1] == pytest.approx(7 / 8)
+
+
+def test_events_are_as_tensorboard_writes_them(tmp_path):
+    """Record by record the bytes of a library's writer, clock times aside."""
+    events = Events(Storage.at(tmp_path), 0)
+    events.append(record_line(STATE, info()))
+    content = (tmp_path / "events" / "events.out.tfevents.0.raymix").read_bytes()
+    writer, at = RecordWriter(str(tmp_path / "reference")), 0
+    while at < len(content):
+        size = int.from_bytes(content[at : at + 8], "little")
+        writer.write(content[at + 12 : at + 12 + size])
+        at += 16 + size
+    writer.close()
+    assert (tmp_path / "reference").read_bytes() == content
+    assert Event.FromString(content[12 : 12 + int.from_bytes(content[:8], "little")]).file_version == "brain.Event:2"
+
+
+def test_events_of_a_resumed_run_hold_each_committed_round_once(tmp_path):
+    storage, line = Storage.at(tmp_path), record_line(STATE, info())
+    lines = [line | {"round": round} for round in range(4)]
+    record, events = Record(storage, []), Events(storage, 0)
+    for each in lines[:3]:
+        record.append(each)
+        events.append(each)
+    record = Record(storage, lines[:2])  # the third was not committed
+    events = Events(storage, 2)
+    for each in lines[2:]:
+        record.append(each)
+        events.append(each)
+    assert [step for tag, step, _ in events_in(tmp_path) if tag == "mixture/rows_moved"] == [0, 1, 2, 3]

@@ -21,6 +21,6 @@ def test_an_assignment_of_labels_lends_nothing():
 
 
 def test_weights_are_shares_of_rows_won_and_lent_rows_do_not_count():
-    state = State(3, (1, 4, 6), won_K=(6, 2, 0), loads_K=(6, 3, 3), log_z_K=(0.0,) * 3)
+    state = State(3, (1, 4, 6), won_K=(6, 2, 0), loads_K=(6, 3, 3), log_z_K=(0.0,) * 3, starved_rounds_K=(0, 0, 1))
     assert state.weights_K == pytest.approx((0.75, 0.25, 0.0))
     assert state.starved == (4, 6)

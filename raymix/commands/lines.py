@@ -14,6 +14,9 @@ def round_line(line: Mapping[str, Any], rounds: int) -> str:
     parts.append(f"{sum(seconds.values()):.1f} s ({phases})")
     if line["starved"]:
         parts.append(f"starved: {' '.join(map(str, line['starved']))}")
+    if line["reseeded"]:
+        parts.append(f"reseeded: {', '.join(f'{k} from {donor}' for k, donor in line['reseeded'].items())}")
+    parts += [f"mended: {failure.split('; ')[0]} ({done})" for failure, done in line["mendings"]]
     return ", ".join(parts)
 
 

@@ -16,6 +16,7 @@ from raymix.commands.outcome import print_outcome
 from raymix.commands.parsing import WHERE, option, parse
 from raymix.commands.progress import watching
 from raymix.commands.settings import config_of, option_names, options_of, with_family
+from raymix.commands.signals import interruptible
 from raymix.config import Config, dump_config, load_config
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
@@ -44,6 +45,8 @@ class Train:
     """Ray actors, or everything in this process."""
     address: Annotated[str | None, tyro.conf.arg(metavar="A")] = None
     """A running Ray cluster (auto, host:port or ray://...); unset: a local Ray starts by itself."""
+    wait_for_resources: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0
+    """Wait so long for nodes that the cluster lacks, as one that autoscales does at first."""
     dry_run: bool = False
     """Read the data, print the resolved config and what would run; write nothing."""
 
@@ -58,6 +61,8 @@ class Resume:
     """Ray actors, or everything in this process."""
     address: Annotated[str | None, tyro.conf.arg(metavar="A")] = None
     """A running Ray cluster (auto, host:port or ray://...); unset: a local Ray starts by itself."""
+    wait_for_resources: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0
+    """Wait so long for nodes that the cluster lacks, as one that autoscales does at first."""
 
 
 def train(argv: list[str]) -> None:
@@ -74,8 +79,9 @@ def train(argv: list[str]) -> None:
         return
     with new_directory(arguments.out, name) as out:
         say(f"run directory {out}")
-        with resumable(out), watching(config.schedule.rounds, spec.num_rows) as watch:
-            session.train(config, spec, out, workers=arguments.workers, address=arguments.address, watch=watch)
+        with interruptible(), resumable(out), watching(config.schedule.rounds, spec.num_rows) as watch:
+            where: Any = {"workers": arguments.workers, "address": arguments.address}
+            session.train(config, spec, out, **where, wait_s=arguments.wait_for_resources, watch=watch)
     print_outcome(out, time.monotonic() - started)
 
 
@@ -88,8 +94,9 @@ def resume(argv: list[str]) -> None:
     config, spec = directory.load()
     last = directory.last()
     done = last.state.round if last else -1
-    with resumable(out), watching(config.schedule.rounds, spec.num_rows, done) as watch:
-        did_anything = session.resume(out, workers=arguments.workers, address=arguments.address, watch=watch)
+    with interruptible(), resumable(out), watching(config.schedule.rounds, spec.num_rows, done) as watch:
+        where: Any = {"workers": arguments.workers, "address": arguments.address}
+        did_anything = session.resume(out, **where, wait_s=arguments.wait_for_resources, watch=watch)
     if not did_anything:
         say("the run was finished already")
     print_outcome(out, time.monotonic() - started)
@@ -146,8 +153,9 @@ def resumable(out: str) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        begun = run_directory(out).holds_run
-        raise KeyboardInterrupt(f"interrupted; go on with `raymix resume {out}`" if begun else "interrupted") from None
+        if run_directory(out).holds_run:
+            say(f"go on with `raymix resume {out}`")
+        raise
 
 
 def say(text: str) -> None:

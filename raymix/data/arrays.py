@@ -1,24 +1,30 @@
-"""Rows of one array: in memory, mapped from a file, or in a stream of bytes (npy, npz).
+"""Rows of one array: in memory, or in a stream of bytes (npy, npz).
 
 Shapes: N rows of the whole, n rows of a range. Nothing is unpickled: arrays of objects are refused.
 """
 
+import io
+import math
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from raymix.data.faults import printable, reading
+from raymix.data.archives import open_zip, require_sound
+from raymix.data.faults import listing, printable, reading
 from raymix.data.layout import array_layout
-from raymix.data.rows import Labels, RowReader, RowSource, encode_labels
+from raymix.data.limits import MAX_BYTES, MAX_HEADER_BYTES
+from raymix.data.rows import Labels, RowReader, RowSource, encode_labels, require_one_per_row
 from raymix.errors import DataError
 
 _ROWS = ("rows", "x", "X", "data", "images", "x_train")
 _LABELS = ("labels", "y", "y_train", "targets")
+_READ_HEADER = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
+_MAX_AXES = 4
 _TODO = "write it again with numpy.save or numpy.savez"
 
 
@@ -37,27 +43,36 @@ class ArrayRows:
         return f"{self._place}, row {row}"
 
 
+class ArrayHeader(NamedTuple):
+    """What the first bytes of an array in a file declare."""
+
+    shape: tuple[int, ...]
+    fortran: bool
+    dtype: np.dtype
+    offset: int
+    """Bytes before the values."""
+
+
 class StreamRows:
-    """Rows of an array (N, ...) in C order that starts `offset` bytes into a stream, compressed or not.
+    """Rows of an array (N, ...) in C order in a stream, compressed or not.
 
     The stream stays open, so that reading in order decompresses once. Raises `DataError` where it ends too early or
-    goes on after the last row.
+    goes on after the last row. A file is not mapped: should it be cut short meanwhile, the process would die of it.
     """
 
-    def __init__(
-        self, open_stream: Callable[[], BinaryIO], offset: int, shape: tuple[int, ...], dtype: np.dtype, place: str
-    ) -> None:
-        self._open, self._offset, self._shape, self._raw, self._place = open_stream, offset, shape, dtype, place
-        self._layout = array_layout(shape, dtype, place)
-        self._stream: BinaryIO | None = None
-        self.num_rows, self.row_shape, self.dtype = shape[0], self._layout.row_shape, self._layout.dtype
+    def __init__(self, open_stream: Callable[[], IO[bytes]], header: ArrayHeader, place: str) -> None:
+        self._open, self._header, self._place = open_stream, header, place
+        self._layout = array_layout(header.shape, header.dtype, place)
+        self._stream: IO[bytes] | None = None
+        self.num_rows, self.row_shape, self.dtype = header.shape[0], self._layout.row_shape, self._layout.dtype
 
     def read_rows(self, start: int, stop: int) -> NDArray[np.generic]:
-        row_bytes = int(np.prod(self._shape[1:])) * self._raw.itemsize
+        raw_shape, raw = self._header.shape[1:], self._header.dtype
+        row_bytes = math.prod(raw_shape) * raw.itemsize
         with reading(self._place, "rows of an array", "the file is damaged, get it again"):
             if self._stream is None:
                 self._stream = self._open()
-            self._stream.seek(self._offset + start * row_bytes)
+            self._stream.seek(self._header.offset + start * row_bytes)
             data = self._stream.read((stop - start) * row_bytes)
             more = stop == self.num_rows and self._stream.read(1)
         if len(data) < (stop - start) * row_bytes:
@@ -65,7 +80,7 @@ class StreamRows:
             raise DataError(f"ends before row {row} of {self.num_rows}", self._place, "the file is damaged")
         if more:
             raise DataError(f"goes on after its {self.num_rows} rows", self._place, "the file is damaged")
-        array = np.frombuffer(data, self._raw).reshape(stop - start, *self._shape[1:])
+        array = np.frombuffer(data, raw).reshape(stop - start, *raw_shape)
         return self._layout.arrange(array)
 
     def where(self, row: int) -> str:
@@ -94,15 +109,22 @@ class ChainRows:
         return self._parts[index].where(row - int(self._ends[index]) + self._parts[index].num_rows)
 
 
-def load_npy(path: Path) -> NDArray[np.generic]:
-    """The array of a .npy file, mapped. Raises `DataError`."""
-    with reading(str(path), "a .npy file", _TODO):
-        return npy.open_memmap(path, mode="r")
-
-
 def open_npy(path: Path, name: str) -> RowSource:
-    """Rows of a .npy file, mapped."""
-    return RowSource(name, ArrayRows(load_npy(path), str(path)))
+    """Rows of a .npy file. Raises `DataError`."""
+    place = printable(path)
+    with reading(path, "a .npy file", _TODO):
+        with path.open("rb") as stream:
+            header = _read_header(stream, path.stat().st_size, place)
+        if not header.fortran:
+            return RowSource(name, StreamRows(lambda: path.open("rb"), header, place))
+        # Of a file in Fortran order a range of rows is scattered over the whole: it is mapped.
+        return RowSource(name, ArrayRows(np.memmap(path, header.dtype, "r", header.offset, header.shape, "F"), place))
+
+
+def read_npy_labels(path: Path, num_rows: int) -> Labels:
+    """Labels of a .npy file of one axis. Raises `DataError`."""
+    with reading(path, "a .npy file", _TODO), path.open("rb") as stream:
+        return _read_labels(stream, path.stat().st_size, num_rows, printable(path))
 
 
 def open_npz(path: Path, name: str) -> RowSource:
@@ -110,50 +132,61 @@ def open_npz(path: Path, name: str) -> RowSource:
 
     Rows are streamed, labels are read here. Raises `DataError`.
     """
-    with reading(str(path), "a .npz file", _TODO):
-        archive = zipfile.ZipFile(path)
+    place = printable(path)
+    with reading(path, "a .npz file", _TODO):
+        archive = open_zip(path)
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
         found = [key for key in _ROWS if key in members] or (list(members) if len(members) == 1 else [])
         if len(found) != 1:
-            raise DataError(
-                f"holds the arrays {printable(', '.join(members)) or 'none'}",
-                str(path),
-                f"name the rows one of {', '.join(_ROWS)}",
-            )
-        reader = _member_rows(archive, members[found[0]], f"{path}:{printable(found[0])}")
+            what = f"holds the arrays {listing(members) or 'none'}"
+            raise DataError(what, place, f"name the rows one of {', '.join(_ROWS)}")
+        reader = _member_rows(archive, members[found[0]], f"{place}:{printable(found[0])}")
         keys = [key for key in _LABELS if key in members]
         if len(keys) > 1:
-            raise DataError(f"holds the labels {', '.join(keys)}", str(path), "keep one of them")
-        labels = _member_labels(archive, members[keys[0]], f"{path}:{keys[0]}") if keys else None
+            raise DataError(f"holds the labels {', '.join(keys)}", place, "keep one of them")
+        labels = _member_labels(archive, members[keys[0]], reader.num_rows, f"{place}:{keys[0]}") if keys else None
     return RowSource(name, reader, labels)
 
 
-def _member_header(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str
-) -> tuple[tuple[int, ...], bool, np.dtype, int]:
-    """Shape, Fortran order, type and length of the header of one array. Raises `DataError` if its size belies them."""
+def _member_rows(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> RowReader:
+    require_sound(archive, info)
     with archive.open(info) as stream:
-        version = npy.read_magic(stream)
-        read_header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-        shape, fortran, dtype = read_header(stream)
-        offset = stream.tell()
+        header = _read_header(stream, info.file_size, place)
+        if not header.fortran:
+            return StreamRows(lambda: archive.open(info), header, place)
+        if info.file_size > MAX_BYTES:
+            raise DataError(f"has {info.file_size} bytes in Fortran order", place, "use numpy.ascontiguousarray")
+        stream.seek(0)
+        return ArrayRows(npy.read_array(stream, allow_pickle=False), place)
+
+
+def _member_labels(archive: zipfile.ZipFile, info: zipfile.ZipInfo, num_rows: int, place: str) -> Labels:
+    require_sound(archive, info)
+    with archive.open(info) as stream:
+        return _read_labels(stream, info.file_size, num_rows, place)
+
+
+def _read_labels(stream: IO[bytes], size: int, num_rows: int, place: str) -> Labels:
+    header = _read_header(stream, size, place)
+    if len(header.shape) != 1:
+        raise DataError(f"labels have shape {header.shape}", place, "give one label per row")
+    require_one_per_row(header.shape[0], num_rows, place)
+    stream.seek(header.offset)
+    return encode_labels(np.frombuffer(stream.read(size - header.offset), header.dtype), place)
+
+
+def _read_header(stream: IO[bytes], size: int, place: str) -> ArrayHeader:
+    """What the first bytes of an array of `size` bytes declare. Raises `DataError` if its size belies them."""
+    start = io.BytesIO(stream.read(MAX_HEADER_BYTES))
+    version = npy.read_magic(start)
+    if version not in _READ_HEADER:
+        raise DataError(f"is of version {version} of its form", place, _TODO)
+    shape, fortran, dtype = _READ_HEADER[version](start)
     if dtype.hasobject:
         raise DataError("holds Python objects", place, "give an array of numbers")
-    size = offset + dtype.itemsize * int(np.prod(shape, dtype=object))
-    if size != info.file_size:
-        raise DataError(f"declares {size} bytes and has {info.file_size}", place, "the file is damaged")
-    return shape, fortran, dtype, offset
-
-
-def _member_rows(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> RowReader:
-    shape, fortran, dtype, offset = _member_header(archive, info, place)
-    if fortran:  # a range of rows is scattered over the whole array
-        with archive.open(info) as stream:
-            return ArrayRows(npy.read_array(stream, allow_pickle=False), place)
-    return StreamRows(lambda: archive.open(info), offset, shape, dtype, place)  # type: ignore[arg-type, return-value]
-
-
-def _member_labels(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> Labels:
-    _member_header(archive, info, place)
-    with archive.open(info) as stream:
-        return encode_labels(npy.read_array(stream, allow_pickle=False), place)
+    if len(shape) > _MAX_AXES:
+        raise DataError(f"has {len(shape)} axes", place, f"at most {_MAX_AXES} are read")
+    declared = start.tell() + dtype.itemsize * math.prod(shape)
+    if min(shape, default=0) < 0 or declared != size:
+        raise DataError(f"declares {declared} bytes for shape {shape}, there are {size}", place, _TODO)
+    return ArrayHeader(shape, fortran, dtype, start.tell())

@@ -3,26 +3,29 @@
 from pathlib import Path
 
 from raymix.data.arrays import open_npy, open_npz
-from raymix.data.faults import reading
+from raymix.data.faults import listing, printable, reading
 from raymix.data.idx import is_idx, open_idx
 from raymix.data.image_files import FolderImages, ZipImages, open_images
 from raymix.data.parquet import open_parquet
+from raymix.data.paths import inner_files, named_path
 from raymix.data.rows import RowSource
 from raymix.errors import DataError
 
 READABLE = ".npy, .npz, idx (also .gz), .parquet, .zip of images, or a folder of Parquet files, idx files or images"
+_TABLES = (".parquet", ".pq")
 
 
 def open_path(text: str) -> RowSource:
     """Rows of a file or folder. Raises `DataError` with what is read if it is none of that."""
+    place = printable(text)
     with reading(text, "a path", "check data.path"):
-        path = Path(text).expanduser()
-        is_file, is_folder = path.is_file(), path.is_dir()
-        name = f"file:{path.resolve().name}"
+        path = named_path(text, "data.path")
+        is_file, is_folder, exists = path.is_file(), path.is_dir(), path.exists()
+        name = f"file:{printable(path.resolve().name)}"
     if is_folder:
         return _open_folder(path, name)
     if not is_file:
-        raise DataError("is no file" if path.exists() else "does not exist", text, "check data.path")
+        raise DataError("is no file" if exists else "does not exist", place, "check data.path")
     if is_idx(path):
         return open_idx(path, name)
     match path.suffix.lower():
@@ -33,34 +36,35 @@ def open_path(text: str) -> RowSource:
         case ".parquet" | ".pq":
             return open_parquet([path], name)
         case ".zip":
-            return open_images(ZipImages([path]), text, name)
-    raise DataError("is no form of data that is read", text, f"give {READABLE}")
+            return open_images(ZipImages([path]), place, name)
+    raise DataError("is no form of data that is read", place, f"give {READABLE}")
 
 
 def _open_folder(path: Path, name: str) -> RowSource:
-    with reading(str(path), "a folder", "check the folder"):
-        files = sorted(item for item in path.iterdir() if item.is_file() and not item.name.startswith("."))
-    idx = [file for file in files if is_idx(file)]
-    tables = [file for file in files if file.suffix.lower() in (".parquet", ".pq")]
+    place = printable(path)
+    with reading(path, "a folder", "check the folder"):
+        items = [item for item in path.iterdir() if not item.name.startswith(".")]
+    idx = inner_files(path, [item for item in items if is_idx(item)])
+    tables = inner_files(path, [item for item in items if item.suffix.lower() in _TABLES])
     store = FolderImages(path)
     if sum(map(bool, (idx, tables, store.names))) > 1:
-        raise DataError("holds several forms of data", str(path), "keep Parquet files, idx files or images alone")
+        raise DataError("holds several forms of data", place, "keep Parquet files, idx files or images alone")
     if idx:
-        return _open_idx_folder(path, idx, name)
+        return _open_idx_folder(place, idx, name)
     if tables:
         return open_parquet(tables, name)
     if store.names:
-        return open_images(store, str(path), name)
-    raise DataError("holds no data that is read", str(path), f"give {READABLE}")
+        return open_images(store, place, name)
+    raise DataError("holds no data that is read", place, f"give {READABLE}")
 
 
-def _open_idx_folder(path: Path, files: list[Path], name: str) -> RowSource:
+def _open_idx_folder(place: str, files: list[Path], name: str) -> RowSource:
     """Images and labels, told by their names; of MNIST's four files the training ones."""
     train = [file for file in files if file.name.startswith("train")]
     files = train or files
     labels = [file for file in files if "label" in file.name]
     images = [file for file in files if "label" not in file.name]
     if len(images) != 1 or len(labels) > 1:
-        found = ", ".join(file.name for file in files)
-        raise DataError(f"holds the idx files {found}", str(path), "keep one of images and one of labels")
+        found = listing(file.name for file in files)
+        raise DataError(f"holds the idx files {found}", place, "keep one of images and one of labels")
     return open_idx(images[0], name, labels[0] if labels else None)

@@ -1,22 +1,23 @@
 """The idx format of MNIST and its kin, plain or gzipped: a magic number, big-endian sizes, values."""
 
 import gzip
+import math
 import os
 import re
 import struct
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
-from numpy.typing import NDArray
 
-from raymix.data.arrays import StreamRows
-from raymix.data.faults import reading
-from raymix.data.rows import Labels, RowSource, encode_labels
+from raymix.data.arrays import ArrayHeader, StreamRows
+from raymix.data.faults import printable, reading
+from raymix.data.limits import DEFLATE_RATIO
+from raymix.data.rows import Labels, RowSource, encode_labels, require_one_per_row
 from raymix.errors import DataError
 
 _TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
-_DEFLATE_LIMIT = 1032  # deflate cannot compress by a larger factor
+_MAX_AXES = 4
 _TODO = "get the file again"
 
 
@@ -27,46 +28,44 @@ def is_idx(path: Path) -> bool:
 
 def open_idx(path: Path, name: str, labels: Path | None = None) -> RowSource:
     """Rows of an idx file and labels of another. Raises `DataError`."""
-    shape, dtype, offset = _read_header(path)
-    reader = StreamRows(lambda: _open(path), offset, shape, dtype, str(path))
-    return RowSource(name, reader, None if labels is None else read_idx_labels(labels))
+    reader = StreamRows(lambda: _open(path), _read_header(path), printable(path))
+    return RowSource(name, reader, None if labels is None else read_idx_labels(labels, reader.num_rows))
 
 
-def read_idx_labels(path: Path) -> Labels:
+def read_idx_labels(path: Path, num_rows: int) -> Labels:
     """Labels of an idx file of one axis. Raises `DataError`."""
-    return encode_labels(load_idx(path), str(path))
-
-
-def load_idx(path: Path) -> NDArray[np.generic]:
-    """The whole array of an idx file. Raises `DataError`."""
-    shape, dtype, offset = _read_header(path)
-    with reading(str(path), "an idx file", _TODO), _open(path) as stream:
-        stream.seek(offset)
-        size = dtype.itemsize * int(np.prod(shape, dtype=object))
+    place = printable(path)
+    header = _read_header(path)
+    if len(header.shape) != 1:
+        raise DataError(f"labels have shape {header.shape}", place, "give one label per row")
+    require_one_per_row(header.shape[0], num_rows, place)
+    size = num_rows * header.dtype.itemsize
+    with reading(path, "an idx file", _TODO), _open(path) as stream:
+        stream.seek(header.offset)
         data = stream.read(size + 1)
     if len(data) != size:
-        raise DataError(
-            f"declares {size} bytes of values and has {'more' if len(data) > size else len(data)}", str(path), _TODO
-        )
-    return np.frombuffer(data, dtype).reshape(shape)
+        found = "more" if len(data) > size else len(data)
+        raise DataError(f"declares {size} bytes of values and has {found}", place, _TODO)
+    return encode_labels(np.frombuffer(data, header.dtype), place)
 
 
-def _open(path: Path) -> BinaryIO:
+def _open(path: Path) -> IO[bytes]:
     return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
 
 
-def _read_header(path: Path) -> tuple[tuple[int, ...], np.dtype, int]:
-    """Shape, type and length of the header. Raises `DataError` if the file cannot hold what it declares."""
-    with reading(str(path), "an idx file", _TODO), _open(path) as stream:
+def _read_header(path: Path) -> ArrayHeader:
+    """What the first bytes declare. Raises `DataError` if the file cannot hold what it declares."""
+    place = printable(path)
+    with reading(path, "an idx file", _TODO), _open(path) as stream:
         magic = stream.read(4)
-        if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or not magic[3]:
-            raise DataError(f"does not start like an idx file ({magic.hex() or 'empty'})", str(path), _TODO)
+        if len(magic) < 4 or magic[:2] != b"\0\0" or magic[2] not in _TYPES or not 1 <= magic[3] <= _MAX_AXES:
+            raise DataError(f"does not start like an idx file ({magic.hex() or 'empty'})", place, _TODO)
         dtype, num_axes = np.dtype(_TYPES[magic[2]]), magic[3]
         shape = struct.unpack(f">{num_axes}I", stream.read(4 * num_axes))
         size = os.path.getsize(path)
     offset = 4 + 4 * num_axes
-    declared = offset + dtype.itemsize * int(np.prod(shape, dtype=object))
-    fits = declared <= _DEFLATE_LIMIT * size if path.suffix == ".gz" else declared == size
+    declared = offset + dtype.itemsize * math.prod(shape)
+    fits = declared <= DEFLATE_RATIO * size if path.suffix == ".gz" else declared == size
     if not fits:
-        raise DataError(f"declares {declared} bytes for shape {shape}, the file has {size}", str(path), _TODO)
-    return shape, dtype, offset
+        raise DataError(f"declares {declared} bytes for shape {shape}, the file has {size}", place, _TODO)
+    return ArrayHeader(shape, False, dtype, offset)

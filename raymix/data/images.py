@@ -4,6 +4,7 @@ Shapes: n rows of a range, C H W of an image (channels first).
 """
 
 import io
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -12,12 +13,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from raymix.data.faults import reading
-from raymix.data.layout import array_layout
+from raymix.data.layout import array_layout, require_size
+from raymix.data.limits import MAX_BYTES, MAX_SCANS
 from raymix.errors import DataError
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm")
 _FORMATS = ("PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM")  # others may run outside programs
-_MAX_PIXELS = 2**26  # 8192 x 8192
 _AS_THEY_ARE = ("L", "RGB", "I;16", "I;16B", "I;16L", "I", "F")
 _GREY = ("1", "LA", "La")
 
@@ -27,18 +28,27 @@ Prepare = Callable[[Image.Image], Image.Image]
 def decode_image(data: bytes, where: str, prepare: Prepare | None = None) -> NDArray[np.generic]:
     """(1, H, W) of a grey image, (3, H, W) of any other; transparency is dropped, 1 bit becomes 0 or 255.
 
-    Raises `DataError` for what is not an image and for more than 2^26 pixels.
+    Raises `DataError` for what is not an image and for one that is too large (`raymix.data.limits`).
     """
+    if len(data) > MAX_BYTES:
+        raise DataError(f"has {len(data)} bytes", where, f"at most {MAX_BYTES} are read")
     with reading(where, "an image", "remove or replace it"):
-        with Image.open(io.BytesIO(data), formats=_FORMATS) as file:
-            if file.width * file.height > _MAX_PIXELS:
-                raise DataError(f"has {file.width} x {file.height} pixels", where, f"at most {_MAX_PIXELS} are read")
+        with _open(data) as file:
+            require_size(file.height, file.width, where)
+            if file.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > MAX_SCANS:
+                raise DataError(f"has more than {MAX_SCANS} scans", where, "write it again")
             image: Image.Image = file
             if file.mode not in _AS_THEY_ARE:
                 image = file.convert("L" if file.mode in _GREY else "RGB")
             array = np.asarray(image if prepare is None else prepare(image))
         layout = array_layout((1, *array.shape), array.dtype, where)
         return layout.arrange(array[None])[0]
+
+
+def _open(data: bytes) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its size is judged here
+        return Image.open(io.BytesIO(data), formats=_FORMATS)
 
 
 class ImageStore(Protocol):

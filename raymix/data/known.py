@@ -10,10 +10,11 @@ from PIL import Image
 from raymix.config import DataConfig
 from raymix.data.arrays import ArrayRows, ChainRows
 from raymix.data.download import download
-from raymix.data.faults import reading
+from raymix.data.faults import printable, reading
 from raymix.data.idx import open_idx
 from raymix.data.image_files import FolderImages, ZipImages, open_images
 from raymix.data.parquet import open_parquet
+from raymix.data.paths import inner_files, named_path, require_inside
 from raymix.data.rows import Labels, RowSource
 from raymix.errors import DataError
 
@@ -43,7 +44,7 @@ def open_known(name: str, config: DataConfig) -> RowSource:
         download(name, folder, _WANTED[name])
         source = _find(name, folder, "train")
     if source is None:
-        raise DataError(f"holds no files of {name}", str(folder), f"put {_WANTED[name]} there")
+        raise DataError(f"holds no files of {name}", printable(folder), f"put {_WANTED[name]} there")
     return source
 
 
@@ -53,58 +54,73 @@ def open_known_test(name: str, config: DataConfig) -> RowSource | None:
 
 
 def _find(name: str, folder: Path, split: str) -> RowSource | None:
-    with reading(str(folder), f"a folder with {name}", f"put {_WANTED[name]} there"):
+    with reading(folder, f"a folder with {name}", f"put {_WANTED[name]} there"):
         return _FINDERS[name](folder, split)
 
 
 def _folder(name: str, config: DataConfig) -> Path:
     text = config.dir or f"~/.cache/raymix/{name}"
     with reading(text, "a folder", "check data.dir"):
-        folder = Path(text).expanduser()
+        folder = named_path(text, "data.dir")
         if folder.exists() and not folder.is_dir():
-            raise DataError("is not a folder", text, "check data.dir")
+            raise DataError("is not a folder", printable(text), "check data.dir")
     return folder
 
 
-def _first_file(folders: list[Path], names: list[str]) -> Path | None:
-    paths = [folder / name for folder in folders for name in names]
-    return next((path for path in paths if path.is_file()), None)
+def _first_file(folder: Path, places: list[str], names: list[str]) -> Path | None:
+    paths = [folder / place / name for place in places for name in names]
+    found = next((path for path in paths if path.is_file()), None)
+    if found is not None:
+        require_inside(found, folder)
+    return found
+
+
+def _all_files(folder: Path, pattern: str) -> list[Path]:
+    return inner_files(folder, list(folder.glob(pattern)))
+
+
+def _inner_folder(folder: Path, name: str) -> Path | None:
+    if not (folder / name).is_dir():
+        return None
+    require_inside(folder / name, folder)
+    return folder / name
 
 
 def _find_idx(folder: Path, split: str, name: str) -> RowSource | None:
     """MNIST and its kin: images and labels in the folder itself or where torchvision puts them."""
     start = "train" if split == "train" else "t10k"
-    folders = [folder, folder / _TORCHVISION[name] / "raw"]
-    images = _first_file(folders, [f"{start}-images-idx3-ubyte", f"{start}-images-idx3-ubyte.gz"])
-    labels = _first_file(folders, [f"{start}-labels-idx1-ubyte", f"{start}-labels-idx1-ubyte.gz"])
+    places = [".", f"{_TORCHVISION[name]}/raw"]
+    images = _first_file(folder, places, [f"{start}-images-idx3-ubyte", f"{start}-images-idx3-ubyte.gz"])
+    labels = _first_file(folder, places, [f"{start}-labels-idx1-ubyte", f"{start}-labels-idx1-ubyte.gz"])
     return None if images is None else open_idx(images, name, labels)
 
 
 def _find_cifar10(folder: Path, split: str) -> RowSource | None:
     """Parquet files, or the binary version. The version of pickles is never read."""
-    tables = sorted(folder.glob(f"{split}-*.parquet"))
+    tables = _all_files(folder, f"{split}-*.parquet")
     if tables:
         source = open_parquet(tables, "cifar10")
         if source.labels is None or source.labels.classes != tuple("0123456789"):
             return source
         return RowSource("cifar10", source.reader, Labels(source.labels.codes, _CIFAR10_CLASSES))
     pattern = "data_batch_*.bin" if split == "train" else "test_batch.bin"
-    files = sorted(folder.glob(pattern)) or sorted((folder / "cifar-10-batches-bin").glob(pattern))
+    files = _all_files(folder, pattern) or _all_files(folder, f"cifar-10-batches-bin/{pattern}")
     if not files:
         return None
     batches = [_read_cifar10_batch(file) for file in files]
-    rows = ChainRows([ArrayRows(batch["image"], str(file)) for batch, file in zip(batches, files, strict=True)])
+    rows = ChainRows([ArrayRows(batch["image"], printable(file)) for batch, file in zip(batches, files, strict=True)])
     codes = np.concatenate([np.array(batch["label"]) for batch in batches])
     if codes.max() > 9:
-        raise DataError(f"holds the label {codes.max()}", str(files[0].parent), "get the files again")
+        raise DataError(f"holds the label {codes.max()}", printable(files[0].parent), "get the files again")
     return RowSource("cifar10", rows, Labels(codes, _CIFAR10_CLASSES))
 
 
 def _read_cifar10_batch(path: Path) -> np.ndarray:
-    with reading(str(path), "a CIFAR-10 batch", "get the file again"):
+    with reading(path, "a CIFAR-10 batch", "get the file again"):
         size = path.stat().st_size
         if not size or size % _CIFAR10_RECORD.itemsize:
-            raise DataError(f"has {size} bytes, no multiple of {_CIFAR10_RECORD.itemsize}", str(path), "get it again")
+            what = f"has {size} bytes, no multiple of {_CIFAR10_RECORD.itemsize}"
+            raise DataError(what, printable(path), "get it again")
         return np.memmap(path, _CIFAR10_RECORD, mode="r")
 
 
@@ -112,12 +128,13 @@ def _find_omniglot(folder: Path, split: str) -> RowSource | None:
     """The background set, whole or in its small parts (which share alphabets: an image in both is one row)."""
     if split == "test":
         return None
-    for place in (folder, folder / "omniglot-py"):
-        archives = sorted(place.glob("images_background.zip")) or sorted(place.glob("images_background*.zip"))
+    for place in ("", "omniglot-py/"):
+        whole, parts = f"{place}images_background.zip", f"{place}images_background*.zip"
+        archives = _all_files(folder, whole) or _all_files(folder, parts)
         if archives:
-            return open_images(ZipImages(archives), str(place), "omniglot")
-        if (place / "images_background").is_dir():
-            return open_images(FolderImages(place / "images_background"), str(place), "omniglot")
+            return open_images(ZipImages(archives), printable(folder / place), "omniglot")
+        if (images := _inner_folder(folder, f"{place}images_background")) is not None:
+            return open_images(FolderImages(images), printable(folder / place), "omniglot")
     return None
 
 
@@ -126,18 +143,17 @@ def _find_celeba(folder: Path, split: str) -> RowSource | None:
     if split == "test" or not folder.is_dir():
         return None
     store: FolderImages | ZipImages | None = None
-    for place in (folder, folder / "celeba"):
-        archives = sorted(place.glob("*.zip"))
-        if (place / "img_align_celeba").is_dir():
-            store = FolderImages(place / "img_align_celeba")
-        elif archives:
+    for place in ("", "celeba/"):
+        if (images := _inner_folder(folder, f"{place}img_align_celeba")) is not None:
+            store = FolderImages(images)
+        elif archives := _all_files(folder, f"{place}*.zip"):
             store = ZipImages(archives)
         if store is not None:
             break
     store = store or FolderImages(folder)
     if not store.names:
         return None
-    source = open_images(store, str(folder), "celeba", _crop_face)
+    source = open_images(store, printable(folder), "celeba", _crop_face)
     return RowSource("celeba", source.reader)
 
 

@@ -6,55 +6,65 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from raymix.data.arrays import load_npy
-from raymix.data.faults import reading
+from raymix.data.arrays import read_npy_labels
+from raymix.data.faults import listing, printable, reading
 from raymix.data.idx import is_idx, read_idx_labels
-from raymix.data.parquet import LABEL_COLUMNS, ParquetTable
-from raymix.data.rows import Labels, encode_labels
+from raymix.data.limits import MAX_LABEL
+from raymix.data.parquet import LABEL_COLUMNS, read_parquet_labels
+from raymix.data.parquet_table import ParquetTable
+from raymix.data.paths import named_path
+from raymix.data.rows import Labels, encode_labels, require_one_per_row
 from raymix.errors import DataError
 
+_TODO = "give UTF-8 text, one label per line"
 
-def read_labels(place: str) -> Labels:
-    """Labels of a .npy, idx, Parquet, .csv or .txt file. Raises `DataError`."""
-    with reading(place, "a file of labels", "check the path"):
-        path = Path(place).expanduser()
+
+def read_labels(text: str, num_rows: int) -> Labels:
+    """Labels of a .npy, idx, Parquet, .csv or .txt file. Raises `DataError`, for another number than `num_rows` too."""
+    place = printable(text)
+    with reading(text, "a file of labels", "check data.labels"):
+        path = named_path(text, "data.labels")
         if not path.is_file():
             raise DataError("is not a file" if path.exists() else "does not exist", place, "check data.labels")
     if is_idx(path):
-        return read_idx_labels(path)
+        return read_idx_labels(path, num_rows)
     match path.suffix.lower():
         case ".npy":
-            return encode_labels(load_npy(path), place)
+            return read_npy_labels(path, num_rows)
         case ".parquet" | ".pq":
-            return _read_parquet(path)
+            return _read_parquet(path, num_rows)
         case ".csv" | ".txt":
-            return encode_labels(_read_text(path), place)
+            return encode_labels(_read_text(path, num_rows), place)
     raise DataError("is no file of labels that is read", place, "give .npy, idx, .parquet, .csv or .txt")
 
 
-def _read_parquet(path: Path) -> Labels:
+def _read_parquet(path: Path, num_rows: int) -> Labels:
     """The only column, or the one with a label's name."""
     table = ParquetTable([path])
     names = table.schema.names
     found = names if len(names) == 1 else [name for name in names if name.lower() in LABEL_COLUMNS]
     if len(found) != 1:
-        raise DataError(f"has the columns {', '.join(names)}", str(path), "name the labels' column label")
-    return table.labels(found[0])
+        raise DataError(f"has the columns {listing(names)}", table.place, "name the labels' column label")
+    require_one_per_row(table.num_rows, num_rows, table.place)
+    return read_parquet_labels(table, found[0])
 
 
-def _read_text(path: Path) -> NDArray[np.generic]:
+def _read_text(path: Path, num_rows: int) -> NDArray[np.generic]:
     """One label per line, whole numbers if all are; a first line such as `label` is a heading."""
-    place = str(path)
-    todo = "give UTF-8 text, one label per line"
-    with reading(place, "lines of text", todo), path.open(newline="", encoding="utf-8-sig") as file:
-        lines = list(csv.reader(file))
-    if lines and len(lines[0]) == 1 and lines[0][0].strip().lower() in LABEL_COLUMNS:
-        lines = lines[1:]
-    for row, line in enumerate(lines):
-        if len(line) != 1 or not line[0].strip():
-            raise DataError(f"holds {','.join(line)!r} for a label", f"{place}, row {row}", "give one label per line")
-    values = [line[0].strip() for line in lines]
+    place, values, num_labels = printable(path), [], 0
+    with reading(path, "lines of text", _TODO), path.open(newline="", encoding="utf-8-sig") as file:
+        lines = csv.reader(iter(lambda: file.readline(2 * MAX_LABEL), ""))  # longer lines come in parts
+        for line in lines:
+            if lines.line_num == 1 and len(line) == 1 and line[0].strip().lower() in LABEL_COLUMNS:
+                continue
+            if len(line) != 1 or not 0 < len(line[0].strip()) <= MAX_LABEL:
+                what = f"holds {','.join(line)[:100]!r} for a label"
+                raise DataError(what, f"{place}, row {num_labels}", "give one label per line")
+            if num_labels < num_rows:
+                values.append(line[0].strip())
+            num_labels += 1
+    require_one_per_row(num_labels, num_rows, place)
     try:
         return np.array([int(value) for value in values], dtype=np.int64)
     except (ValueError, OverflowError):
-        return np.array(values, dtype=str)
+        return np.array(values, dtype=object)

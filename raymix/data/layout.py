@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from raymix.data.limits import MAX_COLUMNS, MAX_PIXELS, MAX_SIDE
 from raymix.errors import DataError
 
 _CHANNELS = (1, 3)
@@ -48,20 +49,38 @@ def row_dtype(dtype: np.dtype[np.generic], where: str) -> str:
 def array_layout(shape: tuple[int, ...], dtype: np.dtype[np.generic], where: str) -> Layout:
     """Layout of an array (N, D), (N, H, W), (N, H, W, C) or (N, C, H, W), C being 1 or 3.
 
-    Raises `DataError` for other shapes, empty rows and types that are not numbers.
+    Raises `DataError` for other shapes, empty or huge rows and types that are not numbers.
     """
-    kind = row_dtype(dtype, where)
+    layout = _layout(shape, row_dtype(dtype, where), where)
     if any(size < 1 for size in shape):
         raise DataError(f"is empty (shape {shape})", where, "give at least one row")
+    if len(layout.row_shape) == 3:
+        require_size(*layout.row_shape[1:], where)
+    elif layout.row_shape[0] > MAX_COLUMNS:
+        raise DataError(f"has {layout.row_shape[0]} columns", where, f"at most {MAX_COLUMNS} are read")
+    return layout
+
+
+def _layout(shape: tuple[int, ...], dtype: str, where: str) -> Layout:
     match shape:
         case (_, D):
-            return Layout((D,), kind, False)
+            return Layout((D,), dtype, False)
         case (_, H, W):
-            return Layout((1, H, W), kind, False)
+            return Layout((1, H, W), dtype, False)
         case (_, H, W, C) if C in _CHANNELS:
-            return Layout((C, H, W), kind, True)
+            return Layout((C, H, W), dtype, True)
         case (_, C, H, W) if C in _CHANNELS:
-            return Layout((C, H, W), kind, False)
+            return Layout((C, H, W), dtype, False)
     raise DataError(
-        f"has shape {shape}", where, "give vectors (N, D) or images (N, H, W), (N, H, W, C), (N, C, H, W) with C 1 or 3"
+        f"has shape {shape}",
+        where,
+        "give vectors (N, D) or images (N, H, W), (N, H, W, C), (N, C, H, W) with C 1 or 3",
     )
+
+
+def require_size(H: int, W: int, where: str) -> None:
+    """Raises `DataError` for images with too many pixels or too long a side."""
+    if H * W > MAX_PIXELS or max(H, W) > MAX_SIDE:
+        raise DataError(
+            f"has {H} x {W} pixels", where, f"at most {MAX_PIXELS} are read, and {MAX_SIDE} in a line or column"
+        )

@@ -21,12 +21,7 @@ def open_source(config: DataConfig) -> Source:
     _check(config)
     source = open_path(config.path) if config.path is not None else CATALOGUE[config.name].open(config)
     if config.labels is not None:
-        labels = read_labels(config.labels)
-        if len(labels.codes) != source.spec.num_rows:
-            raise DataError(
-                f"holds {len(labels.codes)} labels for {source.spec.num_rows} rows", config.labels, "give one per row"
-            )
-        source = replace(source, labels=labels)
+        source = replace(source, labels=read_labels(config.labels, source.spec.num_rows))
     return source if config.num_rows is None else source.first(config.num_rows)
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from raymix.data.faults import reading
+from raymix.data.faults import printable, reading
+from raymix.data.limits import MAX_LABEL
 from raymix.data.source import Block, DataSpec
 from raymix.errors import DataError
 
@@ -46,7 +47,7 @@ class Labels(NamedTuple):
 def encode_labels(values: NDArray[np.generic], where: str) -> Labels:
     """Number classes in sorted order: integers by value, anything else as text.
 
-    `values` (N,). Raises `DataError` for several axes, fractions and missing values.
+    `values` (N,). Raises `DataError` for several axes, fractions, missing values and very long names.
     """
     if values.ndim != 1:
         raise DataError(f"labels have shape {values.shape}", where, "give one label per row")
@@ -61,12 +62,21 @@ def encode_labels(values: NDArray[np.generic], where: str) -> Labels:
         values = values.astype(np.int64)
     elif kind == "b":
         values = values.astype(np.uint8)
-    elif kind in "SO":
-        with reading(where, "labels", "give integers or strings"):
-            values = values.astype(str)
+    elif kind in "USO":  # text of any width; in an array of one width the longest would set the size of all
+        if any(len(value) > MAX_LABEL for value in values):
+            raise DataError("a label is too long", where, f"give names of at most {MAX_LABEL} characters")
+        if kind == "S":
+            with reading(where, "labels", "give integers or strings"):
+                values = values.astype(str)
     names, codes = np.unique(values, return_inverse=True)
     small = np.min_scalar_type(max(0, len(names) - 1))
-    return Labels(codes.astype(small), tuple(str(name) for name in names))
+    return Labels(codes.astype(small), tuple(printable(name) for name in names))
+
+
+def require_one_per_row(num_labels: int, num_rows: int, where: str) -> None:
+    """Raises `DataError` if labels are too few or too many."""
+    if num_labels != num_rows:
+        raise DataError(f"holds {num_labels} labels for {num_rows} rows", where, "give one label per row")
 
 
 @dataclass(frozen=True)
@@ -80,10 +90,8 @@ class RowSource:
     """Number of first rows that count; None for all."""
 
     def __post_init__(self) -> None:
-        num_rows = self.reader.num_rows
-        if self.labels is not None and len(self.labels.codes) != num_rows:
-            place = self.reader.where(0)
-            raise DataError(f"{len(self.labels.codes)} labels for {num_rows} rows", place, "give one label per row")
+        if self.labels is not None:
+            require_one_per_row(len(self.labels.codes), self.reader.num_rows, self.reader.where(0))
 
     @property
     def spec(self) -> DataSpec:

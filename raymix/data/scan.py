@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from raymix.data.blocks import require_finite
 from raymix.data.catalogue import CATALOGUE
 from raymix.data.source import DataSpec, Source, block_bounds
 from raymix.errors import DataError
@@ -54,7 +55,7 @@ def scan(source: Source, block_bytes: int) -> Summary:
     bounds = block_bounds(spec, block_bytes)
     for start, stop in bounds:
         block = source.read(start, stop)
-        _check_finite(block.rows, source, start)
+        require_finite(block.rows, source, start)
         found = block_moments(block.rows)
         total = found if total is None else merge_moments(total, found)
         if block.labels is not None:
@@ -159,16 +160,3 @@ def _few(values: tuple[float, ...], most: int = 4) -> str:
     if len(values) == 1:
         return f"{values[0]:.6g}"
     return f"[{', '.join(f'{value:.4g}' for value in values[:most])}{', ...' if len(values) > most else ''}]"
-
-
-def _check_finite(rows: NDArray[np.generic], source: Source, start: int) -> None:
-    if rows.dtype.kind != "f":
-        return
-    finite = np.isfinite(rows).reshape(len(rows), -1)
-    if finite.all():
-        return
-    row, column = np.argwhere(~finite)[0]
-    value = rows.reshape(len(rows), -1)[row, column]
-    raise DataError(
-        f"holds {value} (value {column} of the row)", source.where(start + int(row)), "mend or drop the row"
-    )

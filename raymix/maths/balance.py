@@ -30,6 +30,19 @@ def shortfall(won_K: NDArray[np.int64], min_share: float) -> dict[int, int]:
     return {k: target - int(won) for k, won in enumerate(won_K) if won < target}
 
 
+def reseeds(
+    components: Sequence[int], won_K: Sequence[int], starved_rounds_K: Sequence[int], patience: int
+) -> dict[int, int]:
+    """{starved component: the one it becomes a copy of}, for those starved for `patience` rounds in a row; 0 is never.
+
+    The largest components go first, each once at most and to the lowest starved id.
+    """
+    starved = [k for k, rounds in zip(components, starved_rounds_K, strict=True) if patience and rounds >= patience]
+    fed = [i for i, rounds in enumerate(starved_rounds_K) if rounds == 0]
+    largest = sorted(fed, key=lambda i: -won_K[i])
+    return dict(zip(starved, (components[i] for i in largest), strict=False))
+
+
 def order_key(log_ratio_n: NDArray[np.floating]) -> NDArray[np.uint32]:
     """Unsigned keys in the order of float32 values (negative floats sort backwards by their bits); -0 equals 0."""
     bits = (log_ratio_n.astype(np.float32) + np.float32(0)).view(np.uint32)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from raymix.config import Config
 from raymix.maths import assignment, balance
+from raymix.seeds import Phase, phase_seed
 from raymix.state import Assigned, Outcome
 
 Handle = Any
@@ -38,6 +39,7 @@ class BlockMap(Protocol):
 class Counts(NamedTuple):
     """The summary of a finished block."""
 
+    won_K: NDArray[np.int64]
     loads_K: NDArray[np.int64]
     moved: int
     contingency_KC: NDArray[np.int64] | None
@@ -82,13 +84,7 @@ def finish(
         lent_rows.append(rows)
         lent_to.append(np.full(len(rows), ids_K[k], np.int32))
     assigned = Assigned(ids_K[labels_n], np.concatenate(lent_rows), np.concatenate(lent_to))
-    loads_K = np.array([len(assigned.rows_of(k)) for k in task.components])
-    moved = len(labels_n) if previous is None else int((assigned.labels != previous.labels).sum())
-    contingency = None
-    if classes_n is not None:
-        flat = labels_n.astype(np.int64) * task.num_classes + classes_n
-        contingency = np.bincount(flat, minlength=len(ids_K) * task.num_classes).reshape(len(ids_K), -1)
-    return assigned, Counts(loads_K, moved, contingency)
+    return assigned, _counts(assigned, previous, task.components, classes_n, task.num_classes)
 
 
 class Deal(NamedTuple):
@@ -97,31 +93,95 @@ class Deal(NamedTuple):
     mode: str
     num_rows: int
     num_classes: int
-    num_components: int
+    dealt_to: tuple[int, ...]
+    """Every component the run began with."""
+    components: tuple[int, ...]
+    """Those that compete; rows dealt to another are theirs in turn."""
     run_seed: int
     round: int
     block: int
 
 
-def control_tasks(config: Config, rows_B: Sequence[int], num_classes: int, round: int) -> list[Deal]:
+def control_tasks(
+    config: Config, components: tuple[int, ...], rows_B: Sequence[int], num_classes: int, round: int
+) -> list[Deal]:
     """The rule of `config.mode` for every block; `rows_B` are their sizes."""
-    num = len(config.components)
-    return [Deal(config.mode, rows, num_classes, num, config.seed, round, b) for b, rows in enumerate(rows_B)]
+    return [
+        Deal(config.mode, rows, num_classes, config.components, components, config.seed, round, b)
+        for b, rows in enumerate(rows_B)
+    ]
 
 
 def deal(task: Deal, classes_n: NDArray[np.integer] | None) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """As `win`, for a control: labels that depend on no log ratio."""
-    labels_n = assignment.control(
+    dealt_n = assignment.control(
         task.mode,
         task.num_rows,
         classes_n,
         task.num_classes,
-        task.num_components,
+        len(task.dealt_to),
         task.run_seed,
         task.round,
         task.block,
     )
-    return labels_n, np.bincount(labels_n, minlength=task.num_components)
+    num = len(task.components)
+    labels_n = np.arange(task.num_rows, dtype=np.int32) % num
+    for position, k in enumerate(task.components):
+        labels_n[dealt_n == task.dealt_to.index(k)] = position
+    return labels_n, np.bincount(labels_n, minlength=num)
+
+
+class Reseed(NamedTuple):
+    """Half of the rows of some components go to others."""
+
+    donors: Mapping[int, int]
+    """{receiver: donor}"""
+    components: tuple[int, ...]
+    num_classes: int
+    seeds: dict[int, int]
+    """Of the draw for each receiver in this block."""
+
+
+def reseed_tasks(
+    donors: Mapping[int, int], components: tuple[int, ...], num_blocks: int, num_classes: int, run_seed: int, round: int
+) -> list[Reseed]:
+    return [
+        Reseed(donors, components, num_classes, {k: phase_seed(run_seed, round, k, Phase.RESEED, b) for k in donors})
+        for b in range(num_blocks)
+    ]
+
+
+def halve(task: Reseed, assigned: Assigned, classes_n: NDArray[np.integer] | None) -> tuple[Assigned, Counts]:
+    """Stays: the block's assignment, in which each receiver has every second row of its donor (drawn at random) and
+    nothing on loan."""
+    labels_n = assigned.labels.copy()
+    for receiver, donor in task.donors.items():
+        rows = np.flatnonzero(assigned.labels == donor)
+        half = assignment.dealt(len(rows), 2, task.seeds[receiver]) == 1
+        labels_n[rows[half]] = receiver
+    kept = ~np.isin(assigned.lent_to, list(task.donors))
+    halved = Assigned(labels_n, assigned.lent_rows[kept], assigned.lent_to[kept])
+    return halved, _counts(halved, assigned, task.components, classes_n, task.num_classes)
+
+
+def _counts(
+    assigned: Assigned,
+    previous: Assigned | None,
+    components: tuple[int, ...],
+    classes_n: NDArray[np.integer] | None,
+    num_classes: int,
+) -> Counts:
+    positions_n = np.searchsorted(components, assigned.labels)
+    contingency = None
+    if classes_n is not None:
+        flat = positions_n * num_classes + classes_n
+        contingency = np.bincount(flat, minlength=len(components) * num_classes).reshape(len(components), -1)
+    return Counts(
+        won_K=np.bincount(positions_n, minlength=len(components)),
+        loads_K=np.array([len(assigned.rows_of(k)) for k in components]),
+        moved=len(positions_n) if previous is None else int((assigned.labels != previous.labels).sum()),
+        contingency_KC=contingency,
+    )
 
 
 def assign(
@@ -148,7 +208,7 @@ def assign(
     thresholds = balance.thresholds(balance.shortfall(won_K, min_share), histograms)
     tasks = [Finish(components, num_classes, {k: blocks[b] for k, blocks in thresholds.items()}) for b in every_block]
     handles_B = [(labels_B[b], classes_B[b], previous_B[b], *(scores_B[b][k] for k in thresholds)) for b in every_block]
-    return _outcome(block_map(finish, tasks, handles_B), won_K)
+    return _outcome(block_map(finish, tasks, handles_B))
 
 
 def assign_control(
@@ -156,21 +216,26 @@ def assign_control(
     tasks: Sequence[Deal],
     classes_B: Sequence[Handle],
     previous_B: Sequence[Handle],
-    components: tuple[int, ...],
 ) -> tuple[list[Handle], Outcome]:
     """The same for a control's rule, which lends nothing."""
     dealt = block_map(deal, tasks, [(classes,) for classes in classes_B])
-    won_K = np.sum([counts for _, counts in dealt], axis=0)
-    finishes = [Finish(components, task.num_classes, {}) for task in tasks]
+    finishes = [Finish(task.components, task.num_classes, {}) for task in tasks]
     handles_B = [(labels, classes_B[b], previous_B[b]) for b, (labels, _) in enumerate(dealt)]
-    return _outcome(block_map(finish, finishes, handles_B), won_K)
+    return _outcome(block_map(finish, finishes, handles_B))
 
 
-def _outcome(finished: Sequence[tuple[Handle, Counts]], won_K: NDArray[np.int64]) -> tuple[list[Handle], Outcome]:
+def reseed(
+    block_map: BlockMap, tasks: Sequence[Reseed], classes_B: Sequence[Handle], assigned_B: Sequence[Handle]
+) -> tuple[list[Handle], Outcome]:
+    """An assignment changed by `halve`, and its counts; `moved` are the rows that changed hands here."""
+    return _outcome(block_map(halve, tasks, list(zip(assigned_B, classes_B, strict=True))))
+
+
+def _outcome(finished: Sequence[tuple[Handle, Counts]]) -> tuple[list[Handle], Outcome]:
     counts = [count for _, count in finished]
     tables = [count.contingency_KC for count in counts if count.contingency_KC is not None]
     outcome = Outcome(
-        won_K=won_K,
+        won_K=np.sum([count.won_K for count in counts], axis=0),
         loads_K=np.sum([count.loads_K for count in counts], axis=0),
         moved=sum(count.moved for count in counts),
         contingency_KC=np.sum(tables, axis=0) if tables else None,

@@ -1,6 +1,7 @@
 """The coordinator: one light actor that owns the blocks, the actors and the loop of a run."""
 
 import logging
+import os
 import threading
 import time
 from typing import Any
@@ -12,8 +13,10 @@ from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, RaymixError
 from raymix.run import Progress, Status, Stopped, run
-from raymix.runtime.placement import Group
-from raymix.runtime.workers import RayWorkers
+from raymix.runtime.capacity import fitting_groups
+from raymix.runtime.crew import Crew
+from raymix.runtime.groups import remove_groups
+from raymix.runtime.workers import Activity, RayWorkers
 from raymix.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -23,21 +26,31 @@ PREDECESSOR_S = 30
 class Coordinator:
     """Runs the loop in a thread from the last commit; answers `status` and `stop` meanwhile."""
 
-    def __init__(self, config_json: str, spec: DataSpec, uri: str, groups: list[Group], run_id: str) -> None:
+    def __init__(self, config_json: str, spec: DataSpec, uri: str, run_id: str) -> None:
         self.config = Config.model_validate_json(config_json)
-        self.spec, self.groups, self.run_id = spec, groups, run_id
+        self.spec, self.run_id = spec, run_id
         self.directory = RunDirectory(Storage.at(uri))
         self.progress = Progress(self.config.schedule.rounds)
-        self.workers: RayWorkers | None = None
+        self.activity = Activity()
+        self.crew: Crew | None = None
         self.failure: Exception | None = None
         self.stopping = self.stopped = False
         self.thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
+        restarted = ray.get_runtime_context().was_current_actor_reconstructed
         try:
-            self.workers = RayWorkers(self.config, self.spec, self.groups, self.run_id)
-            run(self.config, self.spec, self.directory, self.workers, self.progress, lambda: self.stopping)
+            remove_groups(f"raymix-{self.run_id}-")  # of a coordinator that died
+            run(
+                self.config,
+                self.spec,
+                self.directory,
+                self._employ,
+                self.progress,
+                stopping=lambda: self.stopping,
+                restarted=restarted,
+            )
         except Stopped:
             self.stopped = True
         except RaymixError as error:
@@ -47,21 +60,29 @@ class Coordinator:
             self.failure = RaymixError(
                 f"{error.__class__.__name__}: {error}", "coordinator", "this is a fault in raymix"
             )
-        finally:
-            if self.workers:
-                self.workers.close()
+
+    def _employ(self) -> RayWorkers:
+        """Workers placed on the nodes there are now."""
+        asked = fitting_groups(self.config, self.config.resources.stall_s)
+        self.crew = Crew(self.config, self.spec, asked, self.run_id, self.config.resources.stall_s)
+        try:
+            return RayWorkers(self.config, self.spec, self.crew, self.activity)
+        except BaseException:
+            self.crew.close()
+            raise
+
+    def pids(self) -> dict[str, int]:
+        """Process numbers of this coordinator and of the actors, by name."""
+        own = {"coordinator": os.getpid()}
+        return own | (self.crew.pids() if self.crew else {})
 
     def status(self, first_line: int = 0) -> Status:
         """Where the run stands, with the record lines from number `first_line` on."""
-        workers = self.workers
-        share = None
-        if workers and workers.steps_to_do:
-            share = min(1.0, (workers.steps_done - workers.steps_before) / workers.steps_to_do)
         return Status(
             lines=self.progress.lines[first_line:],
             rounds=self.progress.rounds,
-            doing=workers.doing if workers else "start",
-            share_done=share,
+            doing=self.activity.doing,
+            share_done=self.activity.share_done,
             ended=not self.thread.is_alive(),
             stopped=self.stopped,
             failure=self.failure,
@@ -72,15 +93,15 @@ class Coordinator:
         self.stopping = True
 
 
-def start_coordinator(config: Config, spec: DataSpec, uri: str, groups: list[Group], run_id: str) -> Any:
+def start_coordinator(config: Config, spec: DataSpec, uri: str, run_id: str) -> Any:
     """The actor's handle. It asks no processor; with a local run directory it sits on the driver's node."""
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    options: dict[str, Any] = {"num_cpus": 0, "name": f"raymix-{run_id}"}
+    options: dict[str, Any] = {"num_cpus": 0, "name": f"raymix-{run_id}", "max_restarts": -1}
     if Storage.at(uri).is_local:
         node = ray.get_runtime_context().get_node_id()
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
-    arguments = (config.model_dump_json(), spec, uri, groups, run_id)
+    arguments = (config.model_dump_json(), spec, uri, run_id)
     deadline = time.monotonic() + PREDECESSOR_S
     while True:
         try:

@@ -2,29 +2,39 @@
 
 import hashlib
 import logging
-import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayError
+from ray._private import services
+from ray.exceptions import AuthenticationError, RayError
 
 from raymix.config import Config, ResourcesConfig
 from raymix.data.source import DataSpec
-from raymix.errors import ResourceError, WorkerLostError
+from raymix.errors import RaymixError, ResourceError, WorkerLostError
 from raymix.run import Status
+from raymix.runtime.capacity import cluster_nodes, fitting_groups
 from raymix.runtime.coordinator import start_coordinator
-from raymix.runtime.placement import Node, groups, resolved_pack
+from raymix.runtime.janitor import watched
+from raymix.runtime.local_ray import CONNECT_S, keeping_loopback, on_loopback_alone, start_local
+from raymix.runtime.placement import resolved_pack
 from raymix.storage import Storage
 
 log = logging.getLogger(__name__)
 POLL_S = 0.3
-CONNECT_S = 10
+ANSWER_S = 10.0
 NAMESPACE = "raymix"
-# A local Ray ends processes that idle for a second, and every round would start new ones for its block tasks.
-KEEP_IDLE_PROCESSES = {"idle_worker_killing_time_threshold_ms": 600_000}
+EVERYWHERE: dict[str, Any] = {
+    "namespace": NAMESPACE,
+    "configure_logging": True,
+    "logging_level": logging.ERROR,
+    "log_to_driver": False,
+}
 
 
 @contextmanager
@@ -34,30 +44,60 @@ def cluster(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    if address and address != "auto":
-        require_reachable(address)
+    janitor: AbstractContextManager[None] = nullcontext()
     try:
-        ray.init(
-            address=address or "local",
-            num_cpus=None if address else num_cpus or os.cpu_count(),
-            namespace=NAMESPACE,
-            include_dashboard=None if address else False,
-            configure_logging=True,
-            logging_level=logging.ERROR,
-            log_to_driver=False,
-            _system_config=None if address else KEEP_IDLE_PROCESSES,
-        )
+        with kept_handler(signal.SIGTERM):
+            if address:
+                connect(address)
+            else:
+                janitor = watched(start_local(num_cpus, **EVERYWHERE))
+    except RaymixError:
+        raise
     except Exception as error:  # Ray raises plain exceptions here, of many kinds
-        reason = str(error).strip().splitlines()[0]
-        raise ResourceError(f"Ray cannot be reached ({reason})", f"--address {address or 'local'}") from None
+        raise unreachable(error, address) from None
+    with janitor:
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+@contextmanager
+def kept_handler(signum: int) -> Iterator[None]:
+    """Leaves a signal's handler as it was; Ray takes SIGTERM for itself when it starts."""
+    handler = signal.getsignal(signum)
     try:
         yield
     finally:
-        ray.shutdown()
+        if threading.current_thread() is threading.main_thread():  # no other thread may, nor does Ray there
+            signal.signal(signum, handler)
 
 
-def require_reachable(address: str) -> None:
-    """Ray itself would go on trying an address for many minutes. Raises `ResourceError` within ten seconds."""
+def connect(address: str) -> None:
+    """Connect to a running Ray. Raises `ResourceError` when there is nobody, and what `ray.init` raises."""
+    found = services.get_ray_address_from_environment(address, None) if address == "auto" else address
+    host, port = require_reachable(found)
+    with keeping_loopback() if on_loopback_alone(host, port) else nullcontext():
+        ray.init(address=address, **EVERYWHERE)
+
+
+def unreachable(error: BaseException, address: str | None) -> ResourceError:
+    """Why Ray could not be had, in a line; a missing token hides behind other errors."""
+    where, reason = f"--address {address or 'local'}", (str(error).strip() or type(error).__name__).splitlines()[0]
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, AuthenticationError) or "AuthToken" in str(cause):
+            todo = "set RAY_AUTH_MODE=token and put the cluster's token into ~/.ray/auth_token (or RAY_AUTH_TOKEN_PATH)"
+            return ResourceError("the cluster asks for a token that this process does not have", where, todo)
+        cause = cause.__cause__ or cause.__context__
+    return ResourceError(f"Ray cannot be reached ({reason})", where)
+
+
+def require_reachable(address: str) -> tuple[str, int]:
+    """Host and port of an address; Ray itself would go on trying it for many minutes.
+
+    Raises `ResourceError` within ten seconds.
+    """
     where = f"--address {address}"
     host, _, port = address.removeprefix("ray://").rpartition(":")
     if not host or not port.isdigit():
@@ -66,12 +106,7 @@ def require_reachable(address: str) -> None:
         socket.create_connection((host, int(port)), timeout=CONNECT_S).close()
     except (OSError, OverflowError) as error:
         raise ResourceError(f"cannot be reached ({error})", where, "start Ray there, or mend the address") from None
-
-
-def cluster_nodes() -> list[Node]:
-    """What every living node has in all."""
-    alive = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    return [Node(held.get("CPU", 0.0), held.get("GPU", 0.0)) for held in alive]
+    return host, int(port)
 
 
 def with_pack(config: Config) -> Config:
@@ -80,30 +115,35 @@ def with_pack(config: Config) -> Config:
     return config.model_copy(update={"resources": resources})
 
 
-def train_on_ray(config: Config, spec: DataSpec, uri: str, watch: Callable[[Status], None]) -> None:
-    """Start or go on with the run in `uri` on the connected cluster; returns when it ended.
-
-    `watch` is called a few times a second, with the record lines it has not seen. Raises `ResourceError` before
-    anything starts when the cluster cannot hold the run, and what the run itself raises.
-    """
-    asked = groups(config, cluster_nodes())
+def require_room(config: Config, wait_s: float) -> None:
+    """Raises `ResourceError` unless the cluster can hold the run, at once or after `wait_s` seconds."""
+    asked = fitting_groups(config, wait_s)
     num_packs, cpus = sum(bool(group.generators) for group in asked), sum(node.cpus for node in cluster_nodes())
     if num_packs > cpus:
         log.warning("%d generator actors on %g processors: they share time", num_packs, cpus)
+
+
+def train_on_ray(config: Config, spec: DataSpec, uri: str, watch: Callable[[Status], None]) -> None:
+    """Start or go on with the run in `uri` on the connected cluster; returns when it ended.
+
+    `watch` is called a few times a second, with the record lines it has not seen. A coordinator that died restarts by
+    itself and is waited for. Raises what the run itself raises, and `WorkerLostError` when nothing is heard of it any
+    more.
+    """
     run_id = hashlib.sha256(Storage.at(uri).uri.encode()).hexdigest()[:12]
-    coordinator = start_coordinator(config, spec, uri, asked, run_id)
+    coordinator = start_coordinator(config, spec, uri, run_id)
     seen, last_answer = 0, time.monotonic()
     try:
         while True:
             try:
-                status: Status = ray.get(coordinator.status.remote(seen), timeout=config.resources.stall_s)
-            except RayActorError:
-                raise WorkerLostError("died", "the coordinator", "go on with `raymix resume`") from None
+                status: Status = ray.get(coordinator.status.remote(seen), timeout=ANSWER_S)
             except RayError as error:
                 silence = time.monotonic() - last_answer
-                raise WorkerLostError(
-                    f"has not answered for {silence:.0f} s ({error.__class__.__name__})", "the coordinator"
-                ) from None
+                if silence > config.resources.stall_s:
+                    reason = f"has not answered for {silence:.0f} s ({error.__class__.__name__})"
+                    raise WorkerLostError(reason, "the coordinator", "go on with `raymix resume`") from None
+                time.sleep(POLL_S)
+                continue
             last_answer = time.monotonic()
             seen += len(status.lines)
             watch(status)

@@ -5,21 +5,31 @@ A pack's generator and discriminator actors work in turn, so they share the pack
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from raymix.config import Config
 from raymix.errors import ResourceError
 
 SLACK = 1e-6  # of rounding in sums of fractions
+UNITS = 10_000  # Ray counts processors and GPUs in ten-thousandths
 
 
 @dataclass(frozen=True)
 class Node:
-    """What one node of the cluster has in all."""
+    """What one node of the cluster has in all, or what is free on it."""
 
     cpus: float
     gpus: float = 0.0
+    id: str = ""
+    """Ray's name of the node."""
+
+    @property
+    def devices(self) -> list[float]:
+        """Its GPUs one by one: an actor's fraction lies on one of them."""
+        whole = math.floor(self.gpus + SLACK)
+        rest = self.gpus - whole
+        return [1.0] * whole + ([rest] if rest > SLACK else [])
 
 
 @dataclass(frozen=True)
@@ -41,7 +51,8 @@ class Group:
     @property
     def bundle(self) -> dict[str, float]:
         """The ask of each actor: they work in turn, so they share the group's."""
-        return {"CPU": self.cpus / self.num_actors} | ({"GPU": self.gpus / self.num_actors} if self.gpus else {})
+        asked = {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+        return {name: _in_units(amount / self.num_actors) for name, amount in asked.items()}
 
 
 def packs(components: Sequence[int], pack: int) -> list[tuple[int, ...]]:
@@ -68,65 +79,144 @@ def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
     members = packs(config.components, resources.pack)
     judged = config.judges and not config.own_density
     trunk = judged and config.discriminator.trunk == "shared"
-    cpus_held = [node.cpus for node in nodes]
-    gpus_held = [1.0 for node in nodes for _ in range(int(node.gpus))]  # a fraction lies on one device
+    num = len(members) + trunk
 
-    def ask(explicit: float | str, held: Sequence[float], num_members: int) -> float:
-        if explicit != "auto":
-            return float(explicit) * num_members
-        return equal_fraction(held, len(members) + trunk)
+    def asking(cpus: float, gpus: float) -> list[Group]:
+        """The groups, when each asks for so much where the config leaves it open."""
 
-    result = []
-    for i, pack in enumerate(members):
-        cpus = ask(resources.cpus_per_component, cpus_held, len(pack))
-        gpus = ask(resources.gpus_per_component, gpus_held, len(pack))
-        result.append(Group(f"pack-{i}", pack, pack if judged and not trunk else (), cpus, gpus))
-    if trunk:
-        cpus = ask(resources.cpus_per_component, cpus_held, 1)
-        gpus = ask(resources.gpus_per_component, gpus_held, 1)
-        result.append(Group("trunk", (), config.components, cpus, gpus))
-    require_fit(result, nodes)
-    return result
+        def ask(explicit: float | str, equal: float, num_members: int) -> float:
+            return equal if explicit == "auto" else float(explicit) * num_members
+
+        def group(name: str, generators: tuple[int, ...], discriminators: tuple[int, ...], size: int) -> Group:
+            asked = ask(resources.cpus_per_component, cpus, size), ask(resources.gpus_per_component, gpus, size)
+            return Group(name, generators, discriminators, *asked)
+
+        paired = judged and not trunk
+        found = [group(f"pack-{i}", pack, pack if paired else (), len(pack)) for i, pack in enumerate(members)]
+        return [*found, group("trunk", (), config.components, 1)] if trunk else found
+
+    gpus = equal_fraction([device for node in nodes for device in node.devices], num)
+    asked = largest_that_fit(lambda cpus: asking(cpus, gpus), equal_asks([node.cpus for node in nodes], num), nodes)
+    require_fit(asked, nodes)
+    return asked
+
+
+def largest_that_fit(
+    asking: Callable[[float], list[Group]], asks: Sequence[float], nodes: Sequence[Node]
+) -> list[Group]:
+    """The groups with the first ask, of falling ones, that can be placed; with the very first where none can.
+
+    Where the GPUs are decides which processors count, so this is more than dividing what all nodes have.
+    """
+    low, high = 0, len(asks) - 1
+    while low < high:
+        middle = (low + high) // 2
+        if None in homes(asking(asks[middle]), nodes):
+            low = middle + 1
+        else:
+            high = middle
+    found = asking(asks[low])
+    return asking(asks[0]) if None in homes(found, nodes) else found
 
 
 def equal_fraction(held: Sequence[float], num: int) -> float:
     """The largest ask of at most 1 that `num` groups can make of nodes that hold so much; 0 where nothing is held."""
-    candidates = {1.0} | {amount / parts for amount in held if amount for parts in range(1, num + 1)}
-    for ask in sorted(candidates, reverse=True):
-        if ask <= 1 and sum(math.floor(amount / ask + SLACK) for amount in held) >= num:
-            return math.floor(ask * 10_000) / 10_000  # Ray counts in ten-thousandths
-    return 0.0
+    return equal_asks(held, num)[0]
+
+
+def equal_asks(held: Sequence[float], num: int) -> list[float]:
+    """Asks of at most 1, falling, that `num` groups can make of nodes that hold so much; 0 alone where there is none.
+
+    They are the ones at which one node more or less can take a group.
+    """
+    candidates = {1.0} | {amount / parts for amount in set(held) if amount for parts in range(1, num + 1)}
+    asks = [
+        _in_units(ask)
+        for ask in sorted(candidates, reverse=True)
+        if ask <= 1 and sum(math.floor(amount / ask + SLACK) for amount in held) >= num
+    ]
+    return [ask for ask in asks if ask > 0] or [0.0]
+
+
+def homes(asked: Sequence[Group], nodes: Sequence[Node]) -> list[Node | None]:
+    """The node of each group, None where there is no room left: largest first, each to the node it fills best.
+
+    A group lies on one node, whole; an actor's fraction of a GPU on one device.
+    """
+    free = [(node.cpus, node.devices) for node in nodes]
+    found: list[Node | None] = [None] * len(asked)
+    for i in largest_first(asked):
+        rest = {n: left for n, held in enumerate(free) if (left := _left(asked[i], *held)) is not None}
+        if rest:
+            n = min(rest, key=lambda n: (sum(rest[n][1]), rest[n][0]))
+            found[i], free[n] = nodes[n], rest[n]
+    return found
+
+
+def largest_first(asked: Sequence[Group]) -> list[int]:
+    """Positions of the groups in the order in which they are to be placed."""
+    return sorted(range(len(asked)), key=lambda i: (-asked[i].gpus, -asked[i].cpus, i))
+
+
+def _left(group: Group, cpus: float, devices: Sequence[float]) -> tuple[float, list[float]] | None:
+    """What a node has left beside the group; None when the group does not fit."""
+    left = list(devices)
+    for _ in range(group.num_actors):
+        cpus -= group.bundle["CPU"]
+        need = group.bundle.get("GPU", 0.0)
+        fitting = [amount for amount in left if amount + SLACK >= need]
+        if cpus < -SLACK or (need and not fitting):
+            return None
+        if need:
+            left[left.index(min(fitting))] -= need
+    return cpus, left
 
 
 def require_fit(asked: Sequence[Group], nodes: Sequence[Node]) -> None:
-    """First fit, largest first, each group whole on one node. Raises `ResourceError`."""
-    if any(group.bundle["CPU"] < 1e-4 for group in asked):
+    """Raises `ResourceError` when the groups cannot all be placed on nodes that hold nothing else."""
+    bundles = [group.bundle for group in asked]
+    if any(group.cpus == 0 for group in asked):
         raise ResourceError("the cluster has no processors for actors", "resources", "add a node that has")
-    if any(group.bundle.get("GPU", 0) > 1 for group in asked):
+    if any(amount * UNITS < 1 for bundle in bundles for amount in bundle.values()):
+        what = f"an actor would ask for less than {1 / UNITS:g} of a processor or GPU, which Ray does not count"
+        raise ResourceError(what, "resources", _ADVICE)
+    if any(bundle.get("GPU", 0) > 1 for bundle in bundles):
         what = "an actor would ask for more than one GPU and can use one only"
         raise ResourceError(what, "resources", "lower resources.gpus_per_component or resources.pack")
-    free = [[node.cpus, node.gpus] for node in nodes]
-    for group in sorted(asked, key=lambda group: (group.gpus, group.cpus), reverse=True):
-        need = [amount * group.num_actors for name in ("CPU", "GPU") for amount in (group.bundle.get(name, 0.0),)]
-        home = next((left for left in free if all(a + SLACK >= n for a, n in zip(left, need, strict=True))), None)
-        if home is None:
-            raise ResourceError(_shortage(asked, group, nodes), "resources", _ADVICE)
-        home[0] -= need[0]
-        home[1] -= need[1]
+    missing = [group for group, home in zip(asked, homes(asked, nodes), strict=True) if home is None]
+    if missing:
+        raise ResourceError(_shortage(asked, missing, nodes), "resources", _ADVICE)
 
 
-_ADVICE = "lower resources.cpus_per_component or resources.gpus_per_component, or raise resources.pack"
+_ADVICE = "lower resources.cpus_per_component or resources.gpus_per_component, or change resources.pack"
 
 
-def _shortage(asked: Sequence[Group], group: Group, nodes: Sequence[Node]) -> str:
-    total = (
-        sum(g.bundle["CPU"] * g.num_actors for g in asked),
-        sum(g.bundle.get("GPU", 0) * g.num_actors for g in asked),
-    )
+def _shortage(asked: Sequence[Group], missing: Sequence[Group], nodes: Sequence[Node]) -> str:
+    names = ", ".join(group.name for group in missing[:3]) + (" and more" if len(missing) > 3 else "")
     largest = max(nodes, key=lambda node: (node.gpus, node.cpus), default=Node(0))
-    held = sum(node.cpus for node in nodes), sum(node.gpus for node in nodes)
+    bundle, actors = missing[0].bundle, missing[0].num_actors
+    need = " and ".join(f"{amount:g} {name}" for name, amount in bundle.items())
+    where = "on one node, a share of a GPU on one device" if "GPU" in bundle else "on one node"
     return (
-        f"{len(asked)} placement groups ask for {total[0]:g} CPUs and {total[1]:g} GPUs in all and {group.name} does "
-        f"not fit; the largest node has {largest.cpus:g} CPUs and {largest.gpus:g} GPUs, the cluster {held[0]:g} and "
-        f"{held[1]:g}"
+        f"{len(asked)} placement groups ask for {amounts(demand(asked))} in all; no room for {names} "
+        f"({actors} x {need} {where}); the largest node has {amounts(largest)}, the cluster {amounts(sum_of(nodes))}"
     )
+
+
+def demand(asked: Sequence[Group]) -> Node:
+    """What the groups ask for in all, as if one node had it."""
+    bundles = [group.bundle for group in asked for _ in range(group.num_actors)]
+    return Node(sum(bundle["CPU"] for bundle in bundles), sum(bundle.get("GPU", 0) for bundle in bundles))
+
+
+def sum_of(nodes: Sequence[Node]) -> Node:
+    return Node(sum(node.cpus for node in nodes), sum(node.gpus for node in nodes))
+
+
+def amounts(node: Node) -> str:
+    """As a person reads it."""
+    return f"{node.cpus:g} CPUs and {node.gpus:g} GPUs"
+
+
+def _in_units(amount: float) -> float:
+    return math.floor(amount * UNITS + SLACK) / UNITS

@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 
 from raymix import checkpoint
 from raymix.config import DataConfig
-from raymix.data.open import open_source
+from raymix.data.blocks import read_blocks
+from raymix.data.source import DataSpec
 from raymix.seeds import numpy_rng
 from raymix.state import Assigned
 from raymix.storage import FileStamp, Storage
@@ -19,9 +20,9 @@ Tensors = dict[str, NDArray[np.generic]]
 
 
 @ray.remote(num_cpus=0, max_retries=RETRIES, num_returns=2)
-def read_block(config: DataConfig, start: int, stop: int) -> tuple[Any, Any]:
+def read_block(config: DataConfig, spec: DataSpec, start: int, stop: int) -> tuple[Any, Any]:
     """A block's rows and labels. Lost ones are made again by reading the source again."""
-    block = open_source(config).read(start, stop)
+    (block,) = read_blocks(config, spec, [(start, stop)])
     return block.rows, block.labels
 
 

@@ -6,27 +6,25 @@ pass it by.
 Axes: K components, B blocks.
 """
 
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 import ray
 from numpy.typing import NDArray
-from ray.exceptions import RayError
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
-from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy, PlacementGroupSchedulingStrategy
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raymix.algorithm import num_fakes
 from raymix.checkpoint import Generation, RunDirectory, discriminator_name, generator_name, labels_name
 from raymix.config import Config
 from raymix.data.source import DataSpec, block_bounds
-from raymix.errors import ResourceError
+from raymix.errors import TRUNK
 from raymix.maths import blockwise
 from raymix.runtime import tasks
-from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
-from raymix.runtime.placement import Group
+from raymix.runtime.actors import GeneratorActor
+from raymix.runtime.crew import Crew, Seat
 from raymix.runtime.waiting import gather
 from raymix.seeds import numpy_rng
 from raymix.state import Fit, Outcome
@@ -37,73 +35,52 @@ Ref = Any
 Call = Callable[[], Any]
 
 
-class RayWorkers:
-    """Generator and discriminator actors in their placement groups, and the blocks."""
+@dataclass
+class Activity:
+    """What a run is doing just now, for whoever asks."""
 
-    def __init__(self, config: Config, spec: DataSpec, groups: Sequence[Group], run_id: str) -> None:
+    doing: str = "start"
+    steps_to_do: int = 0
+    steps_done: int = 0
+    steps_before: int = 0
+
+    @property
+    def share_done(self) -> float | None:
+        """Of the present phase, where its steps are known."""
+        if not self.steps_to_do:
+            return None
+        return max(0.0, min(1.0, (self.steps_done - self.steps_before) / self.steps_to_do))
+
+
+class RayWorkers:
+    """Generator and discriminator actors, and the blocks."""
+
+    def __init__(self, config: Config, spec: DataSpec, crew: Crew, activity: Activity) -> None:
+        """Reads the blocks while the crew's actors start."""
         self.config, self.spec, self.num_rows = config, spec, spec.num_rows
-        self.components = config.components
-        self.stall_s = config.resources.stall_s
+        self.stall_s, self.activity = config.resources.stall_s, activity
         self.shared = config.discriminator.trunk == "shared"
-        self.generators: dict[tuple[int, ...], Any] = {}
-        self.discriminators: dict[tuple[int, ...], Any] = {}
-        self.doing, self.steps_to_do, self.steps_done, self.steps_before = "start", 0, 0, 0
+        self.crew = crew
         bounds = block_bounds(spec, config.data.block_bytes)
         self.rows_in_block = [stop - start for start, stop in bounds]
-        reads = [partial(tasks.read_block.remote, config.data, *range_) for range_ in bounds]
+        reads = [partial(tasks.read_block.remote, config.data, spec, *range_) for range_ in bounds]
         refs = self._run_waves(reads, "reading blocks")
         self.rows_B: list[Ref] = [rows for rows, _ in refs]
         self.classes_B: list[Ref] = [classes for _, classes in refs]
         self.assigned_B: list[Ref] = [None] * len(bounds)
         self.scores_B: list[list[Ref]] = []
 
-        self.placed = [self._reserve(group, run_id) for group in groups]
-        for group, place in zip(groups, self.placed, strict=True):
-            if group.generators:
-                self.generators[group.generators] = self._actor(GeneratorActor, group.generators, group, place, 0)
-            if group.discriminators:
-                bundle = group.num_actors - 1
-                members = group.discriminators
-                self.discriminators[members] = self._actor(DiscriminatorActor, members, group, place, bundle)
-        self._gather([actor.ready.remote() for actor in self._actors()], "starting actors")
-
-    def _reserve(self, group: Group, run_id: str) -> PlacementGroup:
-        bundles = [group.bundle for _ in range(group.num_actors)]
-        place = placement_group(bundles, strategy="STRICT_PACK", name=f"raymix-{run_id}-{group.name}")
-        if not place.wait(self.stall_s):
-            raise ResourceError(
-                f"{bundles} were not free within {self.stall_s:g} s",
-                f"placement group {group.name}",
-                "free the cluster",
-            )
-        return place
-
-    def _actor(self, kind: type, members: tuple[int, ...], group: Group, place: PlacementGroup, bundle: int) -> Any:
-        ask = {"num_cpus": group.bundle["CPU"], "num_gpus": group.bundle.get("GPU", 0)}
-        # a second thread answers `progress`; Ray's annotations lack this argument
-        actor_class: Any = ray.remote(**ask, concurrency_groups={"watch": 1})(kind)  # type: ignore[call-overload]
-        strategy = PlacementGroupSchedulingStrategy(place, placement_group_bundle_index=bundle)
-        return actor_class.options(scheduling_strategy=strategy).remote(
-            self.config.model_dump_json(), self.spec, members
-        )
-
-    def _actors(self) -> list[Any]:
-        return [*self.generators.values(), *self.discriminators.values()]
-
     def close(self) -> None:
-        """End the actors and give back what they held."""
-        for actor in self._actors():
-            ray.kill(actor)
-        for place in self.placed:
-            remove_placement_group(place)
+        self.crew.close()
 
     # ---- waiting
 
     def _gather(self, refs: Sequence[Ref], doing: str, steps: int = 0, fetch: bool = True) -> list[Any]:
         if steps:
-            self._steps_done()  # what earlier phases did since the last look is not this one's
-        self.doing, self.steps_to_do, self.steps_before = doing, steps, self.steps_done
-        return gather(refs, doing, self.stall_s, self._steps_done, fetch)
+            self._progress()  # what earlier phases did since the last look is not this one's
+        activity = self.activity
+        activity.doing, activity.steps_to_do, activity.steps_before = doing, steps, activity.steps_done
+        return gather(refs, doing, self.stall_s, self._progress, fetch)
 
     def _run_waves(self, calls: Sequence[Call], doing: str) -> list[Any]:
         """Start tasks a wave at a time and wait until all are done; returns what the calls did (refs).
@@ -121,34 +98,47 @@ class RayWorkers:
     def _gather_waves(self, calls: Sequence[Call], doing: str) -> list[Any]:
         return self._gather(self._run_waves(calls, doing), doing)
 
-    def _steps_done(self) -> int:
-        """Steps of all actors since they started, as last heard."""
-        refs = [actor.progress.remote() for actor in self._actors()]
-        with suppress(RayError):  # of a silent or dead actor, whose phase then fails by itself
-            self.steps_done = sum(ray.get(refs, timeout=PROGRESS_S))
-        return self.steps_done
+    def _progress(self) -> int:
+        """Steps of all actors since they started, as last heard. Raises `NodeLostError`."""
+        self.crew.require_places()
+        steps = self.crew.steps_done(PROGRESS_S)
+        self.activity.steps_done = self.activity.steps_done if steps is None else steps
+        return self.activity.steps_done
 
-    # ---- start and commit
+    # ---- start, recover and commit
 
     def start(self, directory: RunDirectory, last: Generation | None) -> None:
+        self.crew.replace_lost()
+        self._take_state(self.crew.seats, directory, last)
+
+    def recover(self, directory: RunDirectory, last: Generation | None) -> None:
+        self.crew.replace_lost()
+        self._take_state([seat for seat in self.crew.seats if seat.fresh], directory, last)
+
+    def _take_state(self, seats: Sequence[Seat], directory: RunDirectory, last: Generation | None) -> None:
+        self._gather([seat.actor.pid.remote() for seat in seats], "starting actors")
         if last is None:
-            calls = [actor.initialise.remote(self.rows_B) for actor in self.generators.values()]
-            self._gather(calls, "initialising")
-            return
-        here, storage = self._near(directory), directory.storage
-        names = {actor: [generator_name(k) for k in members] for members, actor in self.generators.items()}
-        names |= {actor: self._judge_names(members) for members, actor in self.discriminators.items()}
-        read = tasks.read_states.options(**here)
-        self._gather(
-            [actor.load.remote(read.remote(storage, last.folder, files)) for actor, files in names.items()],
-            "loading the last generation",
-        )
-        self._assigned_from(directory, last.folder)
+            self._gather([seat.actor.initialise.remote(self.rows_B) for seat in seats], "initialising")
+            self.assigned_B = [None] * len(self.rows_B)
+        else:
+            read = tasks.read_states.options(**self._near(directory))
+            states = [read.remote(directory.storage, last.folder, self._file_names(seat)) for seat in seats]
+            loads = [seat.actor.load.remote(state) for seat, state in zip(seats, states, strict=True)]
+            self._gather(loads, "loading the last generation")
+            self._assigned_from(directory, last.folder)
+        for seat in seats:
+            seat.fresh = False
+
+    def slow(self, component: int, round: int) -> None:
+        concerned = self.crew.discriminators if component == TRUNK else self.crew.seats
+        seats = [seat for seat in concerned if component in (TRUNK, *seat.members)]
+        self._gather([seat.actor.slow.remote(component, round) for seat in seats], "halving a learning rate")
 
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
         here, storage, folder = self._near(directory), directory.storage, directory.folder_for(round)
         write_states, write_assigned = tasks.write_states.options(**here), tasks.write_assigned.options(**here)
-        writes: list[Call] = [partial(write_states.remote, storage, folder, a.states.remote()) for a in self._actors()]
+        actors = [seat.actor for seat in self.crew.seats]
+        writes: list[Call] = [partial(write_states.remote, storage, folder, a.states.remote()) for a in actors]
         for b, assigned in enumerate(self.assigned_B):
             writes.append(partial(write_assigned.remote, storage, folder, labels_name(b), assigned))
         stamps: dict[str, FileStamp] = {}
@@ -164,8 +154,10 @@ class RayWorkers:
         calls = [partial(read.remote, directory.storage, name) for name in names]
         self.assigned_B = self._run_waves(calls, "reading assignments")
 
-    def _judge_names(self, members: Sequence[int]) -> list[str]:
-        return [discriminator_name(k, self.shared) for k in (members[:1] if self.shared else members)]
+    def _file_names(self, seat: Seat) -> list[str]:
+        if seat.kind is GeneratorActor:
+            return [generator_name(k) for k in seat.members]
+        return [discriminator_name(k, self.shared) for k in (seat.members[:1] if self.shared else seat.members)]
 
     @staticmethod
     def _near(directory: RunDirectory) -> dict[str, Any]:
@@ -177,56 +169,51 @@ class RayWorkers:
 
     # ---- phases
 
-    def pretrain(self, steps_K: Sequence[int]) -> list[Fit]:
-        steps = self._steps(steps_K)
-        calls = [actor.pretrain.remote(steps[members], self.rows_B) for members, actor in self.generators.items()]
-        return _flat(self._gather(calls, "pre-train", sum(steps_K)))
+    def pretrain(self, steps: Mapping[int, int]) -> list[Fit]:
+        return self._train(steps, lambda actor, own: actor.pretrain.remote(own, self.rows_B), "pre-train")
 
-    def train_generators(self, round: int, steps_K: Sequence[int]) -> list[Fit]:
-        steps = self._steps(steps_K)
-        calls = [
-            actor.train.remote(round, steps[members], self.rows_B, self.assigned_B)
-            for members, actor in self.generators.items()
-        ]
-        return _flat(self._gather(calls, "train generators", sum(steps_K)))
+    def train_generators(self, round: int, steps: Mapping[int, int]) -> list[Fit]:
+        def call(actor: Any, own: Mapping[int, int]) -> Ref:
+            return actor.train.remote(round, own, self.rows_B, self.assigned_B)
 
-    def _steps(self, steps_K: Sequence[int]) -> dict[tuple[int, ...], dict[int, int]]:
-        by_component = dict(zip(self.components, steps_K, strict=True))
-        return {members: {k: by_component[k] for k in members} for members in self.generators}
+        return self._train(steps, call, "train generators")
 
-    def train_discriminators(self, round: int) -> list[Fit]:
-        if not self.discriminators:
+    def _train(self, steps: Mapping[int, int], call: Callable[[Any, Mapping[int, int]], Ref], doing: str) -> list[Fit]:
+        asked = _those_of(self.crew.generators, tuple(steps))
+        calls = [call(seat.actor, {k: steps[k] for k in own}) for seat, own in asked]
+        return _flat(self._gather(calls, doing, sum(steps.values())))
+
+    def train_discriminators(self, round: int, components: tuple[int, ...]) -> list[Fit]:
+        judges = _those_of(self.crew.discriminators, components)
+        if not judges:
             return []
         num = num_fakes(self.config, self.num_rows)
         fakes: dict[int, Ref] = {}
-        for members, actor in self.generators.items():
-            fakes |= zip(members, _several(actor.fakes, len(members), num, round), strict=True)
-        calls = [
-            actor.train.remote(round, self.rows_B, {k: fakes[k] for k in members})
-            for members, actor in self.discriminators.items()
-        ]
-        judges = 1 if self.shared else len(self.components)
-        steps = judges * self.config.discriminator.steps(self.num_rows)
+        for seat, own in _those_of(self.crew.generators, components):
+            fakes |= zip(own, _several(seat.actor.fakes, len(own), own, num, round), strict=True)
+        calls = [seat.actor.train.remote(round, self.rows_B, {k: fakes[k] for k in own}) for seat, own in judges]
+        networks = 1 if self.shared else len(components)
+        steps = networks * self.config.discriminator.steps(self.num_rows)
         return _flat(self._gather(calls, "train discriminators", steps))
 
-    def score(self, round: int) -> NDArray[np.float64]:
+    def score(self, round: int, components: tuple[int, ...]) -> NDArray[np.float64]:
         num_blocks = len(self.rows_B)
         sums, by_component = [], {}
-        for members, actor in (self.discriminators or self.generators).items():
-            results = _several(actor.score, 1 + len(members) * num_blocks, round, self.rows_B)
+        for seat, own in _those_of(self.crew.discriminators or self.crew.generators, components):
+            results = _several(seat.actor.score, 1 + len(own) * num_blocks, own, round, self.rows_B)
             sums.append(results[-1])
-            for i, k in enumerate(members):
-                by_component[k] = results[i : -1 : len(members)]
-        self.scores_B = [[by_component[k][b] for k in self.components] for b in range(num_blocks)]
+            for i, k in enumerate(own):
+                by_component[k] = results[i : -1 : len(own)]
+        self.scores_B = [[by_component[k][b] for k in components] for b in range(num_blocks)]
         return np.concatenate(self._gather(sums, "score"))
 
-    def assign(self, round: int, log_z_K: Sequence[float]) -> Outcome:
+    def assign(self, round: int, components: tuple[int, ...], log_z_K: Sequence[float]) -> Outcome:
         self.assigned_B, outcome = blockwise.assign(
             self._map_blocks,
             self.scores_B,
             self.classes_B,
             self.assigned_B,
-            components=self.components,
+            components=components,
             num_classes=len(self.spec.classes),
             log_z_K=log_z_K,
             min_share=self.config.balance.min_share,
@@ -234,11 +221,24 @@ class RayWorkers:
         self.scores_B = []
         return outcome
 
-    def deal(self, round: int) -> Outcome:
-        deals = blockwise.control_tasks(self.config, self.rows_in_block, len(self.spec.classes), round)
-        self.assigned_B, outcome = blockwise.assign_control(
-            self._map_blocks, deals, self.classes_B, self.assigned_B, self.components
-        )
+    def deal(self, round: int, components: tuple[int, ...]) -> Outcome:
+        num_classes = len(self.spec.classes)
+        deals = blockwise.control_tasks(self.config, components, self.rows_in_block, num_classes, round)
+        self.assigned_B, outcome = blockwise.assign_control(self._map_blocks, deals, self.classes_B, self.assigned_B)
+        return outcome
+
+    def reseed(self, round: int, components: tuple[int, ...], donors: Mapping[int, int]) -> Outcome:
+        home = {k: seat.actor for seat in self.crew.generators for k in seat.members}
+        states = {k: home[donor].state.remote(donor) for k, donor in donors.items()}
+        self._gather(list(states.values()), "reseed", fetch=False)  # before a donor may itself change
+        calls = [
+            seat.actor.adopt.remote(round, {k: states[k] for k in own})
+            for seat, own in _those_of(self.crew.generators, tuple(donors))
+        ]
+        self._gather(calls, "reseed")
+        num_blocks, num_classes = len(self.rows_B), len(self.spec.classes)
+        halves = blockwise.reseed_tasks(donors, components, num_blocks, num_classes, self.config.seed, round)
+        self.assigned_B, outcome = blockwise.reseed(self._map_blocks, halves, self.classes_B, self.assigned_B)
         return outcome
 
     def _map_blocks(
@@ -254,10 +254,8 @@ class RayWorkers:
     # ---- looking
 
     def sample(self, component: int, num: int, seed: int) -> NDArray[np.floating]:
-        members = next(members for members in self.generators if component in members)
-        rows: NDArray[np.floating] = self._gather(
-            [self.generators[members].sample.remote(component, num, seed)], "sample"
-        )[0]
+        seat = next(seat for seat in self.crew.generators if component in seat.members)
+        rows: NDArray[np.floating] = self._gather([seat.actor.sample.remote(component, num, seed)], "sample")[0]
         return rows
 
     def owned_rows(self, component: int, num: int, seed: int) -> NDArray[np.generic]:
@@ -265,6 +263,12 @@ class RayWorkers:
         calls = [partial(tasks.owned_rows.remote, component, num, seed + b, *refs) for b, refs in pairs]
         rows = np.concatenate(self._gather_waves(calls, "reading owned rows"))
         return rows[np.sort(numpy_rng(seed).permutation(len(rows))[:num])]
+
+
+def _those_of(seats: Sequence[Seat], components: Sequence[int]) -> list[tuple[Seat, tuple[int, ...]]]:
+    """The seats that hold any of the components, each with those it holds."""
+    held = [(seat, tuple(k for k in seat.members if k in components)) for seat in seats]
+    return [(seat, own) for seat, own in held if own]
 
 
 def _several(method: Any, num: int, *args: Any) -> list[Ref]:

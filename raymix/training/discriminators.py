@@ -13,13 +13,14 @@ import torch
 from numpy.typing import NDArray
 
 from raymix.checkpoint import discriminator_name
-from raymix.errors import DivergedError
-from raymix.maths.log_ratio import log_ratio, log_sum_exp
+from raymix.errors import TRUNK, DivergedError
+from raymix.maths.log_ratio import log_ratio
 from raymix.models.discriminators import Discriminator, discriminator_loss
 from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
 from raymix.state import Fit
 from raymix.training import tensors
 from raymix.training.batches import RowView, all_batches, drawn_batches
+from raymix.training.divergence import Scores, checked_scores, require_finite
 from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
 
 SMOOTHING = 0.9  # of the loss that the guard looks at
@@ -34,6 +35,7 @@ class Judge:
         self.setting, self.components, self.shared = setting, tuple(components), shared
         self.id = ALL if shared else self.components[0]
         self.name = discriminator_name(self.components[0], shared)
+        self.slowed = (0, 0)  # round, and how often its learning rate was halved
         self.begin(0)
 
     def begin(self, round: int) -> None:
@@ -44,6 +46,18 @@ class Judge:
         network = seeded_build(lambda: Discriminator(config.discriminator, self.setting.spec.row_shape, heads), seed)
         self.network = network.to(self.setting.device)
         self.optimiser = self.network.make_optimiser()
+        slowed_round, halvings = self.slowed
+        for _ in range(halvings if round == slowed_round else 0):
+            self._halve()
+
+    def slow(self, round: int) -> None:
+        """Halve the learning rate: of one round when each starts anew, else for good."""
+        self.slowed = round, self.slowed[1] + 1 if self.slowed[0] == round else 1
+        self._halve()
+
+    def _halve(self) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] /= 2
 
     def train(
         self,
@@ -52,9 +66,10 @@ class Judge:
         fakes: Mapping[int, NDArray[np.floating]],
         progress: Progress = ignore_progress,
     ) -> list[Fit]:
-        """Train on the whole data set against scaled fakes {component: (m, *row_shape)}. Raises `DivergedError`."""
+        """Train the heads of the components in `fakes` on the whole data set against their scaled samples
+        {component: (m, *row_shape)}. Raises `DivergedError`."""
         settings = self.setting.config.discriminator
-        if settings.restart and round > 0:
+        if settings.restart:
             self.begin(round)
         real = RowView(blocks, None)
         steps = settings.steps(len(real))
@@ -64,37 +79,38 @@ class Judge:
         batches = drawn_batches(real, self.setting.scaler(), steps, settings.batch_size, numpy_rng(seed))
 
         self.network.train()
-        smooth_H = np.full(len(self.components), np.nan)
+        heads = [h for h, k in enumerate(self.components) if k in fakes]
+        components = [self.components[h] for h in heads]
+        smooth_H = np.full(len(heads), np.nan)
         step = 0
         for step, rows in enumerate(batches, start=1):
-            loss_H = self._step(rows, self._draw_fakes(fakes, fakes_per_batch, fake_rng)).double().cpu().numpy()
-            if not np.isfinite(loss_H).all():
-                bad = self.components[int(np.flatnonzero(~np.isfinite(loss_H))[0])]
-                raise DivergedError(bad, round, step, "the discriminator's loss")
+            drawn = self._draw_fakes([fakes[k] for k in components], fakes_per_batch, fake_rng)
+            loss_H = self._step(rows, drawn, heads).double().cpu().numpy()
+            bad = [k for k, loss in zip(components, loss_H, strict=True) if not np.isfinite(loss)]
+            if bad:
+                blamed = TRUNK if self.shared and len(bad) == len(components) else bad[0]
+                raise DivergedError(blamed, round, step - 1, "the discriminator's loss")
             smooth_H = loss_H if step == 1 else SMOOTHING * smooth_H + (1 - SMOOTHING) * loss_H
             if step % REPORT_EVERY == 0:
                 progress(REPORT_EVERY)
             if step >= settings.guard_steps and smooth_H.mean() < settings.guard_loss:
                 break
-        return [Fit(k, step, float(loss)) for k, loss in zip(self.components, smooth_H, strict=True)]
+        require_finite(self.network, TRUNK if self.shared else components[0], round, step - 1)
+        return [Fit(k, step, float(loss)) for k, loss in zip(components, smooth_H, strict=True)]
 
-    def _draw_fakes(
-        self, fakes: Mapping[int, NDArray[np.floating]], num: int, rng: np.random.Generator
-    ) -> torch.Tensor:
+    def _draw_fakes(self, fakes_H: Sequence[NDArray[np.floating]], num: int, rng: np.random.Generator) -> torch.Tensor:
         """(H * m, *row_shape), component after component, in torch's own memory."""
-        first = fakes[self.components[0]]
-        out = torch.empty((len(self.components) * num, *first.shape[1:]))
-        for h, k in enumerate(self.components):
-            numbers = rng.integers(0, len(fakes[k]), size=num)
-            out[h * num : (h + 1) * num] = torch.from_numpy(fakes[k][numbers])  # families may work in float64
+        out = torch.empty((len(fakes_H) * num, *fakes_H[0].shape[1:]))
+        for h, fakes in enumerate(fakes_H):
+            numbers = rng.integers(0, len(fakes), size=num)
+            out[h * num : (h + 1) * num] = torch.from_numpy(fakes[numbers])  # families may work in float64
         return out.to(self.setting.device)
 
-    def _step(self, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
-        heads = len(self.components)
-        logits = self.network(torch.cat([real, fake]))
+    def _step(self, real: torch.Tensor, fake: torch.Tensor, heads: Sequence[int]) -> torch.Tensor:
+        logits = self.network(torch.cat([real, fake]))[:, heads]
         real_BH, fake_all = logits[: len(real)], logits[len(real) :]
-        own_Hm = fake_all.view(heads, -1, heads).diagonal(dim1=0, dim2=2)  # (m, H): head h on its own fakes
-        loss_H = discriminator_loss(real_BH, own_Hm)
+        own_mH = fake_all.view(len(heads), -1, len(heads)).diagonal(dim1=0, dim2=2)  # each head on its own fakes
+        loss_H = discriminator_loss(real_BH, own_mH)
         self.optimiser.zero_grad(set_to_none=True)
         loss_H.mean().backward()
         self.optimiser.step()
@@ -114,6 +130,7 @@ class Judge:
         return tensors.to_arrays(self.network, {"adam": self.optimiser})
 
     def load(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+        self.slowed = (0, 0)
         tensors.from_arrays(arrays, self.network, {"adam": self.optimiser})
 
 
@@ -126,6 +143,18 @@ class DiscriminatorPack:
         groups = [self.components] if shared else [(k,) for k in self.components]
         self.judges = [Judge(setting, group, shared) for group in groups]
 
+    def initialise(self) -> None:
+        """Fresh networks."""
+        for judge in self.judges:
+            judge.slowed = (0, 0)
+            judge.begin(0)
+
+    def slow(self, component: int, round: int) -> None:
+        """Halve the learning rate of the component's judge, or of the shared `TRUNK`."""
+        for judge in self.judges:
+            if component in judge.components or component == TRUNK:
+                judge.slow(round)
+
     def train(
         self,
         round: int,
@@ -133,18 +162,17 @@ class DiscriminatorPack:
         fakes: Mapping[int, NDArray[np.floating]],
         progress: Progress = ignore_progress,
     ) -> list[Fit]:
-        """Train every judge on the whole data set against its components' fakes."""
-        return [fit for judge in self.judges for fit in judge.train(round, blocks, fakes, progress)]
+        """Train the judges of the components in `fakes` on the whole data set against those."""
+        asked = [judge for judge in self.judges if fakes.keys() & judge.components]
+        return [fit for judge in asked for fit in judge.train(round, blocks, fakes, progress)]
 
-    def score(self, round: int, block: NDArray[np.generic]) -> dict[int, tuple[NDArray[np.floating], float]]:
+    def score(self, round: int, block: NDArray[np.generic], components: Sequence[int]) -> Scores:
         """For each component (log ratios of a block's rows, their log-sum-exp). Raises `DivergedError`."""
-        scores: dict[int, tuple[NDArray[np.floating], float]] = {}
-        for judge in self.judges:
-            for k, values in zip(judge.components, judge.log_ratios(block), strict=True):
-                if not np.isfinite(values).all():
-                    raise DivergedError(k, round, -1, "a log ratio")
-                scores[k] = values, log_sum_exp(values)
-        return scores
+        asked = [judge for judge in self.judges if set(components) & set(judge.components)]
+        scored = {
+            k: values for judge in asked for k, values in zip(judge.components, judge.log_ratios(block), strict=True)
+        }
+        return checked_scores({k: scored[k] for k in components}, round)
 
     @property
     def names(self) -> list[str]:

@@ -1,6 +1,10 @@
 """All components of a mixture in one process: for in-process training and for using a trained mixture."""
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from raymix import checkpoint
 from raymix.checkpoint import Generation, generator_name
@@ -26,6 +30,12 @@ class Packs:
     def judges(self) -> GeneratorPack | DiscriminatorPack | None:
         """Whoever scores rows: the discriminators, generators with a density of their own, or nobody."""
         return self.generators if self.generators.setting.config.own_density else self.discriminators
+
+    def initialise(self, blocks: Sequence[NDArray[np.generic]]) -> None:
+        """Fresh components."""
+        self.generators.initialise(blocks)
+        if self.discriminators:
+            self.discriminators.initialise()
 
     def load(self, storage: Storage, generation: Generation) -> None:
         """The tensors of a generation. Raises `CheckpointError`."""

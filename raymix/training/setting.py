@@ -5,7 +5,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
-import numpy as np
 import torch
 
 from raymix.config import Config
@@ -51,9 +50,3 @@ def seeded_build(build: Callable[[], Built], seed: int) -> Built:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         return build()
-
-
-def first_not_finite(losses: torch.Tensor) -> int | None:
-    """Index of the first loss that is nan or infinite."""
-    bad = np.flatnonzero(~np.isfinite(losses.cpu().numpy()))
-    return int(bad[0]) if len(bad) else None

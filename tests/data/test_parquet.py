@@ -1,6 +1,7 @@
 """Parquet: vectors, images, labels, files as one table, damage."""
 
 import io
+import re
 
 import numpy as np
 import pyarrow as pa
@@ -8,6 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from raymix.data import parquet_pages
+from raymix.data.parquet_pages import chunks_of, pages_of
 from raymix.data.scan import scan
 from raymix.errors import DataError
 
@@ -125,3 +128,54 @@ def test_garbage_and_cut_files_are_refused(tmp_path, open_file):
         path.write_bytes(bad)
         with pytest.raises(DataError, match=r"a\.parquet"):
             open_file(path)
+
+
+@pytest.mark.parametrize("encoding", ["dictionary", "PLAIN", "DELTA_LENGTH_BYTE_ARRAY", "DELTA_BYTE_ARRAY"])
+@pytest.mark.parametrize("version", ["1.0", "2.0"])
+def test_text_labels_of_any_encoding_are_read(tmp_path, open_file, encoding, version):
+    labels = [f"class {row % 3}" for row in range(11)]
+    how = {"use_dictionary": False, "column_encoding": {"label": encoding}} if encoding != "dictionary" else {}
+    table = pa.table({"x": np.ones(11), "label": labels})
+    pq.write_table(table, tmp_path / "a.parquet", row_group_size=4, data_page_version=version, **how)
+    source = open_file(tmp_path / "a.parquet")
+    assert source.spec.classes == ("class 0", "class 1", "class 2")
+    np.testing.assert_array_equal(source.read(0, 11).labels, np.arange(11) % 3)
+
+
+def test_an_image_that_many_rows_repeat_is_read_in_bounded_memory(tmp_path, open_file):
+    image = _png(np.random.default_rng(0).integers(0, 256, (600, 600), dtype=np.uint8))
+    rows = pa.DictionaryArray.from_arrays(pa.array(np.zeros(1000, np.int32)), pa.array([image])).cast(pa.binary())
+    pq.write_table(pa.table({"image": rows}), tmp_path / "a.parquet", dictionary_pagesize_limit=2**24)
+    del rows
+    assert (tmp_path / "a.parquet").stat().st_size < 2 * len(image)
+    source = open_file(tmp_path / "a.parquet")
+    assert source.read(990, 992).rows.shape == (2, 1, 600, 600)
+    assert pa.total_allocated_bytes() < 20 * len(image)
+
+
+@pytest.mark.parametrize("settings", [{}, {"use_dictionary": False, "data_page_version": "2.0", "compression": "zstd"}])
+def test_pages_are_found_where_pyarrow_says_they_lie(tmp_path, settings):
+    path = tmp_path / "a.parquet"
+    columns = {"a": np.arange(5000), "b": [{"bytes": b"x" * row} for row in range(5000)], "c": ["y", None] * 2500}
+    pq.write_table(
+        pa.table(columns), path, row_group_size=3000, data_page_size=5000, write_statistics=False, **settings
+    )
+    metadata = pq.read_metadata(path)
+    with path.open("rb") as file:
+        for number, chunks in enumerate(chunks_of(path)):
+            for column, chunk in enumerate(chunks):
+                known = metadata.row_group(number).column(column)
+                pages = list(pages_of(file, chunk, "a"))
+                assert file.seek(0, 1) > chunk.start
+                assert chunk.end - chunk.start == known.total_compressed_size
+                headers = known.total_compressed_size - sum(page.packed_bytes for page in pages)
+                assert headers == known.total_uncompressed_size - sum(page.unpacked_bytes for page in pages)
+                assert 0 < headers < 100 * len(pages)
+
+
+def test_page_that_unpacks_to_too_much_is_refused(tmp_path, open_file, monkeypatch):
+    pq.write_table(pa.table({"a": np.zeros(10**5)}), tmp_path / "a.parquet", compression="zstd", use_dictionary=False)
+    assert scan(open_file(tmp_path / "a.parquet"), 2**20).spec.num_rows == 10**5
+    monkeypatch.setattr(parquet_pages, "MAX_BYTES", 10**5)
+    with pytest.raises(DataError, match=re.escape("write pages of at most 100000 bytes")):
+        scan(open_file(tmp_path / "a.parquet"), 2**20)

@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from raymix.maths.balance import Threshold, key_histogram, lent, order_key, shortfall, thresholds
+from raymix.maths.balance import Threshold, key_histogram, lent, order_key, reseeds, shortfall, thresholds
 
 SPECIAL = [-np.inf, -3.4e38, -1e4, -1.0, -1e-38, -1e-45, -0.0, 0.0, 1e-45, 1e-38, 1.0, 1.0000001, 1e4, 3.4e38, np.inf]
 
@@ -92,3 +92,31 @@ def test_lent_rows_are_the_first_of_a_stable_sort(kind):
 
 def test_no_starved_component_asks_for_no_histogram():
     assert thresholds({}, lambda request: pytest.fail("asked")) == {}
+
+
+@pytest.mark.parametrize(
+    ("won_K", "starved_rounds_K", "patience", "expected"),
+    [
+        ([50, 0, 40], [0, 2, 0], 2, {4: 1}),  # the largest is copied
+        ([40, 0, 50], [0, 2, 0], 2, {4: 9}),
+        ([40, 0, 40], [0, 2, 0], 2, {4: 1}),  # of equals the lowest
+        ([50, 0, 40], [0, 1, 0], 2, {}),  # not yet
+        ([50, 0, 40], [0, 7, 0], 2, {4: 1}),  # it waited for a donor
+        ([50, 0, 40], [0, 9, 0], 0, {}),  # 0 is never
+        ([50, 0, 40], [0, 1, 0], 1, {4: 1}),
+        ([90, 0, 1], [0, 3, 2], 3, {4: 1}),
+        ([90, 0, 1], [0, 3, 3], 3, {4: 1}),  # one donor gives once, to the lowest id
+        ([0, 90, 1], [3, 0, 3], 3, {1: 4}),
+        ([60, 90, 1], [0, 0, 3], 3, {9: 4}),  # whoever is starved, for however short a time, gives nothing
+        ([60, 90, 1], [0, 1, 3], 3, {9: 1}),
+        ([1, 1, 1], [3, 3, 3], 3, {}),
+        ([50, 0, 40], [0, 0, 0], 1, {}),
+    ],
+)
+def test_reseeds_pair_who_starved_long_enough_with_the_largest(won_K, starved_rounds_K, patience, expected):
+    assert reseeds((1, 4, 9), won_K, starved_rounds_K, patience) == expected
+
+
+def test_reseeds_of_several_take_the_largest_in_turn():
+    won_K, starved_rounds_K = [5, 80, 3, 90, 70, 85], [2, 0, 4, 0, 0, 0]
+    assert reseeds((0, 2, 3, 5, 7, 8), won_K, starved_rounds_K, 2) == {0: 5, 3: 8}

@@ -132,8 +132,8 @@ def test_contingency_counts_rows_won_by_component_and_class():
 def test_controls_lend_nothing_and_deal_every_row(mode):
     config = Config(mode=mode, num_components=3, seed=4)
     classes_B = [np.array([0, 1, 2, 2]), np.array([1]), np.array([2, 0, 0, 1, 1, 2])]
-    tasks = blockwise.control_tasks(config, [4, 1, 6], 3, round=2)
-    assigned_B, outcome = blockwise.assign_control(map_blocks, tasks, classes_B, [None] * 3, config.components)
+    tasks = blockwise.control_tasks(config, config.components, [4, 1, 6], 3, round=2)
+    assigned_B, outcome = blockwise.assign_control(map_blocks, tasks, classes_B, [None] * 3)
     labels = [a.labels.tolist() for a in assigned_B]
     assert [len(part) for part in labels] == [4, 1, 6]
     assert all(len(a.lent_rows) == 0 for a in assigned_B)
@@ -148,10 +148,116 @@ def test_controls_lend_nothing_and_deal_every_row(mode):
 def test_control_bag_is_the_same_in_every_round_and_random_is_not():
     def labels(mode, round):
         config = Config(mode=mode, num_components=3)
-        tasks = blockwise.control_tasks(config, [40, 40], 0, round)
-        assigned_B, _ = blockwise.assign_control(map_blocks, tasks, [None] * 2, [None] * 2, config.components)
+        tasks = blockwise.control_tasks(config, config.components, [40, 40], 0, round)
+        assigned_B, _ = blockwise.assign_control(map_blocks, tasks, [None] * 2, [None] * 2)
         return [a.labels.tolist() for a in assigned_B]
 
     assert labels("bag", 1) == labels("bag", 7)
     assert labels("random", 1) != labels("random", 7)
     assert labels("random", 1)[0] != labels("random", 1)[1]
+
+
+@pytest.mark.parametrize("mode", ["bag", "random", "oracle"])
+def test_rows_dealt_to_who_competes_no_longer_go_to_the_rest(mode):
+    config = Config(mode=mode, num_components=5, seed=3)
+    sizes = [40, 1, 60]
+    rng = np.random.default_rng(0)
+    classes_B = [rng.integers(0, 5, size) for size in sizes]
+
+    def labels(components):
+        tasks = blockwise.control_tasks(config, components, sizes, 5, round=2)
+        assigned_B, outcome = blockwise.assign_control(map_blocks, tasks, classes_B, [None] * 3)
+        labels_N = np.concatenate([a.labels for a in assigned_B])
+        np.testing.assert_array_equal(outcome.won_K, [(labels_N == k).sum() for k in components])
+        assert outcome.won_K.sum() == len(labels_N) == 101
+        return labels_N
+
+    whole_N, left_N = labels(config.components), labels((0, 2, 4))
+    dropped_N = np.isin(whole_N, [1, 3])
+    assert dropped_N.any()
+    np.testing.assert_array_equal(left_N[~dropped_N], whole_N[~dropped_N])
+    assert set(left_N[dropped_N].tolist()) == {0, 2, 4}
+    assert np.ptp([(left_N[dropped_N] == k).sum() for k in (0, 2, 4)]) <= 12  # in turn, but for where they lie
+    np.testing.assert_array_equal(left_N, labels((0, 2, 4)))
+    assert set(labels((3,)).tolist()) == {3}
+
+
+def random_assigned(rng, components, sizes, lent_share=0.2):
+    """Blocks of an assignment as balancing makes it: each row won by one component, some lent to others."""
+    assigned_B = []
+    for size in sizes:
+        labels = rng.choice(components, size).astype(np.int32)
+        lent = [(row, k) for row in range(size) for k in components if k != labels[row] and rng.random() < lent_share]
+        rows, to = np.array(lent, np.int32).reshape(-1, 2).T
+        assigned_B.append(Assigned(labels, rows, to))
+    return assigned_B
+
+
+def reseeded(donors, components, assigned_B, classes_B=None, num_classes=0, seed=1, round=4):
+    tasks = blockwise.reseed_tasks(donors, components, len(assigned_B), num_classes, seed, round)
+    return blockwise.reseed(map_blocks, tasks, classes_B or [None] * len(assigned_B), assigned_B)
+
+
+def test_reseeding_moves_half_of_a_donors_rows_and_keeps_all_others():
+    rng = np.random.default_rng(3)
+    for _ in range(30):
+        components = tuple(sorted(rng.choice(1000, 6, replace=False).tolist()))
+        sizes = rng.integers(1, 50, size=4).tolist()
+        before_B = random_assigned(rng, components, sizes)
+        classes_B = [rng.integers(0, 3, size) for size in sizes]
+        shuffled = rng.permutation(components).tolist()
+        donors = {shuffled[0]: shuffled[1], shuffled[2]: shuffled[3]}
+        kept_copies = [Assigned(*(array.copy() for array in before)) for before in before_B]
+
+        after_B, outcome = reseeded(donors, components, before_B, classes_B, 3)
+
+        moved = 0
+        for before, after, copy in zip(before_B, after_B, kept_copies, strict=True):
+            for left, right in zip(before, copy, strict=True):
+                np.testing.assert_array_equal(left, right)  # what was given is left as it was
+            assert after.labels.dtype == np.int32 and len(after.labels) == len(before.labels)
+            for receiver, donor in donors.items():
+                of_donor = before.labels == donor
+                given = of_donor & (after.labels == receiver)
+                assert given.sum() == of_donor.sum() // 2
+                assert (after.labels[of_donor & ~given] == donor).all()
+                assert (after.labels[before.labels == receiver] == receiver).all()  # it keeps what it won
+                moved += given.sum()
+            others = ~np.isin(before.labels, list(donors.values()))
+            np.testing.assert_array_equal(after.labels[others], before.labels[others])
+            on_loan = set(zip(before.lent_rows.tolist(), before.lent_to.tolist(), strict=True))
+            expected = {(row, k) for row, k in on_loan if k not in donors}
+            assert set(zip(after.lent_rows.tolist(), after.lent_to.tolist(), strict=True)) == expected
+            assert not any(after.labels[row] == k for row, k in expected)
+        labels_N = np.concatenate([after.labels for after in after_B])
+        classes_N = np.concatenate(classes_B)
+        assert outcome.moved == moved
+        assert outcome.won_K.tolist() == [(labels_N == k).sum() for k in components]
+        lent_N = np.concatenate([after.lent_to for after in after_B])
+        assert outcome.loads_K.tolist() == [(labels_N == k).sum() + (lent_N == k).sum() for k in components]
+        for k, counts in zip(components, outcome.contingency_KC, strict=True):
+            assert counts.tolist() == np.bincount(classes_N[labels_N == k], minlength=3).tolist()
+
+
+def test_reseeding_draws_from_its_seed():
+    assigned_B = random_assigned(np.random.default_rng(0), (2, 5, 7), [60, 60])
+
+    def labels(**seeds):
+        return [after.labels.tolist() for after in reseeded({5: 2}, (2, 5, 7), assigned_B, **seeds)[0]]
+
+    first = labels()
+    assert labels() == first
+    assert labels(seed=2) != first and labels(round=5) != first
+    same_B = [assigned_B[0]] * 2
+    halves = [after.labels.tolist() for after in reseeded({5: 2}, (2, 5, 7), same_B)[0]]
+    assert halves[0] != halves[1]  # each block draws for itself
+
+
+def test_reseeding_from_one_row_moves_none():
+    none = np.empty(0, np.int32)
+    assigned = Assigned(np.array([3, 8, 8], np.int32), np.array([1], np.int32), np.array([3], np.int32))
+    (after,), outcome = reseeded({3: 8}, (3, 8), [Assigned(np.array([8], np.int32), none, none)])
+    assert after.labels.tolist() == [8] and outcome.moved == 0
+    (after,), outcome = reseeded({3: 8}, (3, 8), [assigned])
+    assert sorted(after.labels.tolist()) == [3, 3, 8] and after.lent_rows.tolist() == []
+    assert outcome.won_K.tolist() == outcome.loads_K.tolist() == [2, 1]

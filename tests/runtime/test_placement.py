@@ -4,7 +4,17 @@ import pytest
 
 from raymix.config import Config, DiscriminatorConfig, ResourcesConfig
 from raymix.errors import ResourceError
-from raymix.runtime.placement import Group, Node, equal_fraction, groups, packs, require_fit, resolved_pack
+from raymix.runtime.placement import (
+    Group,
+    Node,
+    equal_asks,
+    equal_fraction,
+    groups,
+    homes,
+    packs,
+    require_fit,
+    resolved_pack,
+)
 
 
 def config_of(num_components=3, mode="compete", trunk="separate", body="auto", pack=1, **resources):
@@ -174,7 +184,7 @@ def refused(config, nodes):
 def test_ask_too_large_for_any_node_says_what_was_asked_and_what_there_is():
     error = refused(config_of(2, cpus_per_component=3), [Node(2), Node(2), Node(2)])
     assert "2 placement groups ask for 6 CPUs and 0 GPUs in all" in error
-    assert "the largest node has 2 CPUs and 0 GPUs" in error and "the cluster 6 and 0" in error
+    assert "the largest node has 2 CPUs and 0 GPUs" in error and "the cluster 6 CPUs and 0 GPUs" in error
     assert "resources.cpus_per_component" in error and "\n" not in error
 
 
@@ -186,17 +196,17 @@ def test_ask_too_large_for_the_cluster_is_refused():
 def test_ask_for_gpus_that_are_not_there_is_refused():
     error = refused(config_of(2, gpus_per_component=1), [Node(8), Node(4, 1)])
     assert "ask for 2 CPUs and 2 GPUs in all" in error
-    assert "the largest node has 4 CPUs and 1 GPUs" in error and "the cluster 12 and 1" in error
+    assert "the largest node has 4 CPUs and 1 GPUs" in error and "the cluster 12 CPUs and 1 GPUs" in error
 
 
 def test_a_cluster_of_no_nodes_is_refused():
-    assert "the cluster 0 and 0" in refused(config_of(1, cpus_per_component=1), [])
+    assert "the cluster 0 CPUs and 0 GPUs" in refused(config_of(1, cpus_per_component=1), [])
 
 
 def test_large_groups_are_placed_first():
     small, large = Group("small", (0,), (0,), 1, 0), Group("large", (1,), (1,), 3, 0)
     require_fit([small, large], [Node(3), Node(1)])
-    with pytest.raises(ResourceError, match="large does not fit"):
+    with pytest.raises(ResourceError, match="no room for large"):
         require_fit([small, large], [Node(2), Node(2)])
 
 
@@ -205,3 +215,125 @@ def test_groups_take_a_place_on_one_node_whole():
     with pytest.raises(ResourceError):
         require_fit([pair], [Node(1), Node(1)])
     require_fit([pair], [Node(1), Node(2)])
+
+
+INFEASIBLE = {
+    "a GPU where there is none": (config_of(2, gpus_per_component=1), [Node(8)]),
+    "a share of a GPU where there is none": (config_of(2, gpus_per_component=0.1), [Node(8), Node(8)]),
+    "more GPUs than there are": (config_of(3, gpus_per_component=1), [Node(8, 2)]),
+    "one GPU too few over nodes": (config_of(5, gpus_per_component=1), [Node(8, 2), Node(8, 2)]),
+    "shares that straddle devices": (config_of(6, "bag", gpus_per_component=0.6), [Node(8, 3)]),  # 3.6 > 3
+    "shares that straddle, total suffices": (config_of(4, "bag", gpus_per_component=0.6), [Node(8, 3)]),  # 2.4 < 3
+    "shares of pairs that straddle": (config_of(2, gpus_per_component=1.2), [Node(8, 3)]),  # 4 x 0.6
+    "shares that straddle over nodes": (config_of(3, "bag", gpus_per_component=0.7), [Node(8, 1), Node(8, 1)]),
+    "two GPUs for one actor": (config_of(2, "bag", gpus_per_component=2), [Node(8, 8)]),
+    "a pack of more than one GPU": (config_of(4, "bag", pack=2, gpus_per_component=0.75), [Node(8, 8)]),
+    "two GPUs a component, one too few": (config_of(2, gpus_per_component=2), [Node(8, 3)]),
+    "GPUs and processors on different nodes": (
+        config_of(2, gpus_per_component=1, cpus_per_component=2),
+        [Node(64), Node(1, 2)],
+    ),
+    "a group larger than any node": (config_of(1, cpus_per_component=5), [Node(4), Node(4)]),
+    "more processors than there are": (config_of(5, cpus_per_component=1), [Node(4)]),
+    "total suffices, no node does": (config_of(2, cpus_per_component=3), [Node(2), Node(2), Node(2)]),
+    "a pack too large": (config_of(6, pack=6, cpus_per_component=1), [Node(4), Node(4)]),
+    "halves left over on each node": (config_of(3, cpus_per_component=1.5), [Node(2), Node(2), Node(1.4)]),
+    "a trunk beside packs": (config_of(4, trunk="shared", pack=2, cpus_per_component=1), [Node(4)]),
+    "a trunk's GPU beside packs": (config_of(2, trunk="shared", gpus_per_component=1), [Node(8, 2)]),
+    "no processors": (config_of(2), [Node(0), Node(0)]),
+    "no processors but GPUs": (config_of(2), [Node(0, 4)]),
+    "no nodes": (config_of(2), []),
+    "an ask too small to count": (config_of(2, cpus_per_component=0.0001), [Node(4)]),
+    "a GPU's share too small to count": (config_of(2, gpus_per_component=0.0001), [Node(4, 4)]),
+    "unequal nodes, one component too many": (config_of(8, cpus_per_component=2), [Node(5), Node(3), Node(8), Node(1)]),
+}
+
+
+@pytest.mark.parametrize(("config", "nodes"), INFEASIBLE.values(), ids=INFEASIBLE.keys())
+def test_what_cannot_fit_is_refused_in_one_line(config, nodes):
+    assert "\n" not in refused(config, nodes)
+
+
+FEASIBLE = {
+    "whole devices over nodes": (config_of(4, gpus_per_component=1), [Node(8, 2), Node(8, 2)]),
+    "two shares on one device": (config_of(6, "bag", gpus_per_component=0.5), [Node(8, 3)]),
+    "one share each": (config_of(3, "bag", gpus_per_component=0.6), [Node(8, 3)]),
+    "a pair on two devices": (config_of(2, gpus_per_component=2), [Node(8, 4)]),
+    "halves of a pair on one device": (config_of(3, gpus_per_component=1), [Node(8, 3)]),
+    "shares of unequal size": (config_of(3, "bag", pack=2, gpus_per_component=0.4), [Node(8, 2)]),  # 0.4 and 0.8
+    "processors only": (config_of(7, cpus_per_component=2), [Node(5), Node(3), Node(8), Node(1), Node(2)]),
+    "no GPUs wanted": (config_of(3, gpus_per_component=0), [Node(3)]),
+    "a trunk beside packs": (config_of(4, trunk="shared", pack=2, cpus_per_component=1), [Node(5)]),
+    "an exact third": (config_of(3, cpus_per_component=1 / 3), [Node(1)]),
+}
+
+
+@pytest.mark.parametrize(("config", "nodes"), FEASIBLE.values(), ids=FEASIBLE.keys())
+def test_what_fits_gets_a_place_within_what_each_node_and_device_has(config, nodes):
+    asked = groups(config, [Node(node.cpus, node.gpus, str(i)) for i, node in enumerate(nodes)])
+    placed = homes(asked, [Node(node.cpus, node.gpus, str(i)) for i, node in enumerate(nodes)])
+    for i, node in enumerate(nodes):
+        here = [group for group, home in zip(asked, placed, strict=True) if home is not None and home.id == str(i)]
+        cpus, gpus = demand(here)
+        assert cpus <= node.cpus + 1e-6 and gpus <= node.gpus + 1e-6
+    assert None not in placed
+
+
+def test_a_refusal_names_the_asked_the_largest_node_and_the_total():
+    error = refused(*INFEASIBLE["shares that straddle, total suffices"])
+    assert "4 placement groups ask for 4 CPUs and 2.4 GPUs in all" in error
+    assert "no room for pack-3 (1 x 1 CPU and 0.6 GPU on one node, a share of a GPU on one device)" in error
+    assert "the largest node has 8 CPUs and 3 GPUs, the cluster 8 CPUs and 3 GPUs" in error
+
+
+def test_groups_go_where_they_fill_best():
+    large, small = Node(4, id="large"), Node(3, id="small")
+    asked = [Group("a", (0,), (), 2, 0), Group("b", (1,), (), 3, 0), Group("c", (2,), (), 2, 0)]
+    assert homes(asked, [large, small]) == [large, small, large]  # the emptiest node for the largest would not do
+
+
+def test_groups_without_gpus_leave_the_nodes_that_have_them():
+    plain, rich = Node(2, id="plain"), Node(2, 2, id="rich")
+    asked = [Group("cpu", (0,), (), 1, 0), Group("gpu", (1,), (), 1, 1)]
+    assert homes(asked, [rich, plain]) == [plain, rich]
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cpus"),
+    [([Node(64), Node(2, 1)], 0.4), ([Node(2, 1), Node(64)], 0.4), ([Node(64), Node(8, 1)], 1.0)],
+)
+def test_auto_processors_are_those_of_the_nodes_with_gpus(nodes, cpus):
+    found = groups(config_of(5), nodes)
+    assert [group.cpus for group in found] == [pytest.approx(cpus)] * 5
+    assert [group.gpus for group in found] == [pytest.approx(0.2)] * 5
+
+
+@pytest.mark.parametrize("num_components", [1, 2, 3, 5, 8, 15])
+@pytest.mark.parametrize("pack", [1, 3])
+@pytest.mark.parametrize("trunk", ["separate", "shared"])
+@pytest.mark.parametrize(
+    "nodes",
+    [[Node(0.5)], [Node(1), Node(2), Node(7)], [Node(64), Node(2, 1)], [Node(0), Node(3, 3)], [Node(1, 8), Node(1, 1)]],
+    ids=str,
+)
+def test_auto_fits_wherever_there_are_processors(num_components, pack, trunk, nodes):
+    found = groups(config_of(num_components, trunk=trunk, pack=pack), nodes)
+    assert None not in homes(found, nodes)
+
+
+def test_asks_fall_and_count_in_what_ray_counts():
+    asks = equal_asks([3, 1, 1], 5)
+    assert asks == sorted(asks, reverse=True) and asks[0] == equal_fraction([3, 1, 1], 5)
+    assert all(ask * 10_000 == pytest.approx(round(ask * 10_000)) for ask in asks)
+
+
+def test_bundles_are_in_what_ray_counts_and_never_more_than_asked():
+    group = Group("thirds", (0,), (0,), 0.3333, 0.3333)
+    assert group.bundle == {"CPU": 0.1666, "GPU": 0.1666}
+
+
+def test_devices_of_a_node():
+    assert Node(1, 3).devices == [1, 1, 1]
+    assert Node(1, 1.5).devices == [1, 0.5]
+    assert Node(1, 2.9999999).devices == [1, 1, 1]
+    assert Node(1).devices == []

@@ -45,7 +45,7 @@ def test_pretraining_on_a_split_deals_every_row_once():
 @pytest.mark.parametrize("pretrain_on", ["whole", "split"])
 def test_a_bag_is_pretrained_on_the_rows_it_keeps(pretrain_on):
     config = Config(mode="bag", num_components=3, schedule=ScheduleConfig(pretrain_on=pretrain_on))
-    deals = blockwise.control_tasks(config, [12, 5], 0, round=4)
+    deals = blockwise.control_tasks(config, config.components, [12, 5], 0, round=4)
     for k in range(3):
         kept_B = [np.flatnonzero(blockwise.deal(deal, None)[0] == k) for deal in deals]
         expected = [*kept_B[0], *(kept_B[1] + 12)]

@@ -1,0 +1,54 @@
+"""The blocks of a run, read long after its data set was looked over once.
+
+Shapes: n rows of a block.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raymix.config import DataConfig
+from raymix.data.open import open_source
+from raymix.data.source import Block, DataSpec, Source
+from raymix.errors import DataError
+
+
+def read_blocks(config: DataConfig, spec: DataSpec, bounds: Iterable[tuple[int, int]]) -> Iterator[Block]:
+    """The blocks of these ranges of rows.
+
+    Raises `DataError` when the data set is no longer what `spec` says, or a value in a block is not finite.
+    """
+    source = open_source(config)
+    require_same(source.spec, spec)
+    for start, stop in bounds:
+        block = source.read(start, stop)
+        require_finite(block.rows, source, start)
+        yield block
+
+
+def require_same(found: DataSpec, spec: DataSpec) -> None:
+    """Raises `DataError` if the data set has other rows or classes than when the run began."""
+    if replace(found, name=spec.name) != spec:
+        what = f"has changed since the run began, from {_size(spec)} to {_size(found)}"
+        raise DataError(what, found.name, "put the rows back as they were, or begin a new run")
+
+
+def _size(spec: DataSpec) -> str:
+    return f"{spec.num_rows} rows of {spec.row_shape} {spec.dtype} in {len(spec.classes)} classes"
+
+
+def require_finite(rows: NDArray[np.generic], source: Source, start: int) -> None:
+    """Raises `DataError` for the first of the rows (n, *row_shape) that holds nan or infinity; `start` is the number of
+    row 0 in the source."""
+    if rows.dtype.kind != "f":
+        return
+    finite = np.isfinite(rows).reshape(len(rows), -1)
+    if finite.all():
+        return
+    row, column = np.argwhere(~finite)[0]
+    value = rows.reshape(len(rows), -1)[row, column]
+    raise DataError(
+        f"holds {value} (value {column} of the row)", source.where(start + int(row)), "mend or drop the row"
+    )

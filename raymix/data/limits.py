@@ -1,0 +1,25 @@
+"""What reading may cost: sizes that files declare are checked against these before anything is allocated for them.
+
+Memory: a reader holds at most two copies of a block, and beside them `MAX_BYTES` for the one piece that its form of
+file does not let it split (an encoded image and its pixels, a Parquet page, an array in Fortran order) and the labels,
+one per row. No size is believed that the bytes of the file could not fill.
+"""
+
+MAX_BYTES = 2**28
+"""Of an encoded image, a Parquet page, an array in Fortran order inside an archive."""
+MAX_PIXELS = 2**24
+"""Of one image: 4096 x 4096."""
+MAX_SIDE = 2**14
+"""Of one image: some decoders pad whole lines at a time."""
+MAX_COLUMNS = 2**20
+"""Of vectors: as many moments are taken."""
+MAX_LABEL = 1000
+"""Characters of the name of a class or a column."""
+MAX_ROWS = 2**32
+"""Of one Parquet file: a run of equal values takes a few bytes however long it is."""
+MAX_HEADER_BYTES = 2**12
+"""Of an npy file: the header is Python text, which numpy parses whole."""
+MAX_SCANS = 100
+"""Of one JPEG: each passes over all pixels again."""
+DEFLATE_RATIO = 1032
+"""Deflate cannot compress by a larger factor."""

@@ -1,0 +1,168 @@
+"""Parquet files as one table, read in small batches: a few bytes may hold any number of equal rows.
+
+Shapes: N rows of all files.
+"""
+
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from raymix.data.faults import printable, reading
+from raymix.data.limits import MAX_LABEL, MAX_ROWS
+from raymix.data.parquet_pages import DICTIONARY_ENCODINGS, Chunk, chunks_of, footer_bytes, pages_of
+from raymix.errors import DataError
+
+_TODO = "write the file again"
+_BUFFER_BYTES = 2**26  # of all columns together
+
+
+class Group(NamedTuple):
+    """A row group: rows that Parquet stores column by column."""
+
+    path: Path
+    number: int
+    start: int
+    """Its first row, counted from the start of its file."""
+    begin: int
+    """Its first row, counted over all files."""
+    num_rows: int
+
+
+class ParquetTable:
+    """Files of one schema as one table. Raises `DataError` for damage and for schemas that differ."""
+
+    def __init__(self, paths: list[Path]) -> None:
+        self.groups: list[Group] = []
+        self.num_rows = 0
+        self.place = printable(paths[0])
+        for path in paths:
+            with reading(path, "a Parquet file", _TODO), open_table(path) as file:
+                if path == paths[0]:
+                    self.schema = file.schema_arrow
+                    self.stored = [file.schema.column(index).path for index in range(len(file.schema))]
+                    _check_names(self.schema, self.place)
+                elif not file.schema_arrow.equals(self.schema):
+                    raise DataError(f"has other columns than {self.place}", printable(path), "give files of one schema")
+                self._add_groups(path, file.metadata)
+        if not self.num_rows:
+            raise DataError("holds no rows", self.place, "give at least one row")
+
+    def _add_groups(self, path: Path, metadata: pq.FileMetaData) -> None:
+        start = 0
+        for number in range(metadata.num_row_groups):
+            num_rows = metadata.row_group(number).num_rows
+            if not 0 <= num_rows <= MAX_ROWS - start:
+                raise DataError(f"declares {num_rows} rows in one group", printable(path), f"at most {MAX_ROWS} in all")
+            if num_rows:
+                self.groups.append(Group(path, number, start, self.num_rows, num_rows))
+            start += num_rows
+            self.num_rows += num_rows
+
+    def group_of(self, row: int) -> Group:
+        return self.groups[bisect_right(self.groups, row, key=lambda group: group.begin) - 1]
+
+    def where(self, row: int) -> str:
+        group = self.group_of(row)
+        return f"{printable(group.path)}, row {row - group.begin + group.start}"
+
+
+class Cursor:
+    """Walks through some columns of a table in batches; a step back starts at its row group again.
+
+    `paths` names the stored columns where a column has parts (`image.bytes`). With `by_dictionary` text arrives as
+    numbers into its distinct values, so that a batch is no larger than the page it comes from; where pyarrow cannot do
+    that, it arrives row by row.
+    """
+
+    def __init__(
+        self,
+        table: ParquetTable,
+        columns: list[str],
+        batch_rows: int,
+        paths: list[str] | None = None,
+        by_dictionary: bool = False,
+    ) -> None:
+        self._table, self._columns, self._batch_rows = table, columns, batch_rows
+        self._paths, self._by_dictionary = paths or columns, by_dictionary
+        self._group: Group | None = None
+        self._chunks: tuple[Path | None, list[list[Chunk]]] = (None, [])
+        self._batches: Iterator[pa.RecordBatch] = iter(())
+        self._batch, self._begin = pa.RecordBatch.from_pylist([]), 0
+
+    def pieces(self, start: int, stop: int) -> Iterator[pa.RecordBatch]:
+        """Rows start <= i < stop, a piece at a time. Raises `DataError`."""
+        while start < stop:
+            self._reach(start)
+            piece = self._batch.slice(start - self._begin, stop - start)
+            yield piece
+            start += piece.num_rows
+
+    def _reach(self, row: int) -> None:
+        """Make the batch that holds a row the present one."""
+        group = self._table.group_of(row)
+        with reading(group.path, "a Parquet file", _TODO):
+            if group != self._group or row < self._begin:
+                self._group = None
+                self._batches = self._open(group)
+                self._group, self._batch, self._begin = group, next(self._batches), group.begin
+            while row >= self._begin + self._batch.num_rows:
+                self._begin += self._batch.num_rows
+                self._batch = next(self._batches)
+            if self._begin + self._batch.num_rows > group.begin + group.num_rows:
+                raise DataError(f"goes on after its {group.num_rows} rows", printable(group.path), _TODO)
+
+    def _open(self, group: Group) -> Iterator[pa.RecordBatch]:
+        place = printable(group.path)
+        encodings = self._check_pages(group, place)
+        one_by_one = self._by_dictionary and not encodings <= DICTIONARY_ENCODINGS
+        coded = self._paths if self._by_dictionary and not one_by_one else None
+        file = open_table(group.path, len(self._paths), coded)
+        for batch in file.iter_batches(1 if one_by_one else self._batch_rows, [group.number], self._paths):
+            yield batch.select(self._columns)
+        raise DataError(f"ends before row {group.start + group.num_rows}", place, _TODO)
+
+    def _check_pages(self, group: Group, place: str) -> set[int | None]:
+        """The encodings of what is about to be read. Raises `DataError` for pages that are too large."""
+        if self._chunks[0] != group.path:
+            self._chunks = (group.path, chunks_of(group.path))
+        wanted = set(self._paths)
+        encodings = set()
+        with group.path.open("rb") as file:
+            for path, chunk in zip(self._table.stored, self._chunks[1][group.number], strict=True):
+                if not wanted.isdisjoint(_prefixes(path)):
+                    encodings |= {page.encoding for page in pages_of(file, chunk, place)}
+        return encodings
+
+
+def open_table(path: Path, num_columns: int = 1, read_dictionary: list[str] | None = None) -> pq.ParquetFile:
+    """One file, streamed; lists and texts in its footer may not be longer than the footer."""
+    with path.open("rb") as file:
+        length = footer_bytes(file)
+    return pq.ParquetFile(
+        path,
+        read_dictionary=read_dictionary,
+        pre_buffer=False,
+        buffer_size=max(2**12, min(2**20, _BUFFER_BYTES // num_columns)),
+        thrift_string_size_limit=min(max(length, 2**20), 2**27),
+        thrift_container_size_limit=min(max(length, 1), 2**17),
+    )
+
+
+def _prefixes(path: str) -> Iterator[str]:
+    """`a.b.c` -> a, a.b, a.b.c: any of them selects the stored column."""
+    parts = path.split(".")
+    return (".".join(parts[: length + 1]) for length in range(len(parts)))
+
+
+def _check_names(schema: pa.Schema, place: str) -> None:
+    twice = sorted(name for name, count in Counter(schema.names).items() if count > 1)
+    if twice:
+        raise DataError(f"has several columns {twice[0][:100]!r}", place, "give each column a name of its own")
+    odd = [name for name in schema.names if not name.isprintable() or len(name) > MAX_LABEL]
+    if odd:
+        raise DataError(f"has a column {odd[0][:100]!r}", place, "give columns plain and short names")

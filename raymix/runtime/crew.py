@@ -1,0 +1,115 @@
+"""The actors of a run in their placement groups: started together, looked after, replaced when they die."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.util.placement_group import PlacementGroup, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from raymix.config import Config
+from raymix.data.source import DataSpec
+from raymix.errors import NodeLostError
+from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
+from raymix.runtime.groups import is_whole, reserve_all
+from raymix.runtime.placement import Group
+
+ANSWER_S = 10.0  # within which an actor tells that it lives, whatever it is doing
+
+
+@dataclass
+class Seat:
+    """A place in the cluster and the actor that has it."""
+
+    kind: type
+    members: tuple[int, ...]
+    group: Group
+    place: PlacementGroup
+    bundle: int
+    actor: Any = None
+    fresh: bool = True
+    """Whether the actor has taken no state yet."""
+
+    @property
+    def name(self) -> str:
+        return f"{'generators' if self.kind is GeneratorActor else 'discriminators'} of {self.group.name}"
+
+
+class Crew:
+    """Every generator and discriminator actor."""
+
+    def __init__(self, config: Config, spec: DataSpec, groups: Sequence[Group], run_id: str, wait_s: float) -> None:
+        """Raises `ResourceError` when a group has not its place within `wait_s` seconds."""
+        self.config, self.spec = config, spec
+        self.places = reserve_all(groups, run_id, wait_s)
+        self.seats: list[Seat] = []
+        for group, place in zip(groups, self.places, strict=True):
+            if group.generators:
+                self.seats.append(Seat(GeneratorActor, group.generators, group, place, 0))
+            if group.discriminators:
+                bundle = group.num_actors - 1
+                self.seats.append(Seat(DiscriminatorActor, group.discriminators, group, place, bundle))
+        for seat in self.seats:
+            self._seat_actor(seat)
+
+    def _seat_actor(self, seat: Seat) -> None:
+        ask = {"num_cpus": seat.group.bundle["CPU"], "num_gpus": seat.group.bundle.get("GPU", 0)}
+        # a second thread answers `progress`; Ray's annotations lack this argument
+        actor_class: Any = ray.remote(**ask, concurrency_groups={"watch": 1})(seat.kind)  # type: ignore[call-overload]
+        strategy = PlacementGroupSchedulingStrategy(seat.place, placement_group_bundle_index=seat.bundle)
+        named = actor_class.options(scheduling_strategy=strategy)
+        seat.actor = named.remote(self.config.model_dump_json(), self.spec, seat.members)
+        seat.fresh = True
+
+    @property
+    def generators(self) -> list[Seat]:
+        return [seat for seat in self.seats if seat.kind is GeneratorActor]
+
+    @property
+    def discriminators(self) -> list[Seat]:
+        return [seat for seat in self.seats if seat.kind is DiscriminatorActor]
+
+    def require_places(self) -> None:
+        """Raises `NodeLostError` when a placement group has lost a part."""
+        for seat in self.seats:
+            if not is_whole(seat.place):
+                raise NodeLostError(f"the node of {seat.name} was lost", seat.group.name, "go on with `raymix resume`")
+
+    def replace_lost(self) -> list[str]:
+        """Seat a new actor wherever one died or does not answer; returns their names. Raises `NodeLostError`."""
+        self.require_places()
+        answers = [(seat, seat.actor.pid.remote()) for seat in self.seats]
+        lost = []
+        for seat, answer in answers:
+            try:
+                ray.get(answer, timeout=ANSWER_S)
+            except (RayActorError, GetTimeoutError):
+                ray.kill(seat.actor)
+                self._seat_actor(seat)
+                lost.append(seat.name)
+        return lost
+
+    def pids(self) -> dict[str, int]:
+        """Process numbers by name, of the actors that have started."""
+        found = {}
+        for seat in self.seats:
+            with suppress(RayError):
+                found[seat.name] = ray.get(seat.actor.pid.remote(), timeout=ANSWER_S)
+        return found
+
+    def steps_done(self, timeout_s: float) -> int | None:
+        """Steps of all actors since they started; None when one does not answer, whose phase then fails by itself."""
+        with suppress(RayError):
+            return sum(ray.get([seat.actor.progress.remote() for seat in self.seats], timeout=timeout_s))
+        return None
+
+    def close(self) -> None:
+        """End the actors and give back what they held."""
+        for seat in self.seats:
+            if seat.actor is not None:
+                ray.kill(seat.actor)
+        for place in self.places:
+            remove_placement_group(place)

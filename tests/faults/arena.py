@@ -1,0 +1,63 @@
+"""Three nodes on one machine: a head without processors, which keeps coordinators and files, and two that train."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from harness import Disturbed
+from ray.cluster_utils import Cluster
+from ray.util.placement_group import placement_group_table
+
+STORE_BYTES = 200 * 2**20
+
+
+class Arena:
+    def __init__(self) -> None:
+        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE_BYTES})
+        for _ in range(2):
+            self.add_node()
+
+    @property
+    def address(self) -> str:
+        return str(self.cluster.address)
+
+    def add_node(self) -> None:
+        self.cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+
+    def node_of(self, run_id: str) -> str:
+        """The node of a run's first pack, when it has its place."""
+        for info in placement_group_table().values():
+            if info["name"] == f"raymix-{run_id}-pack-0" and info["state"] == "CREATED":
+                return str(next(iter(info["bundles_to_node_id"].values())))
+        return ""
+
+    def kill_node(self, node_id: str) -> None:
+        """SIGKILL for the raylet of a node, as when a machine is taken away; another joins."""
+        node = next(node for node in self.cluster.worker_nodes if node.node_id == node_id)
+        os.kill(node.all_processes["raylet"][0].process.pid, signal.SIGKILL)
+        self.cluster.worker_nodes.remove(node)
+        self.add_node()
+
+
+    def strike(self, run: Disturbed, victim: str) -> None:
+        """SIGKILL for a process of the run, or for the raylet of its first pack's node."""
+        if victim == "raylet":
+            self.kill_node(run.wait_for(lambda: self.node_of(run.run_id), "a placement group"))
+        else:
+            run.kill(victim)
+
+
+@contextmanager
+def arena() -> Iterator[Arena]:
+    """An arena this process is connected to."""
+    made = Arena()
+    try:
+        ray.init(address=made.address, namespace="raymix", log_to_driver=False, logging_level="ERROR")
+        yield made
+    finally:
+        ray.shutdown()
+        made.cluster.shutdown()
+        time.sleep(1)

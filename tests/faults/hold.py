@@ -1,0 +1,74 @@
+"""Lets a test stop a run's coordinator at a named place, so that a process can be killed just there.
+
+`install` runs in every Ray process of a run (Ray's worker_process_setup_hook). A place is held once: the coordinator
+writes the file `reached` and goes on when `go` is there.
+"""
+
+import functools
+import json
+import os
+import time
+from pathlib import Path
+
+HOLD_S = 60
+FOLDER = "RAYMIX_HOLD"  # environment variable with the folder of the files below
+PHASES = ("pretrain", "train_generators", "train_discriminators", "score", "assign", "deal", "commit")
+
+
+def install() -> None:
+    """Patch what only the coordinator runs; its modules are light."""
+    from raymix import run
+    from raymix.checkpoint import RunDirectory
+    from raymix.runtime.workers import RayWorkers
+
+    present = {"round": 0}
+
+    def remember_round(method):
+        @functools.wraps(method)
+        def phase(self, *args):
+            numbers = [value for value in args[:2] if isinstance(value, int)]
+            present["round"] = numbers[0] if numbers else 0
+            return method(self, *args)
+
+        return phase
+
+    for name in PHASES:
+        setattr(RayWorkers, name, remember_round(getattr(RayWorkers, name)))
+
+    gather = RayWorkers._gather
+
+    def held_gather(self, refs, doing, *args, **kwargs):  # the calls are under way
+        hold(doing, present["round"])
+        return gather(self, refs, doing, *args, **kwargs)
+
+    RayWorkers._gather = held_gather
+    publish = RunDirectory.publish
+
+    def held_publish(self, state, *args, **kwargs):
+        hold("before publish", state.round)
+        generation = publish(self, state, *args, **kwargs)
+        hold("after publish", state.round)
+        return generation
+
+    RunDirectory.publish = held_publish
+    evaluate = run.evaluate
+
+    def held_evaluate(config, spec, state, *args, **kwargs):
+        hold("evaluate", state.round)
+        return evaluate(config, spec, state, *args, **kwargs)
+
+    run.evaluate = held_evaluate
+
+
+def hold(place: str, round: int) -> None:
+    folder = Path(os.environ[FOLDER])
+    plan = folder / "plan.json"
+    if not plan.exists() or (folder / "reached").exists():
+        return
+    wanted = json.loads(plan.read_text())
+    if wanted["place"] != place or (wanted["round"] is not None and wanted["round"] != round):
+        return
+    (folder / "reached").write_text(f"{place} {round}")
+    deadline = time.monotonic() + HOLD_S
+    while not (folder / "go").exists() and time.monotonic() < deadline:
+        time.sleep(0.005)

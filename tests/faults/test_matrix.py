@@ -1,0 +1,78 @@
+"""Whatever process is killed, wherever: the run ends with the digest of an undisturbed one."""
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+import ray
+from arena import Arena, arena
+from harness import DISCRIMINATORS, GENERATORS, Disturbed, config, undisturbed_digest
+
+PLACES = {
+    "load": ("reading blocks", None),
+    "pre-train": ("pre-train", None),
+    "train generators": ("train generators", 2),
+    "train discriminators": ("train discriminators", 2),
+    "score": ("score", 2),
+    "assign": ("assign", 2),
+    "before publish": ("before publish", 2),
+    "after publish": ("after publish", 2),
+    "evaluate": ("evaluate", 2),
+}
+PACK_1 = "generators of pack-1, one component per actor"
+VICTIMS = (GENERATORS, DISCRIMINATORS, "coordinator", "raylet", "driver", PACK_1)
+seconds_to_commit: dict[tuple[str, str], float] = {}
+
+
+@pytest.fixture(scope="module")
+def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return undisturbed_digest(config(), tmp_path_factory.mktemp("undisturbed") / "run")
+
+
+@pytest.fixture(scope="module")
+def nodes() -> Iterator[Arena]:
+    with arena() as made:
+        yield made
+    print("\nseconds from a kill to the next commit")
+    for victim in VICTIMS:
+        cells = (f"{seconds_to_commit.get((victim, place), float('nan')):6.1f}" for place in PLACES)
+        print(f"{victim:50}", *cells)
+    print(f"{'':50}", *(f"{place[:6]:>6}" for place in PLACES))
+
+
+def disturb(run: Disturbed, place: str, victim: str, kill: Callable[[], None]) -> float:
+    """Run to the end with one kill at the place; returns the seconds from it to the next commit."""
+    run.hold_at(*PLACES[place])
+    run.start()
+    run.wait_until_held()
+    committed = run.rounds_committed()
+    kill()
+    killed = time.monotonic()
+    run.go_on()
+    if victim == "driver":
+        run.driver.wait()
+        run.start("resume")
+    run.wait_for_commits(committed + 1)
+    back_s = time.monotonic() - killed
+    run.finish()
+    return back_s
+
+
+@pytest.mark.parametrize(("victim", "place"), [(GENERATORS, "train generators"), ("driver", "before publish")])
+def test_a_kill_leaves_no_trace(victim: str, place: str, tmp_path: Path, expected: str, ray_cluster: None) -> None:
+    """Two cells of the table below, for every day."""
+    run = Disturbed(ray.get_runtime_context().gcs_address, tmp_path / "run", config())
+    disturb(run, place, victim, lambda: run.kill(victim))
+    run.require(expected)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("victim", VICTIMS)
+@pytest.mark.parametrize("place", PLACES)
+def test_every_process_at_every_place(victim: str, place: str, tmp_path: Path, expected: str, nodes: Arena) -> None:
+    run = Disturbed(nodes.address, tmp_path / "run", config(pack=1 if victim == PACK_1 else 3))
+    back_s = disturb(run, place, victim, lambda: nodes.strike(run, victim.split(",")[0]))
+    seconds_to_commit[victim, place] = back_s
+    print(f"{victim}, {place}: {back_s:.1f} s to the next commit")
+    run.require(expected)

@@ -1,0 +1,327 @@
+"""Small real runs, and values in them that stop being finite: at component 1 in round 2 unless said otherwise."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from raymix import checkpoint
+from raymix.checkpoint import Generation, RunDirectory, generator_name, read_assigned, read_tensors
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig
+from raymix.errors import DivergedError
+from raymix.mixture import replaced
+from raymix.models.discriminators import Discriminator
+from raymix.models.vae import VAEConfig
+from raymix.record import read_record
+from raymix.resolve import resolve
+from raymix.run import picture
+from raymix.session import resume, train
+from raymix.storage import Storage
+from raymix.training import discriminators
+from raymix.training.discriminators import DiscriminatorPack, Judge
+from raymix.training.generators import GeneratorPack
+
+STEP = 3  # of a phase, at which a value is planted
+
+
+# ---- runs and what they leave
+
+
+class Run:
+    """The directory of a run that ended or was ended."""
+
+    def __init__(self, out: Path) -> None:
+        self.out, self.directory = out, RunDirectory(Storage.at(out))
+
+    @property
+    def last(self) -> Generation:
+        return self.directory.require_last()
+
+    @property
+    def digest(self) -> str:
+        return checkpoint.digest(self.directory)
+
+    @property
+    def lines(self) -> list[dict[str, Any]]:
+        return read_record(self.directory.storage)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Of all rows, at the last commit."""
+        names = sorted(name for name in self.last.files if name.startswith("labels-"))
+        paths = [f"{self.last.folder}/{name}" for name in names]
+        return np.concatenate([read_assigned(self.directory.storage, path).labels for path in paths])
+
+    def files(self, round: int) -> dict[str, Any]:
+        """Hashes of all files of a round, of pruned ones too."""
+        return self._generation(round).files
+
+    def generators(self, round: int, *components: int) -> list[Any]:
+        """Hashes of some components' tensors."""
+        return [self.files(round)[generator_name(k)] for k in components]
+
+    def learning_rates(self, round: int, kind: str = "generator") -> list[float]:
+        paths = [f"{self._generation(round).folder}/{kind}-{k:05d}.safetensors" for k in range(3)]
+        tensors = [read_tensors(self.directory.storage, path) for path in paths]
+        return [float(arrays["optimiser/adam/learning_rate"]) for arrays in tensors]
+
+    def _generation(self, round: int) -> Generation:
+        return next(g for g in self.directory.generations() if g.state.round == round)
+
+    def assert_ended_at(self, round: int, reference: "Run") -> None:
+        """The last commit is that of the round; it holds, and is what an undisturbed run had committed."""
+        assert self.last.state.round == round
+        assert self.last.files == reference.files(round)
+        assert [line["round"] for line in self.lines] == list(range(round + 1))
+
+    def resumed(self) -> "Run":
+        assert resume(str(self.out), workers="local")
+        return Run(self.out)
+
+
+@pytest.fixture(scope="session")
+def config() -> Callable[..., Config]:
+    """Three components on three blocks of 100 rows: 12 steps of each generator and 10 of each discriminator a round.
+
+    `fail`, `restart` or `drop`, and other fields by name with `__` for each dot.
+    """
+    small = Config(
+        num_components=3,
+        data=DataConfig(name="synthetic-3", num_rows=300, block_bytes=100 * 8),
+        model=VAEConfig(encoder=(8,), decoder=(8,), latent=2),
+        discriminator=DiscriminatorConfig(widths=(8,), batch_size=32),
+        schedule=ScheduleConfig(rounds=3, pretrain_epochs=2, epochs_per_round=2, batch_size=16),
+    )
+
+    def make(policy: str = "fail", **overrides: Any) -> Config:
+        dotted = {name.replace("__", "."): value for name, value in overrides.items()}
+        return replaced(small, {"schedule.on_divergence": policy} | dotted)
+
+    return make
+
+
+def train_here(settings: Config, out: Path, **more: Any) -> Run:
+    train(*resolve(settings), str(out), workers="local", **more)
+    return Run(out)
+
+
+@pytest.fixture(scope="session")
+def run_at() -> type[Run]:
+    """The run in a folder."""
+    return Run
+
+
+@pytest.fixture(scope="session")
+def trained() -> Callable[..., Run]:
+    """Train a config into a folder, in this process."""
+    return train_here
+
+
+@pytest.fixture(scope="session")
+def interrupted() -> Callable[..., Run]:
+    """Train a config into a folder until a round has been committed."""
+
+    def run(settings: Config, out: Path, round: int) -> Run:
+        def watch(status: Any) -> None:
+            if any(line["round"] == round for line in status.lines):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            train_here(settings, out, watch=watch)
+        assert Run(out).last.state.round == round
+        return Run(out)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Config], Run]:
+    """The run of a config in which nothing is planted. Ask before planting."""
+    runs: dict[str, Run] = {}
+
+    def run(settings: Config) -> Run:
+        key = settings.model_dump_json()
+        if key not in runs:
+            runs[key] = train_here(settings, tmp_path_factory.mktemp("undisturbed"))
+        return runs[key]
+
+    return run
+
+
+@pytest.fixture(autouse=True)
+def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take as long as the rest of so small a run."""
+    monkeypatch.setattr("raymix.run.picture", lambda *_: b"")
+
+
+@pytest.fixture
+def pictured(_without_pictures: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("raymix.run.picture", picture)
+
+
+@pytest.fixture(scope="session")
+def diverges() -> Callable[..., AbstractContextManager[None]]:
+    """Expects a `DivergedError` of this quantity and step."""
+
+    @contextmanager
+    def expect(quantity: str, step: int, component: int = 1, round: int = 2) -> Iterator[None]:
+        with pytest.raises(DivergedError) as caught:
+            yield
+        error = caught.value
+        assert (error.component, error.round, error.step, error.quantity) == (component, round, step, quantity)
+
+    return expect
+
+
+# ---- planting
+
+
+@dataclass
+class Fault:
+    """A value, where it is planted, and how often (None: always)."""
+
+    times: int | None = 1
+    value: float = float("nan")
+    component: int = 1
+    round: int = 2
+
+    def strikes(self, components: Iterable[int], round: int) -> bool:
+        if self.component not in components or round != self.round or self.times == 0:
+            return False
+        self.times = None if self.times is None else self.times - 1
+        return True
+
+
+def at_step(function: Callable[..., Any], poisoned: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, but `poisoned` in its call number STEP."""
+    calls = iter(range(10**6))
+    return lambda *args: (poisoned if next(calls) == STEP else function)(*args)
+
+
+def with_one(values: Any, place: int, value: float) -> Any:
+    """A copy in which one place of the last axis is another value."""
+    values = values.clone()
+    values[..., place] = value
+    return values
+
+
+# What is done to a pack or judge, and for as long as `patch` lasts.
+
+
+def poison_batch(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault) -> None:
+    member: Any = pack.members[fault.component]
+    update = member.update
+    poisoned = at_step(update, lambda rows, noise: update(with_one(rows, 0, fault.value), noise))
+    patch.setattr(member, "update", poisoned, raising=False)
+
+
+def poison_loss(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault) -> None:
+    member: Any = pack.members[fault.component]
+    loss = member.loss
+    patch.setattr(member, "loss", at_step(loss, lambda *args: loss(*args) * fault.value), raising=False)
+
+
+def poison_gradient(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault) -> None:
+    member: Any = pack.members[fault.component]
+    loss = member.loss
+
+    def poisoned(*args: Any) -> Any:
+        hook = member.posterior.weight.register_hook(lambda gradient: hook.remove() or gradient * fault.value)
+        return loss(*args)
+
+    patch.setattr(member, "loss", at_step(loss, poisoned), raising=False)
+
+
+def poison_fit(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault) -> None:
+    member: Any = pack.members[fault.component]
+    fit = member.fit
+    patch.setattr(member, "fit", lambda batches: fit(rows * fault.value for rows in batches), raising=False)
+
+
+def poison_sample(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault) -> None:
+    member: Any = pack.members[fault.component]
+    sample = member.sample
+    patch.setattr(member, "sample", lambda *args: sample(*args) * fault.value, raising=False)
+
+
+def poison_log_density(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault) -> None:
+    member: Any = pack.members[fault.component]
+    log_density = member.log_density
+    patch.setattr(member, "log_density", lambda rows: with_one(log_density(rows), 5, fault.value), raising=False)
+
+
+def poison_logit(patch: pytest.MonkeyPatch, judge: Judge, fault: Fault) -> None:
+    forward, head = Discriminator.forward, judge.components.index(fault.component)
+    poisoned = at_step(forward, lambda *args: with_one(forward(*args), head, fault.value))
+    patch.setattr(Discriminator, "forward", poisoned)
+
+
+def poison_discriminator_loss(patch: pytest.MonkeyPatch, judge: Judge, fault: Fault) -> None:
+    loss, head = discriminators.discriminator_loss, judge.components.index(fault.component)
+    poisoned = at_step(loss, lambda *args: with_one(loss(*args), head, fault.value))
+    patch.setattr(discriminators, "discriminator_loss", poisoned)
+
+
+def poison_log_ratio(patch: pytest.MonkeyPatch, pack: DiscriminatorPack, fault: Fault) -> None:
+    """In one row of the block."""
+    judge = next(judge for judge in pack.judges if fault.component in judge.components)
+    log_ratios, head = judge.log_ratios, judge.components.index(fault.component)
+
+    def poisoned(block: Any) -> Any:
+        ratios_Hn = log_ratios(block)
+        ratios_Hn[head, 5] = fault.value
+        return ratios_Hn
+
+    patch.setattr(judge, "log_ratios", poisoned)
+
+
+PLANTS: dict[str, tuple[type, str, Callable[..., None]]] = {
+    # where: the method during which the poison works
+    "batch": (GeneratorPack, "train", poison_batch),
+    "generator loss": (GeneratorPack, "train", poison_loss),
+    "generator gradient": (GeneratorPack, "train", poison_gradient),
+    "fit": (GeneratorPack, "train", poison_fit),
+    "sample": (GeneratorPack, "sample", poison_sample),
+    "log density": (GeneratorPack, "score", poison_log_density),
+    "discriminator logit": (Judge, "train", poison_logit),
+    "discriminator loss": (Judge, "train", poison_discriminator_loss),
+    "log ratio": (DiscriminatorPack, "score", poison_log_ratio),
+}
+
+
+@pytest.fixture
+def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fault]:
+    """Plant a `Fault` with these settings in a place that `PLANTS` names."""
+
+    def at(place: str, **settings: Any) -> Fault:
+        home, method, poison = PLANTS[place]
+        fault, whole = Fault(**settings), getattr(home, method)
+        signature = inspect.signature(whole)
+
+        @functools.wraps(whole)
+        def wrapped(*args: Any) -> Any:
+            bound = signature.bind(*args)
+            bound.apply_defaults()
+            with pytest.MonkeyPatch.context() as patch:
+                if fault.strikes(asked(bound.arguments), bound.arguments["round"]):
+                    poison(patch, args[0], fault)
+                return whole(*args)
+
+        monkeypatch.setattr(home, method, wrapped)
+        return fault
+
+    return at
+
+
+def asked(arguments: Mapping[str, Any]) -> set[int]:
+    """The components that a method was asked to work on."""
+    if "component" in arguments:
+        return {arguments["component"]}
+    named = next(arguments[name] for name in ("steps", "fakes", "components") if name in arguments)
+    return set(named) & set(arguments["self"].components)
