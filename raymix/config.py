@@ -180,6 +180,8 @@ class ResourcesConfig(Frozen):
     """Torch threads per process. Bits are promised for 1."""
     deterministic: bool = False
     """On GPUs: deterministic algorithms, so that bits repeat."""
+    place_s: Annotated[float, Field(gt=0)] = 60.0
+    """Seconds to wait for processors and GPUs that other work holds."""
     stall_s: Annotated[float, Field(gt=0)] = 600.0
     """Seconds without progress after which a wait gives up."""
 

@@ -29,4 +29,5 @@ def test_numbers_of_phases_are_part_of_the_format():
         "ASSIGN": 5,
         "EVALUATE": 6,
         "PICTURE": 7,
+        "RESEED": 8,
     }

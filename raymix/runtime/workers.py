@@ -30,7 +30,7 @@ from raymix.seeds import numpy_rng
 from raymix.state import Fit, Outcome
 from raymix.storage import FileStamp
 
-PROGRESS_S = 5.0
+PROGRESS_S = 1.0
 Ref = Any
 Call = Callable[[], Any]
 

@@ -41,7 +41,6 @@ class Arena:
         self.cluster.worker_nodes.remove(node)
         self.add_node()
 
-
     def strike(self, run: Disturbed, victim: str) -> None:
         """SIGKILL for a process of the run, or for the raylet of its first pack's node."""
         if victim == "raylet":

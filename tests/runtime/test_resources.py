@@ -279,3 +279,36 @@ def test_nodes_come_and_go():
     assert found["fit"] == [2, 2, 2] and found["fit_s"] < 40
     assert len(found["said"]) == 1 and "no room for pack-2" in found["said"][0]
     assert found["reserved"] == [True] * 3
+
+
+ATTACH = """
+import os, subprocess, sys
+import ray
+from raymix.runtime.driver import cluster
+
+CLIENT = '''
+import sys, time
+import ray
+from raymix.errors import ResourceError
+from raymix.runtime.driver import cluster
+
+try:
+    with cluster(sys.argv[1]):
+        print("connected", len(ray.nodes()))
+except ResourceError as error:
+    print(error)
+'''
+with cluster(None, num_cpus=1):
+    address = ray.get_runtime_context().gcs_address
+    for mode in ("token", "disabled"):
+        command = [sys.executable, "-c", CLIENT, address]
+        subprocess.run(command, env=os.environ | {"RAY_AUTH_MODE": mode}, timeout=60)
+"""
+
+
+@pytest.mark.faults
+def test_another_process_reaches_a_local_ray_with_its_token_alone(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+    first, second = run(ATTACH, environment | {"HOME": str(tmp_path)}).stdout.splitlines()[-2:]
+    assert first == "connected 1"
+    assert "asks for a token that this process does not have; set RAY_AUTH_MODE=token" in second
