@@ -28,7 +28,7 @@ def config(rounds: int = ROUNDS) -> Config:
         data=DataConfig(name="synthetic-3", num_rows=900, block_bytes=300 * 8),
         model=VAEConfig(encoder=(16,), decoder=(16,), latent=2),
         discriminator=DiscriminatorConfig(widths=(16,), batch_size=32, trunk="shared"),
-        schedule=ScheduleConfig(rounds=rounds, pretrain_epochs=3, epochs_per_round=20, batch_size=8),
+        schedule=ScheduleConfig(rounds=rounds, pretrain_epochs=3, epochs_per_round=12, batch_size=8),
     )
 
 

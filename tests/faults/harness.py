@@ -34,7 +34,7 @@ GENERATORS, DISCRIMINATORS = "generators of pack-0", "discriminators of pack-0"
 
 def config(rounds: int = 4, pack: int = 3, **schedule: Any) -> Config:
     """K = 3 on three blocks, evaluated in every round."""
-    schedule = {"pretrain_epochs": 3, "epochs_per_round": 20, "batch_size": 8, "evaluate_every": 1} | schedule
+    schedule = {"pretrain_epochs": 3, "epochs_per_round": 10, "batch_size": 8, "evaluate_every": 1} | schedule
     return Config(
         num_components=3,
         data=DataConfig(name="synthetic-3", num_rows=NUM_ROWS, block_bytes=300 * 8),
