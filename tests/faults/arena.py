@@ -11,12 +11,15 @@ from harness import Disturbed
 from ray.cluster_utils import Cluster
 from ray.util.placement_group import placement_group_table
 
+from raymix.runtime.local_ray import KEEP_IDLE_PROCESSES
+
 STORE_BYTES = 200 * 2**20
 
 
 class Arena:
     def __init__(self) -> None:
-        self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "object_store_memory": STORE_BYTES})
+        head = {"num_cpus": 0, "object_store_memory": STORE_BYTES, "_system_config": KEEP_IDLE_PROCESSES}
+        self.cluster = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(2):
             self.add_node()
 
