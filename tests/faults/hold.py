@@ -5,9 +5,12 @@ writes the file `reached` and goes on when `go` is there.
 """
 
 import functools
+import importlib.util
 import json
 import os
+import sys
 import time
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 
 HOLD_S = 60
@@ -16,7 +19,29 @@ PHASES = ("pretrain", "train_generators", "train_discriminators", "score", "assi
 
 
 def install() -> None:
-    """Patch what only the coordinator runs; its modules are light."""
+    """Patch the coordinator's process once it knows what it is; all others stay as quick as they are."""
+    sys.meta_path.insert(0, AfterImport())
+
+
+class AfterImport(MetaPathFinder):
+    """Patches when the coordinator's module is imported."""
+
+    def find_spec(self, name, path, target=None):
+        if name != "raymix.runtime.coordinator":
+            return None
+        sys.meta_path.remove(self)
+        spec = importlib.util.find_spec(name)
+        execute = spec.loader.exec_module
+
+        def execute_and_patch(module):
+            execute(module)
+            patch()
+
+        spec.loader.exec_module = execute_and_patch
+        return spec
+
+
+def patch() -> None:
     from raymix import run
     from raymix.checkpoint import RunDirectory
     from raymix.runtime.workers import RayWorkers
