@@ -51,6 +51,11 @@ def undisturbed_digest(settings: Config, out: Path) -> str:
     return digest(RunDirectory(Storage.at(out)))
 
 
+def run_id_of(out: Path) -> str:
+    """The part of the coordinator's name that tells runs apart."""
+    return hashlib.sha256(str(out).encode()).hexdigest()[:12]
+
+
 @dataclass
 class Disturbed:
     """One run in `out`, and the process that drives it."""
@@ -99,7 +104,7 @@ class Disturbed:
 
     @property
     def run_id(self) -> str:
-        return hashlib.sha256(str(self.out).encode()).hexdigest()[:12]
+        return run_id_of(self.out)
 
     def pids(self) -> dict[str, int]:
         """Of the coordinator and the actors that have started, as the coordinator tells; empty when it does not."""
