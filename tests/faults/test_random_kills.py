@@ -10,12 +10,13 @@ from harness import DISCRIMINATORS, GENERATORS, Disturbed, config, undisturbed_d
 
 KILLS, KILLS_PER_RUN = 50, 5
 VICTIMS = (GENERATORS, DISCRIMINATORS, "coordinator", "raylet", "driver")
-APART_S = (0.0, 8.0)
+COMMITS_APART = (0, 1, 2, 4)
+SECONDS_APART = (0.0, 4.0)
 
 
 @pytest.mark.faults
 def test_fifty_random_kills_leave_no_trace(tmp_path: Path) -> None:
-    settings, rng = config(rounds=25), random.Random(0)
+    settings, rng = config(rounds=30), random.Random(0)
     expected = undisturbed_digest(settings, tmp_path / "undisturbed")
     kills = runs = 0
     with arena() as nodes:
@@ -23,7 +24,8 @@ def test_fifty_random_kills_leave_no_trace(tmp_path: Path) -> None:
             run = Disturbed(nodes.address, tmp_path / f"run-{runs}", settings)
             run.start()
             for _ in range(KILLS_PER_RUN):
-                time.sleep(rng.uniform(*APART_S))
+                run.wait_for_commits(min(run.rounds_committed() + rng.choice(COMMITS_APART), settings.schedule.rounds))
+                time.sleep(rng.uniform(*SECONDS_APART))
                 victim = rng.choice(VICTIMS)
                 if run.ended() or run.rounds_committed() > settings.schedule.rounds:
                     break
