@@ -47,8 +47,10 @@ class LocalWorkers:
             self.assigned_B = None
             return
         self.packs.load(directory.storage, last)
-        paths = [f"{last.folder}/{labels_name(b)}" for b in range(len(self.blocks))]
-        self.assigned_B = [checkpoint.read_assigned(directory.storage, path) for path in paths]
+        names = [labels_name(b) for b in range(len(self.blocks))]
+        self.assigned_B = [
+            checkpoint.read_assigned(directory.storage, f"{last.folder}/{name}", last.files[name]) for name in names
+        ]
 
     def slow(self, component: int, round: int) -> None:
         if component != TRUNK:

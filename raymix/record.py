@@ -103,13 +103,11 @@ def read_record(storage: Storage) -> list[dict[str, Any]]:
 class Events:
     """TensorBoard events of a run: one file, rewritten whole as the record is."""
 
-    def __init__(self, storage: Storage, first_round: int) -> None:
-        """Rounds before `first_round` are taken from the record."""
-        self.storage = storage
+    def __init__(self, place: Place, lines: Sequence[Mapping[str, Any]]) -> None:
+        self.place = place
         self.content = framed(_tensorboard().Event(wall_time=time.time(), file_version="brain.Event:2"))
-        for line in read_record(storage):
-            if line["round"] < first_round:
-                self.content += framed(event_of(line))
+        for line in lines:
+            self.content += framed(event_of(line))
         self._write()
 
     def append(self, line: Mapping[str, Any]) -> None:
@@ -117,7 +115,7 @@ class Events:
         self._write()
 
     def _write(self) -> None:
-        self.storage.write("events/events.out.tfevents.0.raymix", self.content)
+        self.place.write("events/events.out.tfevents.0.raymix", self.content)
 
 
 def event_of(line: Mapping[str, Any]) -> Any:

@@ -120,7 +120,7 @@ class Run:
         directory.drop_after(done)
         directory.prune(config.schedule.best_metric)
         self.record = Record(directory, [g.record for g in directory.generations()])
-        self.events = Events(directory.storage, done + 1)
+        self.events = Events(directory, self.record.lines)
         progress.lines = list(self.record.lines)
         progress.report()
 

@@ -203,11 +203,21 @@ class Disk:
         return os.listdir(path) if self.exists(path) else []
 
     def delete(self, path: str) -> None:
-        with suppress(FileNotFoundError):
-            if os.path.isdir(path):
-                shutil.rmtree(path)
-            else:
+        if not os.path.isdir(path):
+            with suppress(FileNotFoundError):
                 os.unlink(path)
+            return
+        try:
+            shutil.rmtree(path, onerror=_unless_gone)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:  # a writer that is about to end has just put a file there
+                raise
+
+
+def _unless_gone(function: object, path: str, error: tuple[type, BaseException, object]) -> None:
+    """For `rmtree`: what somebody else deleted meanwhile is no error."""
+    if not isinstance(error[1], FileNotFoundError):
+        raise error[1]
 
 
 def missing_folders(folder: str) -> list[str]:

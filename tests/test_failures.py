@@ -4,6 +4,7 @@ import pytest
 
 from raymix.config import Config, ScheduleConfig
 from raymix.errors import (
+    TRUNK,
     CheckpointError,
     ConfigError,
     DamagedError,
@@ -16,7 +17,7 @@ from raymix.errors import (
     StorageFullError,
     WorkerLostError,
 )
-from raymix.failures import TRIES, Action, action, same_failure
+from raymix.failures import MOST, TRIES, Action, action, same_failure
 
 K = 3
 REPLACE, RESTART, SLOW, DROP, GIVE_UP = Action
@@ -51,6 +52,8 @@ LOSSES = [
     (node(), [died("node a"), died("node a")], RESTART),
     (node(), [node()], RESTART),
     (node(), [node(), node()], GIVE_UP),
+    (died(), [died(str(k)) for k in range(MOST - 2)], REPLACE),
+    (died(), [died(str(k)) for k in range(MOST - 1)], GIVE_UP),  # something kills them all
 ]
 DIVERGENCES = [
     # failure, those before it in the round, components that compete, what is done under fail, restart and drop
@@ -62,9 +65,10 @@ DIVERGENCES = [
         diverged(),
         [diverged(step=9), diverged(quantity="a sample")],
         K,
-        (GIVE_UP, SLOW, DROP),
+        (GIVE_UP, GIVE_UP, DROP),
     ),  # one component, one cause
-    (diverged(), [diverged()] * 3, K, (GIVE_UP, GIVE_UP, DROP)),
+    (diverged(TRUNK), [], K, (GIVE_UP, SLOW, GIVE_UP)),  # whose fault it is cannot be told
+    (diverged(), [died(str(k)) for k in range(MOST - 1)], K, (GIVE_UP, GIVE_UP, DROP)),
     (diverged(), [diverged(0)] * 3, K, (GIVE_UP, SLOW, DROP)),
     (diverged(), [], 2, (GIVE_UP, SLOW, DROP)),
     (diverged(), [], 1, (GIVE_UP, SLOW, GIVE_UP)),  # somebody has to stay
@@ -121,8 +125,8 @@ def test_a_deterministic_crasher_is_given_up_after_3_tries(policy):
     assert TRIES == 3
 
 
-def test_a_component_is_slowed_3_times_at_most():
-    assert all_actions(diverged(), "restart") == [SLOW, SLOW, SLOW, GIVE_UP]
+def test_a_component_that_diverges_3_times_in_a_round_is_given_up():
+    assert all_actions(diverged(), "restart") == [SLOW, SLOW, GIVE_UP]
 
 
 def test_drop_never_leaves_nobody():

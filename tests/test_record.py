@@ -109,7 +109,7 @@ def events_in(folder):
 
 
 def test_events_hold_the_numbers_of_each_line(tmp_path):
-    events = Events(Storage.at(tmp_path), 0)
+    events = Events(Storage.at(tmp_path), [])
     line = record_line(STATE, info(contingency=np.array([[5, 1], [0, 2], [0, 0]])))
     events.append(line | {"measures": {"kde_log_likelihood": -1.5, "modes_captured": None}})
     found = {tag: (step, value) for tag, step, value in events_in(tmp_path)}
@@ -124,7 +124,7 @@ def test_events_hold_the_numbers_of_each_line(tmp_path):
 
 def test_events_are_as_tensorboard_writes_them(tmp_path):
     """Record by record the bytes of a library's writer, clock times aside."""
-    events = Events(Storage.at(tmp_path), 0)
+    events = Events(Storage.at(tmp_path), [])
     events.append(record_line(STATE, info()))
     content = (tmp_path / "events" / "events.out.tfevents.0.raymix").read_bytes()
     writer, at = RecordWriter(str(tmp_path / "reference")), 0
@@ -140,12 +140,12 @@ def test_events_are_as_tensorboard_writes_them(tmp_path):
 def test_events_of_a_resumed_run_hold_each_committed_round_once(tmp_path):
     storage, line = Storage.at(tmp_path), record_line(STATE, info())
     lines = [line | {"round": round} for round in range(4)]
-    record, events = Record(storage, []), Events(storage, 0)
+    record, events = Record(storage, []), Events(storage, [])
     for each in lines[:3]:
         record.append(each)
         events.append(each)
     record = Record(storage, lines[:2])  # the third was not committed
-    events = Events(storage, 2)
+    events = Events(storage, lines[:2])
     for each in lines[2:]:
         record.append(each)
         events.append(each)

@@ -5,7 +5,7 @@ torch is imported when an actor is constructed, not with this module, so that th
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import ray
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from raymix.checkpoint import generator_name
 from raymix.config import Config
 from raymix.data.source import DataSpec
+from raymix.errors import RaymixError
 from raymix.seeds import Phase
 from raymix.state import Fit
 
@@ -31,15 +32,21 @@ class Worker:
         config = close(Config.model_validate_json(config_json))
         self.setting = Setting.of(config, spec, use_gpu=bool(ray.get_gpu_ids()))
         self.steps = 0
-        self.done: dict[tuple[str, int], Any] = {}
+        self.done: tuple[str, int, list[Fit] | RaymixError] | None = None
+        """The phase and round that the tensors come from, if any since they were loaded, and what came of it."""
 
-    def once(self, phase: str, round: int, work: Callable[[], Any]) -> Any:
-        """What a phase that changes tensors gives. Asked again in the same round it answers from memory, so that a
-        round in which another worker was lost can be repeated."""
-        self.done = {key: result for key, result in self.done.items() if key[1] == round}
-        if (phase, round) not in self.done:
-            self.done[phase, round] = work()
-        return self.done[phase, round]
+    def once(self, phase: str, round: int, work: Callable[[], list[Fit]]) -> list[Fit]:
+        """What a phase that changes tensors gives, or raises. Asked again it answers from memory, so that a round in
+        which another worker was lost can be repeated."""
+        if self.done is None or self.done[:2] != (phase, round):
+            try:
+                self.done = phase, round, work()
+            except RaymixError as error:
+                self.done = phase, round, error
+        result = self.done[2]
+        if isinstance(result, RaymixError):
+            raise result
+        return result
 
     def count(self, steps: int) -> None:
         """A sign of life: steps, or other pieces of work, that were done."""
@@ -66,11 +73,11 @@ class GeneratorActor(Worker):
         self.pack = GeneratorPack(self.setting, components)
 
     def initialise(self, rows_B: Refs) -> None:
-        self.done = {}
+        self.done = None
         self.pack.initialise(ray.get(list(rows_B)))
 
     def load(self, states: Mapping[str, Any]) -> None:
-        self.done = {}
+        self.done = None
         for k in self.pack.components:
             self.pack.load(k, states[generator_name(k)])
 
@@ -81,31 +88,22 @@ class GeneratorActor(Worker):
     def pretrain(self, steps: Mapping[int, int], rows_B: Refs) -> list[Fit]:
         from raymix.training.shards import pretraining_rows
 
-        def work() -> list[Fit]:
-            blocks = ray.get(list(rows_B))
-            shards = {k: pretraining_rows(self.setting.config, blocks, k) for k in steps}
-            return self.pack.train(Phase.PRETRAIN, 0, shards, steps, self.count)
-
-        return cast(list[Fit], self.once("pre-train", 0, work))
+        blocks = ray.get(list(rows_B))
+        shards = {k: pretraining_rows(self.setting.config, blocks, k) for k in steps}
+        return self.once("pre-train", 0, lambda: self.pack.train(Phase.PRETRAIN, 0, shards, steps, self.count))
 
     def train(self, round: int, steps: Mapping[int, int], rows_B: Refs, assigned_B: Refs) -> list[Fit]:
         from raymix.training.shards import shard
 
-        def work() -> list[Fit]:
-            blocks, assigned = ray.get(list(rows_B)), ray.get(list(assigned_B))
-            shards = {k: shard(blocks, assigned, k) for k in steps}
-            return self.pack.train(Phase.TRAIN_GENERATOR, round, shards, steps, self.count)
+        blocks, assigned = ray.get(list(rows_B)), ray.get(list(assigned_B))
+        shards = {k: shard(blocks, assigned, k) for k in steps}
+        phase = Phase.TRAIN_GENERATOR
+        return self.once("train", round, lambda: self.pack.train(phase, round, shards, steps, self.count))
 
-        return cast(list[Fit], self.once("train", round, work))
-
-    def adopt(self, round: int, states: Mapping[int, Any]) -> None:
+    def adopt(self, states: Mapping[int, Any]) -> None:
         """Let members go on from other components' tensors."""
-
-        def work() -> None:
-            for k, ref in states.items():
-                self.pack.load(k, ray.get(ref))
-
-        self.once("adopt", round, work)
+        for k, arrays in zip(states, ray.get(list(states.values())), strict=True):
+            self.pack.load(k, arrays)
 
     def fakes(self, components: Sequence[int], num: int, round: int) -> Iterator[Any]:
         """One array per component, each a result of its own."""
@@ -138,22 +136,19 @@ class DiscriminatorActor(Worker):
         self.pack = DiscriminatorPack(self.setting, components)
 
     def initialise(self, rows_B: Refs) -> None:
-        self.done = {}
+        self.done = None
         self.pack.initialise()
 
     def load(self, states: Mapping[str, Any]) -> None:
-        self.done = {}
+        self.done = None
         self.pack.load(states)
 
     def slow(self, component: int, round: int) -> None:
         self.pack.slow(component, round)
 
     def train(self, round: int, rows_B: Refs, fakes: Mapping[int, Any]) -> list[Fit]:
-        def work() -> list[Fit]:
-            arrays = dict(zip(fakes, ray.get(list(fakes.values())), strict=True))
-            return self.pack.train(round, ray.get(list(rows_B)), arrays, self.count)
-
-        return cast(list[Fit], self.once("train", round, work))
+        blocks, arrays = ray.get(list(rows_B)), dict(zip(fakes, ray.get(list(fakes.values())), strict=True))
+        return self.once("train", round, lambda: self.pack.train(round, blocks, arrays, self.count))
 
     def score(self, components: Sequence[int], round: int, rows_B: Refs) -> Iterator[Any]:
         """One log-ratio array per (block, component), then the log-sum-exp of each: results of their own, so that the

@@ -33,8 +33,11 @@ def _node(resources: dict[str, float], node: str) -> Node:
     return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), node)
 
 
-def fitting_groups(config: Config, wait_s: float = 0, notify: Callable[[str], None] = log.warning) -> list[Group]:
-    """The placement groups of a run, once the cluster's nodes can hold them all.
+def fitting_groups(
+    config: Config, wait_s: float = 0, notify: Callable[[str], None] = log.warning, name: str = "raymix"
+) -> list[Group]:
+    """The placement groups of a run, once the cluster's nodes can hold them all; `name` begins the names of those that
+    show the demand meanwhile.
 
     Asks what nodes have in all, not what is free. `notify` gets a line when something is missing and each time that
     changes; an autoscaler sees the demand meanwhile. Raises `ResourceError` when it is still missing after `wait_s`.
@@ -47,7 +50,7 @@ def fitting_groups(config: Config, wait_s: float = 0, notify: Callable[[str], No
             raise
         missing = error
     notify(f"waits up to {wait_s:g} s for nodes; {missing.what}")
-    with demanded(groups(config, [whatever_it_takes(config)])):
+    with demanded(groups(config, [whatever_it_takes(config)]), name):
         while time.monotonic() < deadline:
             time.sleep(POLL_S)
             try:
@@ -70,17 +73,16 @@ def whatever_it_takes(config: Config) -> Node:
 
 
 @contextmanager
-def demanded(asked: Sequence[Group]) -> Iterator[None]:
+def demanded(asked: Sequence[Group], name: str) -> Iterator[None]:
     """Shows the demand to an autoscaler: placement groups that wait for nodes, and are gone with this process.
 
     `request_resources` would be one setting for all users of the cluster, and outlive a driver that is killed.
     """
-    name = f"raymix-demand-{uuid.uuid4().hex[:8]}"
-    shown = [
-        placement_group([group.bundle] * group.num_actors, "STRICT_PACK", name=f"{name}-{group.name}")
-        for group in asked
-    ]
+    unique, shown = f"{name}-demand-{uuid.uuid4().hex[:8]}", []
     try:
+        for group in asked:
+            bundles = [group.bundle] * group.num_actors
+            shown.append(placement_group(bundles, "STRICT_PACK", name=f"{unique}-{group.name}"))
         yield
     finally:
         for place in shown:

@@ -63,7 +63,8 @@ class Coordinator:
 
     def _employ(self) -> RayWorkers:
         """Workers placed on the nodes there are now."""
-        asked = fitting_groups(self.config, self.config.resources.stall_s)
+        self.activity.doing, self.activity.steps_to_do = "waiting for nodes", 0
+        asked = fitting_groups(self.config, self.config.resources.stall_s, name=f"raymix-{self.run_id}")
         self.crew = Crew(self.config, self.spec, asked, self.run_id, self.config.resources.place_s)
         try:
             return RayWorkers(self.config, self.spec, self.crew, self.activity)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayError
+from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -16,6 +16,7 @@ from raymix.errors import NodeLostError
 from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
 from raymix.runtime.groups import is_whole, reserve_all
 from raymix.runtime.placement import Group
+from raymix.runtime.waiting import translated
 
 ANSWER_S = 10.0  # within which an actor tells that it lives, whatever it is doing
 
@@ -31,7 +32,10 @@ class Seat:
     bundle: int
     actor: Any = None
     fresh: bool = True
-    """Whether the actor has taken no state yet."""
+    """Whether the actor's tensors are none that its round began or trained with, so that they must be loaded before
+    the round can be repeated."""
+    steps: int = 0
+    """Steps since the actor started, as last heard."""
 
     @property
     def name(self) -> str:
@@ -43,7 +47,7 @@ class Crew:
 
     def __init__(self, config: Config, spec: DataSpec, groups: Sequence[Group], run_id: str, wait_s: float) -> None:
         """Raises `ResourceError` when a group has not its place within `wait_s` seconds."""
-        self.config, self.spec = config, spec
+        self.config, self.spec, self.groups = config, spec, groups
         self.places = reserve_all(groups, run_id, wait_s)
         self.seats: list[Seat] = []
         for group, place in zip(groups, self.places, strict=True):
@@ -62,7 +66,7 @@ class Crew:
         strategy = PlacementGroupSchedulingStrategy(seat.place, placement_group_bundle_index=seat.bundle)
         named = actor_class.options(scheduling_strategy=strategy)
         seat.actor = named.remote(self.config.model_dump_json(), self.spec, seat.members)
-        seat.fresh = True
+        seat.fresh, seat.steps = True, 0
 
     @property
     def generators(self) -> list[Seat]:
@@ -74,23 +78,31 @@ class Crew:
 
     def require_places(self) -> None:
         """Raises `NodeLostError` when a placement group has lost a part."""
-        for seat in self.seats:
-            if not is_whole(seat.place):
-                raise NodeLostError(f"the node of {seat.name} was lost", seat.group.name, "go on with `raymix resume`")
+        for group, place in zip(self.groups, self.places, strict=True):
+            if not is_whole(place):
+                raise NodeLostError(f"the node of {group.name} was lost", group.name, "go on with `raymix resume`")
 
-    def replace_lost(self) -> list[str]:
-        """Seat a new actor wherever one died or does not answer; returns their names. Raises `NodeLostError`."""
-        self.require_places()
-        answers = [(seat, seat.actor.pid.remote()) for seat in self.seats]
-        lost = []
-        for seat, answer in answers:
+    def lost(self) -> list[Seat]:
+        """Seats whose actor died, or does not answer although it has started."""
+        answers = [seat.actor.pid.remote() for seat in self.seats]
+        _, silent = ray.wait(answers, num_returns=len(answers), timeout=ANSWER_S)
+        found = []
+        for seat, answer in zip(self.seats, answers, strict=True):
             try:
-                ray.get(answer, timeout=ANSWER_S)
-            except (RayActorError, GetTimeoutError):
-                ray.kill(seat.actor)
-                self._seat_actor(seat)
-                lost.append(seat.name)
-        return lost
+                if answer not in silent:
+                    ray.get(answer)
+                elif not seat.fresh:
+                    found.append(seat)
+            except RayError:
+                found.append(seat)
+        return found
+
+    def replace_lost(self) -> None:
+        """Seat a new actor wherever one was lost. Raises `NodeLostError`."""
+        self.require_places()
+        for seat in self.lost():
+            ray.kill(seat.actor)
+            self._seat_actor(seat)
 
     def pids(self) -> dict[str, int]:
         """Process numbers by name, of the actors that have started."""
@@ -100,11 +112,17 @@ class Crew:
                 found[seat.name] = ray.get(seat.actor.pid.remote(), timeout=ANSWER_S)
         return found
 
-    def steps_done(self, timeout_s: float) -> int | None:
-        """Steps of all actors since they started; None when one does not answer, whose phase then fails by itself."""
-        with suppress(RayError):
-            return sum(ray.get([seat.actor.progress.remote() for seat in self.seats], timeout=timeout_s))
-        return None
+    def steps_done(self, timeout_s: float) -> int:
+        """Steps of all actors since they started, as last heard. Raises `WorkerLostError` for one that died."""
+        answers = {seat.actor.progress.remote(): seat for seat in self.seats}
+        ready, _ = ray.wait(list(answers), num_returns=len(answers), timeout=timeout_s)
+        for answer in ready:
+            seat = answers[answer]
+            try:
+                seat.steps = ray.get(answer)
+            except RayError as error:
+                raise translated(error, seat.name) from None
+        return sum(seat.steps for seat in self.seats)
 
     def close(self) -> None:
         """End the actors and give back what they held."""

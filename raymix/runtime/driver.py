@@ -23,6 +23,7 @@ from raymix.runtime.coordinator import start_coordinator
 from raymix.runtime.janitor import watched
 from raymix.runtime.local_ray import CONNECT_S, keeping_loopback, on_loopback_alone, start_local
 from raymix.runtime.placement import resolved_pack
+from raymix.runtime.waiting import translated
 from raymix.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -138,6 +139,8 @@ def train_on_ray(config: Config, spec: DataSpec, uri: str, watch: Callable[[Stat
             try:
                 status: Status = ray.get(coordinator.status.remote(seen), timeout=ANSWER_S)
             except RayError as error:
+                if getattr(error, "actor_init_failed", False):  # it will not come
+                    raise translated(error, "the coordinator") from None
                 silence = time.monotonic() - last_answer
                 if silence > config.resources.stall_s:
                     reason = f"has not answered for {silence:.0f} s ({error.__class__.__name__})"

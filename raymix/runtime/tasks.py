@@ -1,6 +1,6 @@
 """Work on single blocks and files, as retryable tasks that ask no processor and so never wait behind actors."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -39,8 +39,9 @@ def write_states(storage: Storage, folder: str, states: Mapping[str, Tensors]) -
 
 
 @ray.remote(num_cpus=0, max_retries=RETRIES)
-def read_states(storage: Storage, folder: str, names: Sequence[str]) -> dict[str, Tensors]:
-    return {name: checkpoint.read_tensors(storage, f"{folder}/{name}") for name in names}
+def read_states(storage: Storage, folder: str, stamps: Mapping[str, FileStamp]) -> dict[str, Tensors]:
+    """The tensors of one actor by file name."""
+    return {name: checkpoint.read_tensors(storage, f"{folder}/{name}", stamp) for name, stamp in stamps.items()}
 
 
 @ray.remote(num_cpus=0, max_retries=RETRIES)
@@ -49,8 +50,9 @@ def write_assigned(storage: Storage, folder: str, name: str, assigned: Assigned)
 
 
 @ray.remote(num_cpus=0, max_retries=RETRIES)
-def read_assigned(storage: Storage, name: str) -> Assigned:
-    return checkpoint.read_assigned(storage, name)
+def read_assigned(storage: Storage, name: str, stamp: FileStamp) -> Assigned:
+    """A block's assignment."""
+    return checkpoint.read_assigned(storage, name, stamp)
 
 
 @ray.remote(num_cpus=0, max_retries=RETRIES)

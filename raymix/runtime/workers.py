@@ -14,18 +14,19 @@ from typing import Any
 import numpy as np
 import ray
 from numpy.typing import NDArray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raymix.algorithm import num_fakes
 from raymix.checkpoint import Generation, RunDirectory, discriminator_name, generator_name, labels_name
 from raymix.config import Config
 from raymix.data.source import DataSpec, block_bounds
-from raymix.errors import TRUNK
+from raymix.errors import TRUNK, DivergedError, NodeLostError, WorkerLostError
 from raymix.maths import blockwise
 from raymix.runtime import tasks
 from raymix.runtime.actors import GeneratorActor
 from raymix.runtime.crew import Crew, Seat
-from raymix.runtime.waiting import gather
+from raymix.runtime.waiting import gather, translated
 from raymix.seeds import numpy_rng
 from raymix.state import Fit, Outcome
 from raymix.storage import FileStamp
@@ -80,7 +81,28 @@ class RayWorkers:
             self._progress()  # what earlier phases did since the last look is not this one's
         activity = self.activity
         activity.doing, activity.steps_to_do, activity.steps_before = doing, steps, activity.steps_done
-        return gather(refs, doing, self.stall_s, self._progress, fetch)
+        try:
+            return gather(refs, doing, self.stall_s, self._progress, fetch)
+        except DivergedError as error:
+            raise self._first_diverged(refs, error) from None
+        except NodeLostError:
+            raise
+        except WorkerLostError as error:
+            names = ", ".join(seat.name for seat in self.crew.lost())
+            raise WorkerLostError(error.what, f"{doing} ({names or 'no actor is lost'})", error.todo) from None
+
+    def _first_diverged(self, refs: Sequence[Ref], error: DivergedError) -> DivergedError:
+        """Of all components that diverge in a phase the one with the lowest id, whoever told first."""
+        ready, _ = ray.wait(list(refs), num_returns=len(refs), timeout=self.stall_s)
+        found = [error]
+        for ref in ready:
+            try:
+                ray.get(ref)
+            except RayError as other:
+                cause = translated(other, "")
+                if isinstance(cause, DivergedError):
+                    found.append(cause)
+        return min(found, key=lambda each: each.component)
 
     def _run_waves(self, calls: Sequence[Call], doing: str) -> list[Any]:
         """Start tasks a wave at a time and wait until all are done; returns what the calls did (refs).
@@ -99,10 +121,9 @@ class RayWorkers:
         return self._gather(self._run_waves(calls, doing), doing)
 
     def _progress(self) -> int:
-        """Steps of all actors since they started, as last heard. Raises `NodeLostError`."""
+        """Steps of all actors since they started, as last heard. Raises `WorkerLostError`."""
         self.crew.require_places()
-        steps = self.crew.steps_done(PROGRESS_S)
-        self.activity.steps_done = self.activity.steps_done if steps is None else steps
+        self.activity.steps_done = self.crew.steps_done(PROGRESS_S)
         return self.activity.steps_done
 
     # ---- start, recover and commit
@@ -122,10 +143,11 @@ class RayWorkers:
             self.assigned_B = [None] * len(self.rows_B)
         else:
             read = tasks.read_states.options(**self._near(directory))
-            states = [read.remote(directory.storage, last.folder, self._file_names(seat)) for seat in seats]
+            stamps = [{name: last.files[name] for name in self._file_names(seat)} for seat in seats]
+            states = [read.remote(directory.storage, last.folder, each) for each in stamps]
             loads = [seat.actor.load.remote(state) for seat, state in zip(seats, states, strict=True)]
             self._gather(loads, "loading the last generation")
-            self._assigned_from(directory, last.folder)
+            self._assigned_from(directory, last.folder, last.files)
         for seat in seats:
             seat.fresh = False
 
@@ -145,13 +167,13 @@ class RayWorkers:
         for part in self._gather_waves(writes, "commit"):
             stamps |= part
         # The next round's labels come from the committed files, so that nothing it needs descends from an actor.
-        self._assigned_from(directory, folder)
+        self._assigned_from(directory, folder, stamps)
         return stamps
 
-    def _assigned_from(self, directory: RunDirectory, folder: str) -> None:
+    def _assigned_from(self, directory: RunDirectory, folder: str, stamps: Mapping[str, FileStamp]) -> None:
         read = tasks.read_assigned.options(**self._near(directory))
-        names = [f"{folder}/{labels_name(b)}" for b in range(len(self.rows_B))]
-        calls = [partial(read.remote, directory.storage, name) for name in names]
+        names = [labels_name(b) for b in range(len(self.rows_B))]
+        calls = [partial(read.remote, directory.storage, f"{folder}/{name}", stamps[name]) for name in names]
         self.assigned_B = self._run_waves(calls, "reading assignments")
 
     def _file_names(self, seat: Seat) -> list[str]:
@@ -173,6 +195,9 @@ class RayWorkers:
         return self._train(steps, lambda actor, own: actor.pretrain.remote(own, self.rows_B), "pre-train")
 
     def train_generators(self, round: int, steps: Mapping[int, int]) -> list[Fit]:
+        for seat in self.crew.seats:
+            seat.fresh = False  # whoever was reseeded in the last round has been committed so
+
         def call(actor: Any, own: Mapping[int, int]) -> Ref:
             return actor.train.remote(round, own, self.rows_B, self.assigned_B)
 
@@ -231,10 +256,10 @@ class RayWorkers:
         home = {k: seat.actor for seat in self.crew.generators for k in seat.members}
         states = {k: home[donor].state.remote(donor) for k, donor in donors.items()}
         self._gather(list(states.values()), "reseed", fetch=False)  # before a donor may itself change
-        calls = [
-            seat.actor.adopt.remote(round, {k: states[k] for k in own})
-            for seat, own in _those_of(self.crew.generators, tuple(donors))
-        ]
+        calls = []
+        for seat, own in _those_of(self.crew.generators, tuple(donors)):
+            seat.fresh = True
+            calls.append(seat.actor.adopt.remote({k: states[k] for k in own}))
         self._gather(calls, "reseed")
         num_blocks, num_classes = len(self.rows_B), len(self.spec.classes)
         halves = blockwise.reseed_tasks(donors, components, num_blocks, num_classes, self.config.seed, round)

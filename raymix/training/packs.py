@@ -14,6 +14,7 @@ from raymix.storage import Storage
 from raymix.training.discriminators import DiscriminatorPack
 from raymix.training.generators import GeneratorPack
 from raymix.training.setting import Setting
+from raymix.training.tensors import Tensors
 
 
 class Packs:
@@ -40,7 +41,11 @@ class Packs:
     def load(self, storage: Storage, generation: Generation) -> None:
         """The tensors of a generation. Raises `CheckpointError`."""
         for k in self.generators.components:
-            self.generators.load(k, checkpoint.read_tensors(storage, f"{generation.folder}/{generator_name(k)}"))
+            self.generators.load(k, _read(storage, generation, generator_name(k)))
         if self.discriminators:
-            paths = {name: f"{generation.folder}/{name}" for name in self.discriminators.names}
-            self.discriminators.load({name: checkpoint.read_tensors(storage, path) for name, path in paths.items()})
+            names = self.discriminators.names
+            self.discriminators.load({name: _read(storage, generation, name) for name in names})
+
+
+def _read(storage: Storage, generation: Generation, name: str) -> Tensors:
+    return checkpoint.read_tensors(storage, f"{generation.folder}/{name}", generation.files[name])

@@ -132,7 +132,8 @@ def test_a_run_has_the_bits_of_a_local_one(finished: str, reference: str) -> Non
 
 def test_events_of_a_run_can_be_kept_there(uri: str, finished: str) -> None:
     storage = copied(finished, uri)
-    Events(storage, ROUNDS).append(read_record(storage)[ROUNDS])
+    lines = read_record(storage)
+    Events(storage, lines[:ROUNDS]).append(lines[ROUNDS])
     assert storage.names("events") == ["events.out.tfevents.0.raymix"]
     content = storage.read("events/events.out.tfevents.0.raymix")
     assert content.count(b"mixture/rows_moved") == ROUNDS + 1
