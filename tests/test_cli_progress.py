@@ -44,7 +44,7 @@ def test_round_line_names_reseeded_components_and_what_was_mended() -> None:
     assert round_line(line(3, starved=[], reseeded={"2": 0, "5": 1}, mendings=failures), 9) == (
         "round 3/9: 1,234 rows moved, 4.0 s (train generators 3.0, assign 1.0), reseeded: 2 from 0, 5 from 1, "
         "mended: component 1: the loss is not finite in round 3 at step 17 "
-        "(take the component back one round and halve its learning rate), "
+        "(repeat the round with half the component's learning rate), "
         "mended: generators of 0: died (replace what was lost and repeat the round)"
     )
 

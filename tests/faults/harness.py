@@ -19,7 +19,15 @@ import ray
 from ray.exceptions import RayError
 
 from raymix.checkpoint import RunDirectory, digest, labels_name, read_assigned
-from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, dump_config
+from raymix.config import (
+    BalanceConfig,
+    Config,
+    DataConfig,
+    DiscriminatorConfig,
+    ResourcesConfig,
+    ScheduleConfig,
+    dump_config,
+)
 from raymix.models.vae import VAEConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
@@ -32,7 +40,7 @@ DRIVER = Path(__file__).with_name("driver.py")
 GENERATORS, DISCRIMINATORS = "generators of pack-0", "discriminators of pack-0"
 
 
-def config(rounds: int = 4, pack: int = 3, **schedule: Any) -> Config:
+def config(rounds: int = 4, pack: int = 3, balance: BalanceConfig | None = None, **schedule: Any) -> Config:
     """K = 3 on three blocks, evaluated in every round."""
     schedule = {"pretrain_epochs": 3, "epochs_per_round": 10, "batch_size": 8, "evaluate_every": 1} | schedule
     return Config(
@@ -41,6 +49,7 @@ def config(rounds: int = 4, pack: int = 3, **schedule: Any) -> Config:
         model=VAEConfig(encoder=(16,), decoder=(16,), latent=2),
         discriminator=DiscriminatorConfig(widths=(16,), batch_size=32),
         schedule=ScheduleConfig(rounds=rounds, **schedule),
+        balance=balance or BalanceConfig(),
         resources=ResourcesConfig(pack=pack, stall_s=60),
     )
 

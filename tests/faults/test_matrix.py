@@ -9,6 +9,10 @@ import ray
 from arena import Arena, arena
 from harness import DISCRIMINATORS, GENERATORS, Disturbed, config, undisturbed_digest
 
+from raymix.config import BalanceConfig
+from raymix.record import read_record
+from raymix.storage import Storage
+
 PLACES = {
     "load": ("reading blocks", None),
     "pre-train": ("pre-train", None),
@@ -41,9 +45,9 @@ def nodes() -> Iterator[Arena]:
     print(f"{'':50}", *(f"{place[:6]:>6}" for place in PLACES))
 
 
-def disturb(run: Disturbed, place: str, victim: str, kill: Callable[[], None]) -> float:
+def disturb(run: Disturbed, place: tuple[str, int | None], victim: str, kill: Callable[[], None]) -> float:
     """Run to the end with one kill at the place; returns the seconds from it to the next commit."""
-    run.hold_at(*PLACES[place])
+    run.hold_at(*place)
     run.start()
     run.wait_until_held()
     committed = run.rounds_committed()
@@ -62,7 +66,7 @@ def disturb(run: Disturbed, place: str, victim: str, kill: Callable[[], None]) -
 def test_a_kill_leaves_no_trace(tmp_path: Path, expected: str, ray_cluster: None) -> None:
     """One cell of the table below, for every day."""
     run = Disturbed(ray.get_runtime_context().gcs_address, tmp_path / "run", config())
-    disturb(run, "train generators", GENERATORS, lambda: run.kill(GENERATORS))
+    disturb(run, PLACES["train generators"], GENERATORS, lambda: run.kill(GENERATORS))
     run.require(expected)
 
 
@@ -71,7 +75,22 @@ def test_a_kill_leaves_no_trace(tmp_path: Path, expected: str, ray_cluster: None
 @pytest.mark.parametrize("place", PLACES)
 def test_every_process_at_every_place(victim: str, place: str, tmp_path: Path, expected: str, nodes: Arena) -> None:
     run = Disturbed(nodes.address, tmp_path / "run", config(pack=1 if victim == PACK_1 else 3))
-    back_s = disturb(run, place, victim, lambda: nodes.strike(run, victim.split(",")[0]))
+    back_s = disturb(run, PLACES[place], victim, lambda: nodes.strike(run, victim.split(",")[0]))
     seconds_to_commit[victim, place] = back_s
     print(f"{victim}, {place}: {back_s:.1f} s to the next commit")
     run.require(expected)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("victim", [GENERATORS, DISCRIMINATORS])
+@pytest.mark.parametrize("place", [("reseed", 1), ("before publish", 1)])
+def test_a_round_that_reseeds_is_repeated_from_what_it_began_with(
+    victim: str, place: tuple[str, int], tmp_path: Path, nodes: Arena
+) -> None:
+    """Every round has starved components here, and copies others onto them."""
+    settings = config(balance=BalanceConfig(min_share=1, patience=1))
+    expected = undisturbed_digest(settings, tmp_path / "undisturbed")
+    run = Disturbed(nodes.address, tmp_path / "run", settings)
+    disturb(run, place, victim, lambda: nodes.strike(run, victim))
+    run.require(expected)
+    assert any(line["reseeded"] for line in read_record(Storage.at(run.out)))
