@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, NamedTuple, Protocol
 
 import numpy as np
@@ -134,7 +135,7 @@ class Run:
                     if workers is None:
                         workers = employ()
                     state = self._prepare(workers, fresh)
-                    state = train_mixture(self.config, workers, state, self._observer(workers))
+                    state = train_mixture(self.config, workers, state, partial(self._commit, workers))
                     self.directory.write("samples.png", picture(self.config, self.spec, state, workers))
                     return state
                 except RaymixError as failure:
@@ -172,9 +173,6 @@ class Run:
             else:
                 workers.slow(mending.failure.component, max(0, state.round + 1))
         return state
-
-    def _observer(self, workers: RunWorkers) -> Callable[[State, RoundInfo], None]:
-        return lambda state, info: self._commit(workers, state, info)
 
     def _commit(self, workers: RunWorkers, state: State, info: RoundInfo) -> None:
         config, directory = self.config, self.directory

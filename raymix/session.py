@@ -74,8 +74,9 @@ def resume(
         train_here(config, spec, directory, watch)
     else:
         with cluster(address):
-            require_room(with_pack(config), wait_s)
-            train_on_ray(with_pack(config), spec, directory.storage.uri, watch)
+            config = with_pack(config)
+            require_room(config, wait_s)
+            train_on_ray(config, spec, directory.storage.uri, watch)
     return True
 
 
