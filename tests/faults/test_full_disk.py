@@ -6,21 +6,19 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
+from killed_commits import ROUNDS, config
 
 from raymix import cli, run
 from raymix.checkpoint import RunDirectory, digest
-from raymix.config import AssignConfig, BalanceConfig, Config, DataConfig, DiscriminatorConfig, ScheduleConfig
+from raymix.config import Config
 from raymix.errors import StorageFullError
-from raymix.models.centroid import CentroidConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
 from raymix.run import Status
 from raymix.session import resume, train
 from raymix.storage import Storage
 
-ROUNDS = 3
 PAGE = 4096  # what a small file takes
 PAGES = 200
 
@@ -47,19 +45,9 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(run, "picture", lambda *args: b"drawn")
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Config:
-    rows = tmp_path / "rows.npy"
-    np.save(rows, np.random.default_rng(0).normal(size=(60, 2)))
-    return Config(
-        num_components=3,
-        data=DataConfig(name="file", path=str(rows), block_bytes=20 * 16),
-        model=CentroidConfig(),
-        discriminator=DiscriminatorConfig(body="none"),
-        schedule=ScheduleConfig(rounds=ROUNDS, pretrain_epochs=0),
-        assign=AssignConfig(normalise=False),
-        balance=BalanceConfig(min_share=0.5),
-    )
+@pytest.fixture(name="config")
+def tiny_config(tmp_path: Path) -> Config:
+    return config(tmp_path)
 
 
 @pytest.fixture
