@@ -265,6 +265,13 @@ def write_tensors(storage: Storage, name: str, arrays: Mapping[str, NDArray[np.g
     return storage.write(name, safetensors_save({key: np.asarray(value, order="C") for key, value in arrays.items()}))
 
 
+def write_states(
+    storage: Storage, folder: str, states: Mapping[str, Mapping[str, NDArray[np.generic]]]
+) -> dict[str, FileStamp]:
+    """Save the tensors of several networks, a file each."""
+    return {name: write_tensors(storage, f"{folder}/{name}", state) for name, state in states.items()}
+
+
 def read_tensors(storage: Storage, name: str, stamp: FileStamp | None = None) -> dict[str, NDArray[np.generic]]:
     """What `write_tensors` saved. Raises `DamagedError`."""
     content = storage.read(name, stamp)

@@ -140,7 +140,7 @@ class LocalWorkers:
         tensors = {generator_name(k): self.generators.state(k) for k in self.config.components}
         if self.discriminators:
             tensors |= self.discriminators.states()
-        files = {name: checkpoint.write_tensors(storage, f"{folder}/{name}", value) for name, value in tensors.items()}
+        files = checkpoint.write_states(storage, folder, tensors)
         for b, assigned in enumerate(self.assigned_B):
             files[labels_name(b)] = checkpoint.write_assigned(storage, f"{folder}/{labels_name(b)}", assigned)
         return files

@@ -10,13 +10,16 @@ from typing import Any
 import numpy as np
 import ray
 from numpy.typing import NDArray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from raymix.checkpoint import generator_name
+from raymix.checkpoint import generator_name, write_states
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import RaymixError
+from raymix.runtime import tasks
 from raymix.seeds import Phase
 from raymix.state import Fit
+from raymix.storage import FileStamp, Storage
 
 Refs = Sequence[Any]
 """References to arrays, fetched without a copy where they are on the same node."""
@@ -51,6 +54,18 @@ class Worker:
     def count(self, steps: int) -> None:
         """A sign of life: steps, or other pieces of work, that were done."""
         self.steps += steps
+
+    def states(self) -> dict[str, Any]:
+        """The tensors of each network by file name."""
+        raise NotImplementedError
+
+    def write(self, storage: Storage, folder: str, home: str | None) -> dict[str, FileStamp]:
+        """Save the tensors of each network; through the node `home` where that alone reaches the storage."""
+        if home in (None, ray.get_runtime_context().get_node_id()):
+            return write_states(storage, folder, self.states())
+        there = tasks.write_states.options(scheduling_strategy=NodeAffinitySchedulingStrategy(home, soft=False))
+        stamps: dict[str, FileStamp] = ray.get(there.remote(storage, folder, self.states()))
+        return stamps
 
     @ray.method(concurrency_group="watch")
     def progress(self) -> int:
@@ -122,7 +137,6 @@ class GeneratorActor(Worker):
         return self.pack.state(component)
 
     def states(self) -> dict[str, Any]:
-        """The tensors of each member by file name."""
         return {generator_name(k): self.pack.state(k) for k in self.pack.components}
 
 
@@ -156,7 +170,6 @@ class DiscriminatorActor(Worker):
         return flat_scores(self, components, round, rows_B)
 
     def states(self) -> dict[str, Any]:
-        """The tensors of each judge by file name."""
         return self.pack.states()
 
 

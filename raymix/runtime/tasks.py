@@ -35,7 +35,7 @@ def block_step(function: Callable[..., tuple[Any, Any]], common: Any, *values: A
 @ray.remote(num_cpus=0, max_retries=RETRIES)
 def write_states(storage: Storage, folder: str, states: Mapping[str, Tensors]) -> dict[str, FileStamp]:
     """The tensors of one actor, a file each."""
-    return {name: checkpoint.write_tensors(storage, f"{folder}/{name}", state) for name, state in states.items()}
+    return checkpoint.write_states(storage, folder, states)
 
 
 @ray.remote(num_cpus=0, max_retries=RETRIES)

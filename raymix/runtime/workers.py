@@ -157,14 +157,14 @@ class RayWorkers:
         self._gather([seat.actor.slow.remote(component, round) for seat in seats], "halving a learning rate")
 
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
-        here, storage, folder = self._near(directory), directory.storage, directory.folder_for(round)
-        write_states, write_assigned = tasks.write_states.options(**here), tasks.write_assigned.options(**here)
-        actors = [seat.actor for seat in self.crew.seats]
-        writes: list[Call] = [partial(write_states.remote, storage, folder, a.states.remote()) for a in actors]
-        for b, assigned in enumerate(self.assigned_B):
-            writes.append(partial(write_assigned.remote, storage, folder, labels_name(b), assigned))
+        storage, folder = directory.storage, directory.folder_for(round)
+        home = ray.get_runtime_context().get_node_id() if storage.is_local else None
+        states = [seat.actor.write.remote(storage, folder, home) for seat in self.crew.seats]
+        write = tasks.write_assigned.options(**self._near(directory))
+        named = [(labels_name(b), assigned) for b, assigned in enumerate(self.assigned_B)]
+        labels = self._run_waves([partial(write.remote, storage, folder, *each) for each in named], "commit")
         stamps: dict[str, FileStamp] = {}
-        for part in self._gather_waves(writes, "commit"):
+        for part in self._gather([*states, *labels], "commit"):
             stamps |= part
         # The next round's labels come from the committed files, so that nothing it needs descends from an actor.
         self._assigned_from(directory, folder, stamps)
