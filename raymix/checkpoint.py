@@ -33,7 +33,7 @@ from raymix.errors import CheckpointError, DamagedError, MissingError
 from raymix.state import Assigned, State
 from raymix.storage import FileStamp, Storage
 
-FORMAT = 2
+FORMAT = 3
 KEPT = 2
 log = logging.getLogger(__name__)
 

@@ -5,6 +5,7 @@ machine); the result is a new `Config`, and that one is written to the run direc
 subclass of `FamilyConfig` that lives with the family, because this module must not import torch.
 """
 
+import itertools
 import math
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -171,7 +172,11 @@ class ResourcesConfig(Frozen):
     """What a run asks of the machine or cluster."""
 
     pack: Literal["auto"] | Positive = "auto"
-    """Components per actor; auto fills the processors there are."""
+    """Components per actor; auto is what is faster: all in one, or as few as fill the processors or GPUs there are."""
+    fused: Literal["auto"] | bool = "auto"
+    """Whether the components of an actor train as one batched model or one after another; auto is what is faster."""
+    compile: bool = False
+    """Compile the networks of stacked components, on a GPU with CUDA graphs: slow to start, and its own rounding."""
     cpus_per_component: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     """Processors a component asks for; auto is one per pack, or an equal fraction where there are fewer."""
     gpus_per_component: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
@@ -208,6 +213,15 @@ class Config(Frozen):
     def components(self) -> tuple[int, ...]:
         """Ids of the components that are trained."""
         return (0,) if self.mode == "single" else tuple(range(self.num_components))
+
+    @property
+    def packs(self) -> list[tuple[int, ...]]:
+        """The components of each actor, as equal in number as can be; all in one while `resources.pack` is auto."""
+        pack = self.resources.pack
+        num = len(self.components)
+        groups = 1 if pack == "auto" else math.ceil(num / pack)
+        cuts = [num * i // groups for i in range(groups + 1)]
+        return [self.components[a:b] for a, b in itertools.pairwise(cuts)]
 
     @property
     def judges(self) -> bool:

@@ -85,7 +85,8 @@ class LocalWorkers:
         if self.discriminators is None:
             return []
         num = num_fakes(self.config, self.num_rows)
-        fakes = {k: self.generators.fakes(k, num, round) for k in components}
+        groups = self.generators.groups(components, num)
+        fakes = {k: rows for group in groups for k, rows in self.generators.fakes(group, num, round).items()}
         self.report("train discriminators", None)
         return self.discriminators.train(round, self.rows_B, fakes)
 

@@ -11,8 +11,9 @@ from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.local import LocalWorkers
 from raymix.models.registry import close
+from raymix.packing import packed
 from raymix.run import Progress, Status, run
-from raymix.runtime.driver import cluster, require_room, train_on_ray, with_pack
+from raymix.runtime.driver import cluster, packed_for_cluster, require_room, train_on_ray
 from raymix.storage import Storage
 
 Watch = Callable[[Status], None]
@@ -43,13 +44,14 @@ def train(
     directory = RunDirectory(Storage.at(uri))
     directory.require_new()
     if workers == "local":
-        directory.create(config, spec, environment())
+        config, reason = packed(config, spec, slots=1)
+        directory.create(config, spec, environment() | {"packing": reason})
         train_here(config, spec, directory, watch)
         return
     with cluster(address):
-        config = with_pack(config)
+        config, reason = packed_for_cluster(config, spec)
         require_room(config, wait_s)  # what cannot fit fails before anything is written
-        directory.create(config, spec, environment())
+        directory.create(config, spec, environment() | {"packing": reason})
         train_on_ray(config, spec, directory.storage.uri, watch)
 
 
@@ -74,7 +76,6 @@ def resume(
         train_here(config, spec, directory, watch)
     else:
         with cluster(address):
-            config = with_pack(config)
             require_room(config, wait_s)
             train_on_ray(config, spec, directory.storage.uri, watch)
     return True

@@ -19,6 +19,8 @@ QUICK = [
     "--schedule.pretrain-epochs=2",
     "--schedule.epochs-per-round=2",
     "--schedule.evaluate-every=2",
+    "--resources.pack=3",
+    "--resources.fused=true",
 ]
 MEASURES = [
     "kde_log_likelihood",

@@ -1,4 +1,4 @@
-"""One digest for one seed and config, whoever does the work and however it is packed."""
+"""One digest for one seed and config, whoever does the work."""
 
 from pathlib import Path
 
@@ -33,22 +33,28 @@ def trained(config: Config, out: Path, workers: str) -> str:
     return digest(RunDirectory(Storage.at(out)))
 
 
-@pytest.mark.parametrize(("trunk", "packs"), [("separate", (1, 2)), ("shared", (1, 3))])
-def test_in_process_and_ray_give_one_digest_for_any_pack(trunk: str, packs: tuple[int, ...], tmp_path: Path) -> None:
-    config = small(trunk)
-    reference = trained(config, tmp_path / "local", "local")
-    for pack in packs:
-        packed = replaced(config, {"resources.pack": pack})
-        assert trained(packed, tmp_path / f"ray-{pack}", "ray") == reference
+@pytest.mark.parametrize(("trunk", "pack"), [("separate", 2), ("shared", 3)])
+def test_in_process_and_ray_give_one_digest_for_fused_packs(trunk: str, pack: int, tmp_path: Path) -> None:
+    config = replaced(small(trunk), {"resources.pack": pack, "resources.fused": True})
+    assert trained(config, tmp_path / "local", "local") == trained(config, tmp_path / "ray", "ray")
+
+
+@pytest.mark.parametrize(("trunk", "pack"), [("separate", 2), ("shared", 1)])
+def test_one_digest_for_any_pack_whose_components_train_one_after_another(
+    trunk: str, pack: int, tmp_path: Path
+) -> None:
+    config = replaced(small(trunk), {"resources.fused": False})
+    packed = replaced(config, {"resources.pack": pack})
+    assert trained(config, tmp_path / "local", "local") == trained(packed, tmp_path / "ray", "ray")
 
 
 @pytest.mark.parametrize("mode", ["single", "oracle"])
 def test_controls_give_one_digest(mode: str, tmp_path: Path) -> None:
-    config = replaced(small("separate", mode), {"schedule.rounds": 1})
+    config = replaced(small("separate", mode), {"schedule.rounds": 1, "resources.pack": 3, "resources.fused": True})
     assert trained(config, tmp_path / "local", "local") == trained(config, tmp_path / "ray", "ray")
 
 
 def test_another_seed_gives_another_digest(tmp_path: Path) -> None:
-    config = small("separate")
+    config = replaced(small("separate"), {"resources.fused": True})
     other = replaced(config, {"seed": 1})
     assert trained(config, tmp_path / "0", "local") != trained(other, tmp_path / "1", "local")

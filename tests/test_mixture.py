@@ -16,6 +16,8 @@ QUICK = {
     "schedule.epochs_per_round": 10,
     "discriminator.epochs": 1,
 }
+PACKED = {"resources.pack": 3, "resources.fused": True}
+"""Where two mixtures are compared: rounding depends on what trains together."""
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +82,7 @@ def test_a_mixture_is_a_scikit_learn_estimator(images: np.ndarray, tmp_path: Pat
 
 def test_labels_are_for_evaluation_only(tmp_path: Path) -> None:
     rows = np.random.default_rng(0).normal(size=(300, 3))
-    settings = {"overrides": QUICK, "num_components": 2}
+    settings = {"overrides": QUICK | PACKED, "num_components": 2}
     plain = raymix.Mixture("synthetic-3", out=tmp_path / "a", **settings).fit(rows)
     labelled = raymix.Mixture("synthetic-3", out=tmp_path / "b", **settings).fit(rows, np.arange(300) % 2)
     np.testing.assert_array_equal(plain.labels_, labelled.labels_)
@@ -90,7 +92,7 @@ def test_labels_are_for_evaluation_only(tmp_path: Path) -> None:
 
 def test_ray_workers_fit_the_same_mixture(tmp_path: Path, ray_cluster: None) -> None:
     rows = np.random.default_rng(0).normal(size=(300, 3))
-    settings = {"overrides": QUICK, "num_components": 2}
+    settings = {"overrides": QUICK | PACKED, "num_components": 2}
     local = raymix.Mixture("synthetic-3", out=tmp_path / "a", **settings).fit(rows)
     on_ray = raymix.Mixture("synthetic-3", out=tmp_path / "b", workers="ray", **settings).fit(rows)
     np.testing.assert_array_equal(local.sample(20)[0], on_ray.sample(20)[0])

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from raymix.checkpoint import RunDirectory, digest
-from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig, dump_config
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, dump_config
 from raymix.errors import CheckpointError
 from raymix.models.vae import VAEConfig
 from raymix.record import read_record
@@ -29,6 +29,7 @@ def config(rounds: int = ROUNDS) -> Config:
         model=VAEConfig(encoder=(16,), decoder=(16,), latent=2),
         discriminator=DiscriminatorConfig(widths=(16,), batch_size=32, trunk="shared"),
         schedule=ScheduleConfig(rounds=rounds, pretrain_epochs=3, epochs_per_round=12, batch_size=8),
+        resources=ResourcesConfig(pack=3, fused=True),
     )
 
 

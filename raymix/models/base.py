@@ -1,9 +1,15 @@
 """The contract between a family of generators and the rest of raymix.
 
 A generator is a torch module that works in scaled units: it owns its networks and its optimisers, makes one `update`
-from a batch, and samples. What else it can do is declared by the small protocols below; nobody asks for its family.
+from a batch, and samples. A family is one of two kinds:
 
-Shapes: B rows of a batch, (B, *row_shape).
+- `Generator`: an ordinary module, one component. The members of a pack train one after another.
+- `StackedGenerator`: a module whose tensors have a leading axis of members (see `raymix.models.stacked`), so that the
+  members of a pack train as one model.
+
+What else a family can do is declared by the small protocols below; nobody asks for its name.
+
+Shapes: M members of a stack, B rows of a batch, (B, *row_shape).
 """
 
 from abc import ABC, abstractmethod
@@ -12,7 +18,9 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
+
+from raymix.models.optimisers import Optimiser
 
 
 class Generator(nn.Module, ABC):
@@ -66,35 +74,43 @@ class DataInitialised(Protocol):
         ...
 
 
-class GradientGenerator(Generator):
-    """A generator with one loss and one Adam."""
+class Noise(Protocol):
+    """Each member's own random numbers."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._optimiser: Optimizer | None = None
+    def normal(self, *shape: int) -> Tensor:
+        """(M, *shape) of the standard normal distribution; a member's do not depend on the others."""
+        ...
+
+
+class StackedModule(nn.Module, ABC):
+    """A module with optimisers, built with one member: every tensor of both has a leading axis of members."""
+
+    _optimisers: dict[str, Optimiser] | None = None
 
     @abstractmethod
-    def loss(self, rows: Tensor, noise: torch.Generator) -> Tensor:
-        """Mean loss over a batch, in nats per row."""
+    def make_optimisers(self) -> dict[str, Optimiser]:
+        """Fresh optimisers over the present parameters, by name; their state is part of the members'."""
+
+    def optimisers(self) -> dict[str, Optimiser]:
+        """Its optimisers; made when they are first asked for, when the parameters are where they will stay."""
+        if self._optimisers is None:
+            self._optimisers = self.make_optimisers()
+        return self._optimisers
+
+
+class StackedGenerator(StackedModule):
+    """Some generators of one family as one module. Randomness is always an argument."""
+
+    dtype: torch.dtype = torch.float32
+    """Type of the rows it takes and gives."""
 
     @abstractmethod
-    def make_optimiser(self) -> Optimizer:
-        """The optimiser over all parameters."""
+    def update(self, rows: Tensor, noise: Noise) -> Tensor:
+        """Make one step of every member on its own batch, (M, B, *row_shape), and return their losses, (M,), detached.
 
-    def optimisers(self) -> dict[str, Optimizer]:
-        if self._optimiser is None:
-            self._optimiser = self.make_optimiser()
-        return {"adam": self._optimiser}
+        An adversarial family alternates its networks inside one update.
+        """
 
-    def update(self, rows: Tensor, noise: torch.Generator) -> Tensor:
-        optimiser = self.optimisers()["adam"]
-        loss = self.loss(rows, noise)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-        return loss.detach()
-
-
-def adam(parameters: Iterable[nn.Parameter], learning_rate: float, beta1: float, beta2: float) -> Adam:
-    """Adam in its fused form, which is the fastest on every device and differs from the plain one in rounding only."""
-    return Adam(parameters, lr=learning_rate, betas=(beta1, beta2), fused=True)
+    @abstractmethod
+    def sample(self, num: int, noise: Noise) -> Tensor:
+        """`num` rows of each member, (M, num, *row_shape), in scaled units."""

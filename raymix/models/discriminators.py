@@ -3,19 +3,20 @@
 One network serves both forms: a separate discriminator is a trunk with one head, a shared one has a head per component.
 Images pass a low-pass first, on both sides and in scoring, so that blur is not what is judged.
 
-Shapes: B rows, H heads.
+Shapes: M members (separate discriminators stacked as one model), B rows, H heads.
 """
 
 import math
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from torch.optim import SGD, Optimizer
 
 from raymix.config import DiscriminatorConfig
 from raymix.data.source import DataSpec
 from raymix.models import networks
-from raymix.models.base import adam
+from raymix.models.base import StackedModule
+from raymix.models.optimisers import SGD, Adam, Optimiser
+from raymix.models.stacked import Linear
 
 
 def resolved(config: DiscriminatorConfig, spec: DataSpec) -> DiscriminatorConfig:
@@ -34,8 +35,8 @@ def resolved(config: DiscriminatorConfig, spec: DataSpec) -> DiscriminatorConfig
     return config.model_copy(update={"body": body, "widths": widths, "lowpass": 0 if lowpass == 1 else lowpass})
 
 
-class Discriminator(nn.Module):
-    """Rows (B, *row_shape) -> logits (B, H)."""
+class Discriminator(StackedModule):
+    """Rows (M, B, *row_shape) -> logits (M, B, H). Built with one member."""
 
     def __init__(self, config: DiscriminatorConfig, row_shape: tuple[int, ...], num_heads: int) -> None:
         super().__init__()
@@ -47,19 +48,25 @@ class Discriminator(nn.Module):
         else:
             self.trunk = networks.mlp(math.prod(row_shape), config.widths, Leaky, config.batch_norm)
             features = config.widths[-1]
-        self.heads = nn.Linear(features, num_heads)
+        self.heads = Linear(features, num_heads)
 
     def forward(self, rows: Tensor) -> Tensor:
         if self.lowpass:
-            rows = F.avg_pool2d(rows, self.lowpass, stride=1, padding=self.lowpass // 2)
+            smooth = F.avg_pool2d(rows.flatten(0, 1), self.lowpass, stride=1, padding=self.lowpass // 2)
+            rows = smooth.view(rows.shape)
         logits: Tensor = self.heads(self.trunk(rows))
         return logits
 
-    def make_optimiser(self) -> Optimizer:
-        config = self.config
+    def make_optimisers(self) -> dict[str, Optimiser]:
+        config, parameters = self.config, dict(self.named_parameters())
         if config.optimiser == "sgd":
-            return SGD(self.parameters(), lr=config.learning_rate)
-        return adam(self.parameters(), config.learning_rate, config.beta1, config.beta2)
+            return {"sgd": SGD(parameters, config.learning_rate)}
+        return {"adam": Adam(parameters, config.learning_rate, config.beta1, config.beta2)}
+
+    def descend(self, loss_M: Tensor) -> None:
+        """One step of every member on its own loss."""
+        for optimiser in self.optimisers().values():
+            optimiser.descend(loss_M)
 
 
 class Leaky(nn.LeakyReLU):
@@ -69,10 +76,10 @@ class Leaky(nn.LeakyReLU):
         super().__init__(0.2)
 
 
-def discriminator_loss(real_logits_BH: Tensor, fake_logits_BH: Tensor) -> Tensor:
-    """Half the sum of mean softplus(-l) over real and mean softplus(l) over fake rows, per head, (H,).
+def discriminator_loss(real_logits_MBH: Tensor, fake_logits_MBH: Tensor) -> Tensor:
+    """Half the sum of mean softplus(-l) over real and mean softplus(l) over fake rows, per head, (M, H).
 
     Each side is averaged by itself, so log ratios need no correction for unequal numbers; chance is log 2. Column h of
-    `fake_logits_BH` holds head h's logits of its own component's fakes.
+    `fake_logits_MBH` holds head h's logits of its own component's fakes.
     """
-    return 0.5 * (F.softplus(-real_logits_BH).mean(0) + F.softplus(fake_logits_BH).mean(0))
+    return 0.5 * (F.softplus(-real_logits_MBH).mean(1) + F.softplus(fake_logits_MBH).mean(1))

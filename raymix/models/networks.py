@@ -1,6 +1,6 @@
-"""Bodies of encoders, decoders and discriminators.
+"""Bodies of encoders, decoders and discriminators, for members stacked as `raymix.models.stacked` says.
 
-Shapes: B rows, (C, H, W) images, D columns, F features.
+Shapes: M members, B rows, (C, H, W) images, D columns, F features.
 """
 
 import itertools
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 
 from raymix.errors import ConfigError
+from raymix.models.stacked import BatchNorm, Conv2d, ConvTranspose2d, Grouped, Linear, Ungrouped
 
 Shape = tuple[int, ...]
 
@@ -20,12 +21,12 @@ def is_large_image(row_shape: Shape) -> bool:
 
 
 def mlp(inputs: int, widths: Sequence[int], activation: type[nn.Module], batch_norm: bool = False) -> nn.Sequential:
-    """Flatten, then linear layers of the given widths; (B, *) -> (B, widths[-1])."""
-    layers: list[nn.Module] = [nn.Flatten()]
+    """Flatten, then linear layers of the given widths; (M, B, *) -> (M, B, widths[-1])."""
+    layers: list[nn.Module] = [nn.Flatten(2)]
     for width in widths:
-        layers.append(nn.Linear(inputs, width, bias=not batch_norm))
+        layers.append(Linear(inputs, width, bias=not batch_norm))
         if batch_norm:
-            layers.append(nn.BatchNorm1d(width))
+            layers.append(BatchNorm(width))
         layers.append(activation())
         inputs = width
     return nn.Sequential(*layers)
@@ -34,16 +35,16 @@ def mlp(inputs: int, widths: Sequence[int], activation: type[nn.Module], batch_n
 def conv_encoder(
     shape: Shape, widths: Sequence[int], kernel: int, activation: type[nn.Module], batch_norm: bool = True
 ) -> nn.Sequential:
-    """Convolutions of stride 2, one per width; (B, C, H, W) -> (B, F). Sides halve down to 1."""
+    """Convolutions of stride 2, one per width; (M, B, C, H, W) -> (M, B, F). Sides halve down to 1."""
     channels = shape[0]
-    layers: list[nn.Module] = []
+    layers: list[nn.Module] = [Grouped()]
     for width in widths:
-        layers.append(nn.Conv2d(channels, width, kernel, stride=2, padding=(kernel - 1) // 2, bias=not batch_norm))
+        layers.append(Conv2d(channels, width, kernel, stride=2, padding=(kernel - 1) // 2, bias=not batch_norm))
         if batch_norm:
-            layers.append(nn.BatchNorm2d(width, eps=1e-5, momentum=0.1))
+            layers.append(BatchNorm(width))
         layers.append(activation())
         channels = width
-    return nn.Sequential(*layers, nn.Flatten())
+    return nn.Sequential(*layers, Ungrouped((conv_features(shape, widths, kernel),)))
 
 
 def conv_features(shape: Shape, widths: Sequence[int], kernel: int) -> int:
@@ -78,14 +79,8 @@ def require_decodable(shape: Shape, widths: Sequence[int], field: str) -> None:
         )
 
 
-def doubling(inputs: int, outputs: int, kernel: int, bias: bool) -> nn.ConvTranspose2d:
-    """A transposed convolution whose output side is exactly twice its input's, for even and odd kernels."""
-    padding, extra = (kernel - 1) // 2, kernel % 2
-    return nn.ConvTranspose2d(inputs, outputs, kernel, stride=2, padding=padding, output_padding=extra, bias=bias)
-
-
 class ConvDecoder(nn.Module):
-    """A linear layer onto a small image, then transposed convolutions that double it; (B, Z) -> (B, C, H, W).
+    """A linear layer onto a small image, then transposed convolutions that double it; (M, B, Z) -> (M, B, C, H, W).
 
     There are as many of them as widths; the last gives the image's channels, and what exceeds (H, W) is cropped.
     """
@@ -96,21 +91,18 @@ class ConvDecoder(nn.Module):
         shrink = 2 ** len(widths)
         start = (widths[0], math.ceil(self.height / shrink), math.ceil(self.width / shrink))
         layers: list[nn.Module] = [
-            nn.Linear(latent, math.prod(start)),
-            nn.Unflatten(1, start),
-            nn.BatchNorm2d(widths[0]),
+            Linear(latent, math.prod(start)),
+            nn.Unflatten(2, start),
+            Grouped(),
+            BatchNorm(widths[0]),
             nn.ReLU(),
         ]
         for inner, outer in itertools.pairwise(widths):
-            layers += [
-                doubling(inner, outer, kernel, bias=False),
-                nn.BatchNorm2d(outer, eps=1e-5, momentum=0.1),
-                nn.ReLU(),
-            ]
-        layers.append(doubling(widths[-1], channels, kernel, bias=True))
-        self.layers = nn.Sequential(*layers)
+            layers += [ConvTranspose2d(inner, outer, kernel, bias=False), BatchNorm(outer), nn.ReLU()]
+        layers.append(ConvTranspose2d(widths[-1], channels, kernel))
+        self.layers = nn.Sequential(*layers, Ungrouped((channels, start[1] * shrink, start[2] * shrink)))
 
     def forward(self, latents: Tensor) -> Tensor:
-        image: Tensor = self.layers(latents)
-        top, left = (image.shape[2] - self.height) // 2, (image.shape[3] - self.width) // 2
-        return image[:, :, top : top + self.height, left : left + self.width]
+        images: Tensor = self.layers(latents)
+        top, left = (images.shape[3] - self.height) // 2, (images.shape[4] - self.width) // 2
+        return images[..., top : top + self.height, left : left + self.width]

@@ -6,16 +6,17 @@ from pydantic import ValidationError
 
 from raymix.config import Config, FamilyConfig, config_error
 from raymix.errors import ConfigError
-from raymix.models.base import Generator
+from raymix.models.base import Generator, StackedGenerator
 from raymix.models.centroid import Centroid, CentroidConfig
 from raymix.models.vae import VAE, VAEConfig
 
 
 class Family(NamedTuple):
-    """A family's settings and how a generator is built from them and the shape of a row."""
+    """A family's settings, and how a generator (or a stacked one of one member) is built from them and the shape of a
+    row."""
 
     config: type[FamilyConfig]
-    build: type[Generator]
+    build: type[Generator] | type[StackedGenerator]
 
 
 FAMILIES: dict[str, Family] = {

@@ -5,7 +5,7 @@
 Gaussian likelihood: one learned sigma per component with a floor, and its noise is added when sampling. Bernoulli
 likelihood for images in [0, 1]: the mean is the sample.
 
-Shapes: B rows, Z latent.
+Shapes: M members, B rows, Z latent.
 """
 
 import math
@@ -15,12 +15,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
-from torch.optim import Optimizer
 
 from raymix.config import Body, FamilyConfig, Fraction, Positive, Widths
 from raymix.data.source import DataSpec
 from raymix.models import networks
-from raymix.models.base import GradientGenerator, adam
+from raymix.models.base import Noise, StackedGenerator
+from raymix.models.optimisers import Adam, Optimiser
+from raymix.models.stacked import Linear
 
 
 class VAEConfig(FamilyConfig, extra="forbid"):
@@ -68,8 +69,8 @@ class VAEConfig(FamilyConfig, extra="forbid"):
         )
 
 
-class VAE(GradientGenerator):
-    """One VAE over rows of one shape."""
+class VAE(StackedGenerator):
+    """VAEs over rows of one shape."""
 
     def __init__(self, config: VAEConfig, row_shape: tuple[int, ...]) -> None:
         super().__init__()
@@ -83,41 +84,52 @@ class VAE(GradientGenerator):
             columns = math.prod(row_shape)
             self.encoder = networks.mlp(columns, config.encoder, nn.ReLU)
             features = config.encoder[-1]
-            self.decoder = nn.Sequential(
-                networks.mlp(config.latent, config.decoder, nn.ReLU),
-                nn.Linear(config.decoder[-1], columns),
-                nn.Unflatten(1, row_shape),
-            )
-        self.posterior = nn.Linear(features, 2 * config.latent)
-        self.raw_sigma = nn.Parameter(torch.zeros(())) if config.likelihood == "gaussian" else None
+            body = networks.mlp(config.latent, config.decoder, nn.ReLU)
+            shaped = [nn.Unflatten(2, row_shape)] if len(row_shape) > 1 else []
+            self.decoder = nn.Sequential(*body, Linear(config.decoder[-1], columns), *shaped)
+        self.posterior = Linear(features, 2 * config.latent)
+        self.raw_sigma = nn.Parameter(torch.zeros(1)) if config.likelihood == "gaussian" else None
 
-    def make_optimiser(self) -> Optimizer:
-        return adam(self.parameters(), self.config.learning_rate, self.config.beta1, self.config.beta2)
+    def make_optimisers(self) -> dict[str, Optimiser]:
+        config = self.config
+        return {"adam": Adam(dict(self.named_parameters()), config.learning_rate, config.beta1, config.beta2)}
+
+    def update(self, rows: Tensor, noise: Noise) -> Tensor:
+        loss_M = self.loss(rows, noise)
+        self.optimisers()["adam"].descend(loss_M)
+        return loss_M.detach()
 
     def sigma(self) -> Tensor:
-        """Standard deviation of the gaussian likelihood, in scaled units."""
+        """(M,) standard deviation of the gaussian likelihood, in scaled units."""
         assert self.raw_sigma is not None
         return F.softplus(self.raw_sigma) + self.config.sigma_floor
 
-    def loss(self, rows: Tensor, noise: torch.Generator) -> Tensor:
-        mean_BZ, log_var_BZ = self.posterior(self.encoder(rows)).chunk(2, dim=1)
-        eps_BZ = torch.randn(mean_BZ.shape, generator=noise, device=rows.device)
-        output = self.decoder(mean_BZ + torch.exp(0.5 * log_var_BZ) * eps_BZ)
-        kl = 0.5 * (mean_BZ.square() + log_var_BZ.exp() - 1 - log_var_BZ).sum()
-        return (self.negative_log_likelihood(output, rows) + kl) / len(rows)
+    def loss(self, rows: Tensor, noise: Noise) -> Tensor:
+        """(M,) mean over each member's batch, in nats per row."""
+        losses: Tensor = self(rows, noise.normal(rows.shape[1], self.config.latent))
+        return losses
+
+    def forward(self, rows: Tensor, eps_MBZ: Tensor) -> Tensor:
+        """`loss` at given noise: the part that `torch.compile` sees."""
+        mean_MBZ, log_var_MBZ = self.posterior(self.encoder(rows)).chunk(2, dim=2)
+        scale_MBZ = torch.exp(0.5 * log_var_MBZ)
+        output = self.decoder(torch.addcmul(mean_MBZ, scale_MBZ, eps_MBZ))
+        kl_M = 0.5 * (mean_MBZ.square() + scale_MBZ.square() - log_var_MBZ - 1).sum((1, 2))
+        return (self.negative_log_likelihood(output, rows) + kl_M) / rows.shape[1]
 
     def negative_log_likelihood(self, output: Tensor, rows: Tensor) -> Tensor:
-        """-log p(x|z) summed over the batch, from the decoder's output (mean, or logits)."""
+        """(M,) -log p(x|z) summed over the batch, from the decoder's output (mean, or logits)."""
+        axes = tuple(range(1, rows.dim()))
         if self.raw_sigma is None:
-            return F.binary_cross_entropy_with_logits(output, rows, reduction="sum")
-        sigma = self.sigma()
-        log_scale = torch.log(sigma) + 0.5 * math.log(2 * math.pi)
-        return 0.5 * ((rows - output) / sigma).square().sum() + rows.numel() * log_scale
+            return F.binary_cross_entropy_with_logits(output, rows, reduction="none").sum(axes)
+        log_sigma_M, num = self.sigma().log(), rows[0].numel()
+        squares_M = (rows - output).square().sum(axes)
+        halves_M = 0.5 * squares_M * torch.exp(-2 * log_sigma_M)
+        return torch.add(halves_M, log_sigma_M, alpha=num) + 0.5 * num * math.log(2 * math.pi)
 
-    def sample(self, num: int, noise: torch.Generator) -> Tensor:
-        device = self.posterior.weight.device
-        z_BZ = torch.randn((num, self.config.latent), generator=noise, device=device)
-        output: Tensor = self.decoder(z_BZ)
+    def sample(self, num: int, noise: Noise) -> Tensor:
+        output: Tensor = self.decoder(noise.normal(num, self.config.latent))
         if self.raw_sigma is None:
             return torch.sigmoid(output)
-        return output + self.sigma() * torch.randn(output.shape, generator=noise, device=device)
+        sigma = self.sigma().view(-1, *[1] * (output.dim() - 1))
+        return torch.addcmul(output, sigma, noise.normal(num, *self.row_shape))

@@ -122,8 +122,8 @@ class GeneratorActor(Worker):
 
     def fakes(self, components: Sequence[int], num: int, round: int) -> Iterator[Any]:
         """One array per component, each a result of its own."""
-        for k in components:
-            yield self.pack.fakes(k, num, round)
+        for group in self.pack.groups(components, num):
+            yield from self.pack.fakes(group, num, round).values()
             self.count(1)
 
     def score(self, components: Sequence[int], round: int, rows_B: Refs) -> Iterator[Any]:

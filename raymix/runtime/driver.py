@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
@@ -14,15 +14,16 @@ import ray
 from ray._private import services
 from ray.exceptions import AuthenticationError, RayError
 
-from raymix.config import Config, ResourcesConfig
+from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import RaymixError, ResourceError, WorkerLostError
+from raymix.packing import Pace, Packing, cached_paces, packed
 from raymix.run import Status
 from raymix.runtime.capacity import cluster_nodes, fitting_groups
 from raymix.runtime.coordinator import start_coordinator
 from raymix.runtime.janitor import watched
 from raymix.runtime.local_ray import CONNECT_S, keeping_loopback, on_loopback_alone, start_local
-from raymix.runtime.placement import resolved_pack
+from raymix.runtime.placement import slots, uses_gpus
 from raymix.runtime.waiting import translated
 from raymix.storage import Storage
 
@@ -110,10 +111,20 @@ def require_reachable(address: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def with_pack(config: Config) -> Config:
-    """The config with `resources.pack` resolved for this cluster."""
-    resources: ResourcesConfig = config.resources.model_copy(update={"pack": resolved_pack(config, cluster_nodes())})
-    return config.model_copy(update={"resources": resources})
+def packed_for_cluster(config: Config, spec: DataSpec) -> tuple[Config, str]:
+    """The config with `resources.pack` and `resources.fused` resolved for the connected cluster, and why."""
+    nodes = cluster_nodes()
+    return packed(config, spec, slots(config, nodes), _paces_on_gpu if uses_gpus(config, nodes) else None)
+
+
+def _paces_on_gpu(config: Config, spec: DataSpec, stacks: Sequence[Packing]) -> list[Pace]:
+    """Measured on one of the cluster's GPUs; this process may have none."""
+    measure = ray.remote(num_cpus=0, num_gpus=1)(cached_paces)
+    try:
+        found: list[Pace] = ray.get(measure.remote(config, spec, stacks), timeout=config.resources.place_s)
+    except RayError as error:
+        raise translated(error, "measuring how components share a GPU") from None
+    return found
 
 
 def require_room(config: Config, wait_s: float) -> None:

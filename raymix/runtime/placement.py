@@ -3,7 +3,6 @@
 A pack's generator and discriminator actors work in turn, so they share the pack's ask in halves, on one node.
 """
 
-import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -55,28 +54,22 @@ class Group:
         return {name: _in_units(amount / self.num_actors) for name, amount in asked.items()}
 
 
-def packs(components: Sequence[int], pack: int) -> list[tuple[int, ...]]:
-    """Cut the components into packs of at most `pack`, as equal as can be."""
-    num = math.ceil(len(components) / pack)
-    cuts = [len(components) * i // num for i in range(num + 1)]
-    return [tuple(components[a:b]) for a, b in itertools.pairwise(cuts)]
+def uses_gpus(config: Config, nodes: Sequence[Node]) -> bool:
+    """Whether the run's actors sit on GPUs."""
+    return config.resources.gpus_per_component != 0 and any(node.gpus for node in nodes)
 
 
-def resolved_pack(config: Config, nodes: Sequence[Node]) -> int:
-    """Components per actor: as few as fill the GPUs, or without GPUs the processors."""
-    pack = config.resources.pack
-    if pack != "auto":
-        return pack
-    uses_gpus = config.resources.gpus_per_component != 0 and any(node.gpus for node in nodes)
-    slots = sum(math.floor(node.gpus if uses_gpus else node.cpus) for node in nodes)
-    return math.ceil(len(config.components) / max(1, slots))
+def slots(config: Config, nodes: Sequence[Node]) -> int:
+    """How many actors can work at once: a GPU each, or without GPUs a processor."""
+    on_gpus = uses_gpus(config, nodes)
+    return max(1, sum(math.floor(node.gpus if on_gpus else node.cpus) for node in nodes))
 
 
 def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
     """The placement groups of a run. Raises `ResourceError` when they cannot all be placed."""
     resources = config.resources
     assert resources.pack != "auto"
-    members = packs(config.components, resources.pack)
+    members = config.packs
     judged = config.judges and not config.own_density
     trunk = judged and config.discriminator.trunk == "shared"
     num = len(members) + trunk

@@ -1,8 +1,9 @@
 """Batches of scaled rows, drawn from blocks without a second copy of the data set.
 
-Shapes: B rows of a batch, S steps, n rows of a block.
+Shapes: M members of a stack, B rows of a batch, S steps, n rows of a block.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
@@ -14,7 +15,8 @@ from torch import Tensor
 from raymix.config import DataConfig
 from raymix.data.source import DataSpec
 
-CHUNK_BYTES = 2 * 2**20  # of scaled rows that are gathered at a time
+ROOM = 0.25  # of a device's free memory that rows may take
+CHUNK_BYTES = 2 * 2**20  # of a member's scaled rows that are gathered at a time
 
 
 class Scaler(NamedTuple):
@@ -60,10 +62,14 @@ class RowView:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def take(self, numbers: NDArray[np.int64]) -> Tensor:
-        """The rows of these numbers, (len(numbers), *row_shape), in the data's own dtype and torch's own memory."""
+    def empty(self, *sizes: int) -> Tensor:
+        """Room for rows, (*sizes, *row_shape), in the data's own dtype and torch's own memory."""
+        return torch.empty((*sizes, *self.blocks[0].shape[1:]), dtype=torch_dtype(self.blocks[0].dtype))
+
+    def take(self, numbers: NDArray[np.int64], out: Tensor | None = None) -> Tensor:
+        """The rows of these numbers, (len(numbers), *row_shape), put into `out` where it is given."""
         first = self.blocks[0]
-        out = torch.empty((len(numbers), *first.shape[1:]), dtype=torch_dtype(first.dtype))
+        out = self.empty(len(numbers)) if out is None else out
         target = out.numpy()
         if len(self.blocks) == 1:
             np.take(first, self._in_block(0, numbers), axis=0, out=target, mode="clip")
@@ -82,16 +88,78 @@ def torch_dtype(dtype: np.dtype) -> torch.dtype:
     return torch.from_numpy(np.empty(0, dtype)).dtype
 
 
-def drawn_batches(
-    view: RowView, scaler: Scaler, steps: int, batch_size: int, rng: np.random.Generator
-) -> Iterator[Tensor]:
-    """`steps` batches (B, *row_shape) of scaled rows, drawn with replacement."""
-    row_bytes = 4 * int(np.prod(view.blocks[0].shape[1:]))
-    per_chunk = max(1, CHUNK_BYTES // (row_bytes * batch_size))
-    for done in range(0, steps, per_chunk):
-        num = min(per_chunk, steps - done)
-        numbers_S = rng.integers(0, len(view), size=num * batch_size)
-        yield from scaler.scaled(view.take(numbers_S)).split(batch_size)
+class Draws:
+    """Batches of scaled rows for the members of a stack, drawn with replacement, each from a view and by a generator of
+    its own: what a member sees does not depend on the others."""
+
+    def __init__(
+        self,
+        views: Sequence[RowView],
+        rngs: Sequence[np.random.Generator],
+        scaler: Scaler,
+        batch_size: int,
+        steps: int,
+        resident: bool | None = None,
+    ) -> None:
+        """`steps` are the batches that will be asked for in all. With `resident` the views are moved to the scaler's
+        device once and batches are gathered there, as is done on GPUs where there is room."""
+        self.views, self.rngs, self.scaler = list(views), list(rngs), scaler
+        device = scaler.offset.device
+        if resident is None:
+            resident = device.type == "cuda" and num_bytes(views) < ROOM * torch.cuda.mem_get_info(device)[0]
+        self.on_device = residents(views, device) if resident else None
+        self.batch_size, self.left = batch_size, steps
+        row_bytes = 4 * math.prod(self.views[0].blocks[0].shape[1:])
+        self.steps_in_chunk = max(1, CHUNK_BYTES // (row_bytes * batch_size))
+        self._chunk, self._used = torch.empty(0, 0), 0
+
+    def batch(self) -> Tensor:
+        """The next batch of every member, (M, B, *row_shape)."""
+        if self._used == self._chunk.shape[1]:
+            steps = min(self.steps_in_chunk, self.left)
+            self.left -= steps
+            num = steps * self.batch_size
+            numbers = [rng.integers(0, len(view), size=num) for view, rng in zip(self.views, self.rngs, strict=True)]
+            self._chunk, self._used = self.scaler.scaled(self._gathered(numbers)), 0
+        start, self._used = self._used, self._used + self.batch_size
+        return self._chunk[:, start : self._used]
+
+    def _gathered(self, numbers: Sequence[NDArray[np.int64]]) -> Tensor:
+        """(M, rows, *row_shape) in the data's own dtype."""
+        if self.on_device is not None:
+            pairs = zip(self.on_device, numbers, strict=True)
+            return torch.stack([rows[torch.from_numpy(each).to(rows.device)] for rows, each in pairs])
+        raw = self.views[0].empty(len(self.views), len(numbers[0]))
+        for view, each, room in zip(self.views, numbers, raw, strict=True):
+            view.take(each, room)
+        return raw
+
+    def keep(self, members: Sequence[int]) -> None:
+        """Go on with some of the members."""
+        self.views, self.rngs = [self.views[m] for m in members], [self.rngs[m] for m in members]
+        if self.on_device is not None:
+            self.on_device = [self.on_device[m] for m in members]
+        self._chunk = self._chunk[list(members)]
+
+
+def residents(views: Sequence[RowView], device: torch.device) -> list[Tensor]:
+    """All rows of each view on a device; views of whole blocks share theirs."""
+    whole: dict[int, Tensor] = {}
+    found = []
+    for view in views:
+        if view.rows_in_block is not None:
+            found.append(view.take(np.arange(len(view))).to(device))
+            continue
+        key = id(view.blocks[0])
+        if key not in whole:
+            whole[key] = view.take(np.arange(len(view))).to(device)
+        found.append(whole[key])
+    return found
+
+
+def num_bytes(views: Sequence[RowView]) -> int:
+    """Of the rows of all views, those of whole blocks counted as often as they are asked for."""
+    return sum(len(view) * view.empty(1).nbytes for view in views)
 
 
 def all_batches(view: RowView, scaler: Scaler, batch_size: int) -> Iterator[Tensor]:

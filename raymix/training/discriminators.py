@@ -1,9 +1,9 @@
 """Train discriminators and score rows with them.
 
-`Judge` is one network with a head per component: the separate form has a judge per component, the shared form one
-judge for all. Both see the same loss, guard and low-pass.
+`Judges` are discriminator networks that train as one model: the separate form has a member per component with one head,
+the shared form one member with a head per component. Both see the same loss, guard and low-pass.
 
-Shapes: B real rows, m fakes per component, H heads.
+Shapes: M members, B real rows, m fakes per component, H heads of a member.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,45 +19,54 @@ from raymix.models.discriminators import Discriminator, discriminator_loss
 from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
 from raymix.state import Fit
 from raymix.training import tensors
-from raymix.training.batches import RowView, all_batches, drawn_batches
-from raymix.training.divergence import Scores, checked_scores, require_finite
+from raymix.training.batches import Draws, RowView, Scaler, all_batches
+from raymix.training.divergence import Scores, checked_scores
 from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
+from raymix.training.stacks import Stack
 
 SMOOTHING = 0.9  # of the loss that the guard looks at
 SCORE_BATCH = 1024
 REPORT_EVERY = 50
 
 
-class Judge:
-    """One discriminator network for the given components, a head each."""
+class Judges:
+    """Discriminators that train as one model, known by their components or, when shared, by `ALL`."""
 
     def __init__(self, setting: Setting, components: Sequence[int], shared: bool) -> None:
         self.setting, self.components, self.shared = setting, tuple(components), shared
-        self.id = ALL if shared else self.components[0]
-        self.name = discriminator_name(self.components[0], shared)
-        self.slowed = (0, 0)  # round, and how often its learning rate was halved
-        self.begin(0)
+        self.heads = self.components if shared else (None,)
+        self.keys = (ALL,) if shared else self.components
+        self.slowed: dict[int, tuple[int, int]] = {}
+        """By key the round, and how often its learning rate was halved in it."""
+        self.stack = self._fresh(self.keys, 0)
+        setting.compiled(self.stack.network)
 
-    def begin(self, round: int) -> None:
-        """A new network and optimiser, from the round's seed."""
-        config = self.setting.config
-        seed = phase_seed(config.seed, round, self.id, Phase.INITIALISE)
-        heads = len(self.components)
-        network = seeded_build(lambda: Discriminator(config.discriminator, self.setting.spec.row_shape, heads), seed)
-        self.network = network.to(self.setting.device)
-        self.optimiser = self.network.make_optimiser()
-        slowed_round, halvings = self.slowed
-        for _ in range(halvings if round == slowed_round else 0):
-            self._halve()
+    def _fresh(self, keys: Sequence[int], round: int) -> Stack[Discriminator]:
+        """New networks and optimisers, from the seeds of a round."""
+        settings, shape = self.setting.config.discriminator, self.setting.spec.row_shape
+        networks = {}
+        for key in keys:
+            seed = phase_seed(self.setting.config.seed, round, key, Phase.INITIALISE)
+            network = seeded_build(lambda: Discriminator(settings, shape, len(self.heads)), seed)
+            networks[key] = network.to(self.setting.device)
+        stack = Stack.of(networks)
+        for key in keys:
+            slowed_round, halvings = self.slowed.get(key, (0, 0))
+            for _ in range(halvings if round == slowed_round else 0):
+                stack.slow(key)
+        return stack
 
-    def slow(self, round: int) -> None:
-        """Halve the learning rate: of one round when each starts anew, else for good."""
-        self.slowed = round, self.slowed[1] + 1 if self.slowed[0] == round else 1
-        self._halve()
+    def initialise(self) -> None:
+        self.slowed = {}
+        self.stack.put(self._fresh(self.keys, 0))
 
-    def _halve(self) -> None:
-        for group in self.optimiser.param_groups:
-            group["lr"] /= 2
+    def slow(self, component: int, round: int) -> None:
+        """Halve the learning rate of a component's network: of one round when each starts anew, else for good."""
+        for key in self.keys:
+            if component in (key, TRUNK) or self.shared:
+                slowed_round, halvings = self.slowed.get(key, (0, 0))
+                self.slowed[key] = round, halvings + 1 if slowed_round == round else 1
+                self.stack.slow(key)
 
     def train(
         self,
@@ -66,94 +75,124 @@ class Judge:
         fakes: Mapping[int, NDArray[np.floating]],
         progress: Progress = ignore_progress,
     ) -> list[Fit]:
-        """Train the heads of the components in `fakes` on the whole data set against their scaled samples
-        {component: (m, *row_shape)}. Raises `DivergedError`."""
-        settings = self.setting.config.discriminator
+        """Train on the whole data set against the scaled samples {component: (m, *row_shape)}; who has none among them
+        stays as it is. Raises `DivergedError`."""
+        settings, seed = self.setting.config.discriminator, self.setting.config.seed
+        components = [k for k in self.components if k in fakes]
+        keys = self.keys if self.shared else tuple(components)
         if settings.restart:
-            self.begin(round)
-        real = RowView(blocks, None)
+            self.stack.put(self._fresh(keys, round))
+        part = self.stack.part(keys)
+        part.network.train()
+
+        real, fake_views = RowView(blocks, None), [RowView([fakes[k]], None) for k in components]
         steps = settings.steps(len(real))
-        fakes_per_batch = max(1, settings.batch_size // len(self.components))
-        seed = phase_seed(self.setting.config.seed, round, self.id, Phase.TRAIN_DISCRIMINATOR)
-        fake_rng = numpy_rng(phase_seed(self.setting.config.seed, round, self.id, Phase.TRAIN_DISCRIMINATOR, 1))
-        batches = drawn_batches(real, self.setting.scaler(), steps, settings.batch_size, numpy_rng(seed))
+        num_fakes = max(1, settings.batch_size // len(self.heads))
+        real_rngs = [numpy_rng(phase_seed(seed, round, key, Phase.TRAIN_DISCRIMINATOR)) for key in keys]
+        fake_rngs = [numpy_rng(phase_seed(seed, round, k, Phase.TRAIN_DISCRIMINATOR, 1)) for k in components]
+        reals = Draws([real] * len(keys), real_rngs, self.setting.scaler(), settings.batch_size, steps)
+        zero, one = torch.tensor([0.0, 1.0], device=self.setting.device)
+        as_they_are = Scaler(zero, one, torch.float32)  # samples come in scaled units
+        own_fakes = Draws(fake_views, fake_rngs, as_they_are, num_fakes, steps)
 
-        self.network.train()
-        heads = [h for h, k in enumerate(self.components) if k in fakes]
-        components = [self.components[h] for h in heads]
-        smooth_H = np.full(len(heads), np.nan)
-        step = 0
-        for step, rows in enumerate(batches, start=1):
-            drawn = self._draw_fakes([fakes[k] for k in components], fakes_per_batch, fake_rng)
-            loss_H = self._step(rows, drawn, heads).double().cpu().numpy()
-            bad = [k for k, loss in zip(components, loss_H, strict=True) if not np.isfinite(loss)]
-            if bad:
-                blamed = TRUNK if self.shared and len(bad) == len(components) else bad[0]
-                raise DivergedError(blamed, round, step - 1, "the discriminator's loss")
-            smooth_H = loss_H if step == 1 else SMOOTHING * smooth_H + (1 - SMOOTHING) * loss_H
+        fits: dict[int, Fit] = {}
+        heads = [h for h, k in enumerate(self.heads) if k in (None, *components)]
+        smooth_MH = np.full((len(keys), len(heads)), np.nan)
+        for step in range(1, steps + 1):
+            fake = own_fakes.batch().flatten(0, 1).unflatten(0, (len(part.keys), -1))
+            loss_MH = descend(part.network, reals.batch(), fake, heads).double().cpu().numpy()
+            self._require_finite(loss_MH, part, components, round, step - 1)
+            smooth_MH = loss_MH if step == 1 else SMOOTHING * smooth_MH + (1 - SMOOTHING) * loss_MH
             if step % REPORT_EVERY == 0:
-                progress(REPORT_EVERY)
-            if step >= settings.guard_steps and smooth_H.mean() < settings.guard_loss:
+                progress(REPORT_EVERY * len(part.keys))
+            guarded = step >= settings.guard_steps and smooth_MH.mean(1) < settings.guard_loss
+            done_M = np.broadcast_to(guarded, len(part.keys)) if step < steps else np.ones(len(part.keys), bool)
+            if not done_M.any():
+                continue
+            self.stack.put(part)
+            for m in np.flatnonzero(done_M):
+                ended = components if self.shared else [part.keys[m]]
+                fits |= {k: Fit(k, step, float(loss)) for k, loss in zip(ended, smooth_MH[m], strict=True)}
+            left = np.flatnonzero(~done_M).tolist()
+            if not left:
                 break
-        require_finite(self.network, TRUNK if self.shared else components[0], round, step - 1)
-        return [Fit(k, step, float(loss)) for k, loss in zip(components, smooth_H, strict=True)]
+            smooth_MH = smooth_MH[left]
+            part = part.part([part.keys[m] for m in left])
+            reals.keep(left)
+            own_fakes.keep(left)
+        for key in set(self.stack.not_finite()) & set(keys):
+            raise DivergedError(TRUNK if self.shared else key, round, step - 1, "a gradient or weight")
+        return [fits[k] for k in components]
 
-    def _draw_fakes(self, fakes_H: Sequence[NDArray[np.floating]], num: int, rng: np.random.Generator) -> torch.Tensor:
-        """(H * m, *row_shape), component after component, in torch's own memory."""
-        out = torch.empty((len(fakes_H) * num, *fakes_H[0].shape[1:]))
-        for h, fakes in enumerate(fakes_H):
-            numbers = rng.integers(0, len(fakes), size=num)
-            out[h * num : (h + 1) * num] = torch.from_numpy(fakes[numbers])  # families may work in float64
-        return out.to(self.setting.device)
-
-    def _step(self, real: torch.Tensor, fake: torch.Tensor, heads: Sequence[int]) -> torch.Tensor:
-        logits = self.network(torch.cat([real, fake]))[:, heads]
-        real_BH, fake_all = logits[: len(real)], logits[len(real) :]
-        own_mH = fake_all.view(len(heads), -1, len(heads)).diagonal(dim1=0, dim2=2)  # each head on its own fakes
-        loss_H = discriminator_loss(real_BH, own_mH)
-        self.optimiser.zero_grad(set_to_none=True)
-        loss_H.mean().backward()
-        self.optimiser.step()
-        return loss_H.detach()
+    def _require_finite(
+        self, loss_MH: NDArray[np.floating], part: Stack[Discriminator], components: list[int], round: int, step: int
+    ) -> None:
+        if np.isfinite(loss_MH).all():
+            return
+        losses, judged = loss_MH.flatten(), components if self.shared else part.keys
+        bad = [k for k, loss in zip(judged, losses, strict=True) if not np.isfinite(loss)]
+        blamed = TRUNK if self.shared and len(bad) == len(losses) else bad[0]
+        raise DivergedError(blamed, round, step, "the discriminator's loss")
 
     def log_ratios(self, block: NDArray[np.generic]) -> NDArray[np.float32]:
-        """(H, n) log p_k - log p_data of a block's rows, in nats."""
-        self.network.eval()
+        """(components, n) log p_k - log p_data of a block's rows, in nats."""
+        members = len(self.keys)
+        self.stack.network.eval()
         with torch.inference_mode():
-            batches = all_batches(RowView([block], None), self.setting.scaler(), SCORE_BATCH)
-            logits = torch.cat([self.network(rows) for rows in batches]).T.contiguous()
-        ratios_Hn: NDArray[np.float32] = log_ratio(logits.cpu().numpy()).astype(np.float32, copy=False)
-        return ratios_Hn
+            batches = all_batches(RowView([block], None), self.setting.scaler(), max(64, SCORE_BATCH // members))
+            logits = [self.stack.network(rows.expand(members, *rows.shape)) for rows in batches]
+            logits_MHn = torch.cat(logits, dim=1).transpose(1, 2)
+        ratios: NDArray[np.float32] = log_ratio(logits_MHn.flatten(0, 1).cpu().numpy()).astype(np.float32, copy=False)
+        return ratios
 
-    def state(self) -> tensors.Tensors:
-        """The network's tensors under canonical names."""
-        return tensors.to_arrays(self.network, {"adam": self.optimiser})
+    def states(self) -> dict[str, tensors.Tensors]:
+        """Tensors of each network by file name."""
+        return {self._name(key): self.stack.state(key) for key in self.keys}
 
-    def load(self, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        self.slowed = (0, 0)
-        tensors.from_arrays(arrays, self.network, {"adam": self.optimiser})
+    def load(self, states: Mapping[str, Mapping[str, NDArray[np.generic]]]) -> None:
+        self.slowed = {}
+        for key in self.keys:
+            self.stack.load(key, states[self._name(key)])
+
+    @property
+    def names(self) -> list[str]:
+        """File names of the networks' states in a checkpoint."""
+        return [self._name(key) for key in self.keys]
+
+    def _name(self, key: int) -> str:
+        return discriminator_name(key, self.shared)
+
+
+def descend(network: Discriminator, real: torch.Tensor, fake: torch.Tensor, heads: Sequence[int]) -> torch.Tensor:
+    """One step on real rows (M, B, *row_shape) and fakes (M, H * m, *row_shape), head after head; (M, H) losses."""
+    logits = network(torch.cat([real, fake], dim=1))
+    logits = logits if len(heads) == logits.shape[2] else logits[..., heads]
+    real_MBH, fake_all = logits.split([real.shape[1], fake.shape[1]], dim=1)
+    own_MmH = fake_all.unflatten(1, (len(heads), -1)).diagonal(dim1=1, dim2=3)  # each head on its own fakes
+    loss_MH = discriminator_loss(real_MBH, own_MmH)
+    network.descend(loss_MH.mean(1))
+    return loss_MH.detach()
 
 
 class DiscriminatorPack:
-    """The judges of some components: one each, or a shared one."""
+    """The discriminators of some components: separate ones, or a shared one."""
 
     def __init__(self, setting: Setting, components: Sequence[int]) -> None:
         self.components = tuple(components)
         shared = setting.config.discriminator.trunk == "shared"
-        groups = [self.components] if shared else [(k,) for k in self.components]
-        self.judges = [Judge(setting, group, shared) for group in groups]
+        groups = [self.components] if shared else setting.stacks_of(self.components)
+        self.judges = [Judges(setting, group, shared) for group in groups]
 
     def initialise(self) -> None:
         """Fresh networks."""
-        for judge in self.judges:
-            judge.slowed = (0, 0)
-            judge.begin(0)
+        for judges in self.judges:
+            judges.initialise()
 
     def slow(self, component: int, round: int) -> None:
-        """Halve the learning rate of the component's judge, or of the shared `TRUNK`."""
-        for judge in self.judges:
-            if component in judge.components or component == TRUNK:
-                judge.slow(round)
+        """Halve the learning rate of the component's network, or of the shared `TRUNK`."""
+        for judges in self.judges:
+            if component in judges.components or component == TRUNK:
+                judges.slow(component, round)
 
     def train(
         self,
@@ -162,27 +201,27 @@ class DiscriminatorPack:
         fakes: Mapping[int, NDArray[np.floating]],
         progress: Progress = ignore_progress,
     ) -> list[Fit]:
-        """Train the judges of the components in `fakes` on the whole data set against those."""
-        asked = [judge for judge in self.judges if fakes.keys() & judge.components]
-        return [fit for judge in asked for fit in judge.train(round, blocks, fakes, progress)]
+        """Train the networks of the components in `fakes` on the whole data set against those."""
+        asked = [judges for judges in self.judges if fakes.keys() & judges.components]
+        return [fit for judges in asked for fit in judges.train(round, blocks, fakes, progress)]
 
     def score(self, round: int, block: NDArray[np.generic], components: Sequence[int]) -> Scores:
         """For each component (log ratios of a block's rows, their log-sum-exp). Raises `DivergedError`."""
-        asked = [judge for judge in self.judges if set(components) & set(judge.components)]
+        asked = [judges for judges in self.judges if set(components) & set(judges.components)]
         scored = {
-            k: values for judge in asked for k, values in zip(judge.components, judge.log_ratios(block), strict=True)
+            k: values for judges in asked for k, values in zip(judges.components, judges.log_ratios(block), strict=True)
         }
         return checked_scores({k: scored[k] for k in components}, round)
 
     @property
     def names(self) -> list[str]:
-        """File names of the judges' states in a checkpoint."""
-        return [judge.name for judge in self.judges]
+        """File names of the networks' states in a checkpoint."""
+        return [name for judges in self.judges for name in judges.names]
 
     def states(self) -> dict[str, tensors.Tensors]:
-        """Tensors of each judge by file name."""
-        return {judge.name: judge.state() for judge in self.judges}
+        """Tensors of each network by file name."""
+        return {name: state for judges in self.judges for name, state in judges.states().items()}
 
     def load(self, states: Mapping[str, Mapping[str, NDArray[np.generic]]]) -> None:
-        for judge in self.judges:
-            judge.load(states[judge.name])
+        for judges in self.judges:
+            judges.load(states)

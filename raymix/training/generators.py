@@ -1,31 +1,33 @@
 """Train, sample and score the generators of one pack.
 
-A pack's members share a process and nothing else: each has its own tensors, optimisers and seeds, so how components
-are packed does not change what they learn.
+Members share a process, and a batched model where their family can be stacked. Each has its own tensors, optimiser
+steps, batches and seeds, so how components are packed changes what they learn in rounding only.
+
+Shapes: M members of a stack, S steps.
 """
 
-import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from raymix.errors import DivergedError
-from raymix.models.base import ClosedForm, DataInitialised, Generator, LogDensity, Updates
+from raymix.models.base import ClosedForm, DataInitialised, Generator, LogDensity, StackedGenerator
 from raymix.models.registry import family_of
 from raymix.seeds import Phase, numpy_rng, phase_seed
 from raymix.state import Fit
 from raymix.training import tensors
-from raymix.training.batches import RowView, all_batches, drawn_batches
-from raymix.training.divergence import Scores, checked_scores, first_not_finite, require_finite
+from raymix.training.batches import Draws, RowView, all_batches
+from raymix.training.divergence import Scores, checked_scores
 from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
+from raymix.training.stacks import GeneratorStack, Single
 
 CHECK_EVERY = 50  # steps between looks at the losses and reports of progress
 SAMPLE_BATCH = 1024
 SCORE_BATCH = 1024
+SAMPLES_BYTES = 64 * 2**20  # of the samples of several components that are drawn together
 
 
 class GeneratorPack:
@@ -33,23 +35,38 @@ class GeneratorPack:
 
     def __init__(self, setting: Setting, components: Sequence[int]) -> None:
         self.setting, self.components = setting, tuple(components)
-        self.members: dict[int, Generator] = {k: self._build(k) for k in components}
+        self.stacks = self._stacked({k: self._build(k) for k in components})
 
-    def _build(self, component: int) -> Generator:
+    def _stacked(self, members: Mapping[int, Generator | StackedGenerator]) -> list[GeneratorStack | Single]:
+        """Members that can be stacked as the config packs them, the others alone."""
+        stackable = {k: member for k, member in members.items() if isinstance(member, StackedGenerator)}
+        ordinary = {k: member for k, member in members.items() if isinstance(member, Generator)}
+        groups = [{k: stackable[k] for k in keys} for keys in self.setting.stacks_of(tuple(stackable))]
+        stacks = [GeneratorStack.of(group) for group in groups]
+        for stack in stacks:
+            self.setting.compiled(stack.network)
+        return [*stacks, *(Single(k, member) for k, member in ordinary.items())]
+
+    def _build(self, component: int) -> Generator | StackedGenerator:
         config, row_shape = self.setting.config, self.setting.spec.row_shape
         seed = phase_seed(config.seed, 0, component, Phase.INITIALISE)
         network = seeded_build(lambda: family_of(config.model).build(config.model, row_shape), seed)
         return network.to(self.setting.device)
 
+    def stack_of(self, component: int) -> GeneratorStack | Single:
+        """The stack that holds a component."""
+        return next(stack for stack in self.stacks if component in stack.keys)
+
     def initialise(self, blocks: Sequence[NDArray[np.generic]]) -> None:
         """Fresh members; those that start from data see one row each, drawn for the component."""
         everything = RowView(blocks, None)
-        for k in self.components:
-            self.members[k] = member = self._build(k)
+        members = {k: self._build(k) for k in self.components}
+        for k, member in members.items():
             if isinstance(member, DataInitialised):
                 rng = numpy_rng(phase_seed(self.setting.config.seed, 0, k, Phase.INITIALISE, 1))
                 rows = everything.take(rng.integers(0, len(everything), size=1))
                 member.initialise(self.setting.scaler(member.dtype).scaled(rows), k)
+        self.stacks = self._stacked(members)
 
     def train(
         self,
@@ -60,49 +77,95 @@ class GeneratorPack:
         progress: Progress = ignore_progress,
     ) -> list[Fit]:
         """Train the members in `steps`, each `steps[k]` steps on its shard. Raises `DivergedError`."""
-        fits = []
-        for k in steps:
-            member = self.members[k]
-            seed = phase_seed(self.setting.config.seed, round, k, phase)
-            view, scaler = shards[k], self.setting.scaler(member.dtype)
-            if len(view) == 0 or steps[k] == 0:
-                fits.append(Fit(k, 0, float("nan")))
-            elif isinstance(member, ClosedForm):
-                loss = member.fit(all_batches(view, scaler, SCORE_BATCH))
-                if not math.isfinite(loss):
-                    raise DivergedError(k, round, 0, "the loss")
-                require_finite(member, k, round, 0)
-                fits.append(Fit(k, 1, loss))
-                progress(1)
-            else:
-                member.train()
-                batches = drawn_batches(
-                    view, scaler, steps[k], self.setting.config.schedule.batch_size, numpy_rng(seed)
-                )
-                fits.append(_descend(k, round, member, batches, self.setting.noise(seed), progress))
-        return fits
+        todo = {k: num if len(shards[k]) else 0 for k, num in steps.items()}
+        fits = {k: Fit(k, 0, float("nan")) for k, num in todo.items() if num == 0}
+        for stack in self.stacks:
+            own = {k: todo[k] for k in stack.keys if todo.get(k)}
+            if own and isinstance(stack.network, ClosedForm):
+                fits |= self._fit_exactly(stack, round, shards, progress)
+            elif own:
+                fits |= self._descend(stack, phase, round, shards, own, progress)
+        return [fits[k] for k in steps]
+
+    def _fit_exactly(
+        self, stack: GeneratorStack | Single, round: int, shards: Mapping[int, RowView], progress: Progress
+    ) -> dict[int, Fit]:
+        (k,), member = stack.keys, stack.network
+        assert isinstance(member, ClosedForm)
+        loss = member.fit(all_batches(shards[k], self.setting.scaler(stack.network.dtype), SCORE_BATCH))
+        if not math.isfinite(loss):
+            raise DivergedError(k, round, 0, "the loss")
+        if stack.not_finite():
+            raise DivergedError(k, round, 0, "a gradient or weight")
+        progress(1)
+        return {k: Fit(k, 1, loss)}
+
+    def _descend(
+        self,
+        stack: GeneratorStack | Single,
+        phase: Phase,
+        round: int,
+        shards: Mapping[int, RowView],
+        steps: Mapping[int, int],
+        progress: Progress,
+    ) -> dict[int, Fit]:
+        """Steps of all members at once; whoever has done its own leaves the stack. Losses and weights are looked at
+        every few steps, so as not to wait for the device."""
+        seeds = [phase_seed(self.setting.config.seed, round, k, phase) for k in steps]
+        scaler, batch_size = self.setting.scaler(stack.network.dtype), self.setting.config.schedule.batch_size
+        views, rngs = [shards[k] for k in steps], [numpy_rng(seed) for seed in seeds]
+        draws, noise = Draws(views, rngs, scaler, batch_size, max(steps.values())), self.setting.noise(*seeds)
+        part, done, total = stack.part(tuple(steps)), 0, dict.fromkeys(steps, 0.0)
+        part.network.train()
+        while True:
+            until = min(steps[k] for k in part.keys)
+            while done < until:
+                some = [part.update(draws.batch(), noise) for _ in range(min(CHECK_EVERY, until - done))]
+                losses_SM = torch.stack(some).double().cpu().numpy()
+                require_finite(part, losses_SM, round, done)
+                for k, losses in zip(part.keys, losses_SM.T, strict=True):
+                    total[k] += float(losses.sum())
+                done += len(some)
+                progress(len(some) * len(part.keys))
+            stack.put(part)
+            left = [m for m, k in enumerate(part.keys) if steps[k] > done]
+            if not left:
+                return {k: Fit(k, num, total[k] / num) for k, num in steps.items()}
+            part = part.part([part.keys[m] for m in left])
+            draws.keep(left)
+            noise.keep(left)
 
     def slow(self, component: int) -> None:
         """Halve a member's learning rates for good."""
-        for optimiser in self.members[component].optimisers().values():
-            for group in optimiser.param_groups:
-                group["lr"] /= 2
+        self.stack_of(component).slow(component)
 
     def sample(self, component: int, num: int, seed: int, round: int = -1) -> NDArray[np.floating]:
         """`num` rows (num, *row_shape) in scaled units. Raises `DivergedError`."""
-        member, noise = self.members[component], self.setting.noise(seed)
-        member.eval()
-        with torch.inference_mode():
-            parts = [member.sample(min(SAMPLE_BATCH, num - i), noise) for i in range(0, num, SAMPLE_BATCH)]
-            rows = torch.cat(parts) if parts else member.sample(0, noise)
-        array: NDArray[np.floating] = rows.cpu().numpy()
-        if not np.isfinite(array).all():
-            raise DivergedError(component, round, -1, "a sample")
-        return array
+        return self.samples([component], num, [seed], round)[component]
+
+    def samples(
+        self, components: Sequence[int], num: int, seeds: Sequence[int], round: int = -1
+    ) -> dict[int, NDArray[np.floating]]:
+        """`num` rows of each of some components, (num, *row_shape), in scaled units. Raises `DivergedError`."""
+        drawn: dict[int, NDArray[np.floating]] = {}
+        seed_of = dict(zip(components, seeds, strict=True))
+        for stack in self.stacks:
+            own = [k for k in stack.keys if k in seed_of]
+            if own:
+                part, noise = stack.part(own), self.setting.noise(*(seed_of[k] for k in own))
+                part.network.eval()
+                with torch.inference_mode():
+                    sizes = [min(SAMPLE_BATCH, num - i) for i in range(0, num, SAMPLE_BATCH)] or [0]
+                    rows = torch.cat([part.sample(size, noise) for size in sizes], dim=1).cpu().numpy()
+                drawn |= zip(own, rows, strict=True)
+        for k in components:
+            if not np.isfinite(drawn[k]).all():
+                raise DivergedError(k, round, -1, "a sample")
+        return {k: drawn[k] for k in components}
 
     def log_density(self, component: int, block: NDArray[np.generic]) -> NDArray[np.floating]:
         """(n,) log-density of a block's rows, for families that know it."""
-        member = self.members[component]
+        member = self.stack_of(component).network
         assert isinstance(member, LogDensity)
         member.eval()
         with torch.inference_mode():
@@ -111,10 +174,16 @@ class GeneratorPack:
         array: NDArray[np.floating] = torch.cat(parts).cpu().numpy()
         return array
 
-    def fakes(self, component: int, num: int, round: int) -> NDArray[np.floating]:
-        """The samples a discriminator sees in a round, in scaled units."""
-        seed = phase_seed(self.setting.config.seed, round, component, Phase.SAMPLE_FAKES)
-        return self.sample(component, num, seed, round)
+    def fakes(self, components: Sequence[int], num: int, round: int) -> dict[int, NDArray[np.floating]]:
+        """The samples that discriminators see in a round, in scaled units."""
+        seeds = [phase_seed(self.setting.config.seed, round, k, Phase.SAMPLE_FAKES) for k in components]
+        return self.samples(components, num, seeds, round)
+
+    def groups(self, components: Sequence[int], num: int) -> list[tuple[int, ...]]:
+        """The components in groups whose `num` samples together stay within bounds."""
+        row_bytes = 4 * math.prod(self.setting.spec.row_shape)
+        most = max(1, SAMPLES_BYTES // max(1, num * row_bytes))
+        return [tuple(components[i : i + most]) for i in range(0, len(components), most)]
 
     def sample_in_data_units(self, component: int, num: int, seed: int) -> NDArray[np.floating]:
         """`num` rows (num, *row_shape) as the data has them, in float32 (float64 where the model works in it)."""
@@ -128,33 +197,19 @@ class GeneratorPack:
 
     def state(self, component: int) -> tensors.Tensors:
         """The component's tensors under canonical names."""
-        member = self.members[component]
-        return tensors.to_arrays(member, member.optimisers())
+        return self.stack_of(component).state(component)
 
     def load(self, component: int, arrays: Mapping[str, NDArray[np.generic]]) -> None:
-        member = self.members[component]
-        tensors.from_arrays(arrays, member, member.optimisers())
+        self.stack_of(component).load(component, arrays)
 
 
-def _descend(
-    component: int, round: int, member: Generator, batches: Iterable[Tensor], noise: torch.Generator, progress: Progress
-) -> Fit:
-    """A step per batch; losses and weights are looked at every few steps, so as not to wait for the device."""
-    assert isinstance(member, Updates)
-    total, done = 0.0, 0
-    for some in batched((member.update(rows, noise) for rows in batches), CHECK_EVERY):
-        losses = torch.stack(some).double()
-        bad = first_not_finite(losses)
-        if bad is not None:
-            raise DivergedError(component, round, done + bad, "the loss")
-        total, done = total + float(losses.sum()), done + len(some)
-        require_finite(member, component, round, done - 1)
-        progress(len(some))
-    return Fit(component, done, total / done)
-
-
-def batched(items: Iterable[Tensor], num: int) -> Iterator[list[Tensor]]:
-    """Lists of `num` items; the last may be shorter."""
-    iterator = iter(items)
-    while some := list(itertools.islice(iterator, num)):
-        yield some
+def require_finite(
+    part: GeneratorStack | Single, losses_SM: NDArray[np.floating], round: int, steps_before: int
+) -> None:
+    """Raises `DivergedError` for the first member with a loss or weight that is not finite."""
+    for k, losses_S in zip(part.keys, losses_SM.T, strict=True):
+        bad = np.flatnonzero(~np.isfinite(losses_S))
+        if len(bad):
+            raise DivergedError(k, round, steps_before + int(bad[0]), "the loss")
+    for k in part.not_finite():
+        raise DivergedError(k, round, steps_before + len(losses_SM) - 1, "a gradient or weight")

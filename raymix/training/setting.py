@@ -1,15 +1,17 @@
 """What a network needs to know to train anywhere: config, data, device."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
+from torch import nn
 
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.training.batches import Scaler
+from raymix.training.noise import MemberNoise
 
 Built = TypeVar("Built")
 
@@ -38,11 +40,25 @@ class Setting:
             torch.backends.cudnn.benchmark = False
         return cls(config, spec, torch.device("cuda" if use_gpu else "cpu"))
 
+    def stacks_of(self, components: Sequence[int]) -> list[tuple[int, ...]]:
+        """Those that train as one model: the components of a pack, or each alone."""
+        assert set(components) <= set(self.config.components)
+        if self.config.resources.fused is False:
+            return [(k,) for k in components]
+        packs = [tuple(k for k in pack if k in components) for pack in self.config.packs]
+        return [pack for pack in packs if pack]
+
+    def compiled(self, network: nn.Module) -> None:
+        """Let torch compile what the network's call does, where the config asks for it."""
+        if self.config.resources.compile:
+            network.compile(mode="reduce-overhead" if self.device.type == "cuda" else "default")
+
     def scaler(self, dtype: torch.dtype = torch.float32) -> Scaler:
         return Scaler.of(self.config.data, self.spec, self.device, dtype)
 
-    def noise(self, seed: int) -> torch.Generator:
-        return torch.Generator(self.device).manual_seed(seed)
+    def noise(self, *seeds: int) -> MemberNoise:
+        """A seed per member."""
+        return MemberNoise(seeds, self.device)
 
 
 def seeded_build(build: Callable[[], Built], seed: int) -> Built:

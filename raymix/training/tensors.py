@@ -1,4 +1,4 @@
-"""A network and its optimisers as named NumPy arrays, and back: the canonical form of checkpoints and digests.
+"""An ordinary network and its optimisers as named NumPy arrays, and back: the form of checkpoints and digests.
 
 Names: `network/<state_dict name>`, `optimiser/<its name>/<parameter>/<moment>`, `optimiser/<its name>/learning_rate`.
 """
@@ -31,9 +31,8 @@ def from_arrays(
     arrays: Mapping[str, NDArray[np.generic]], network: nn.Module, optimisers: Mapping[str, Optimizer]
 ) -> None:
     """Put the state of `to_arrays` into a network and optimisers of the same config."""
-    network.load_state_dict(
-        {name.removeprefix("network/"): _tensor(value) for name, value in arrays.items() if name.startswith("network/")}
-    )
+    own = {name.removeprefix("network/"): value for name, value in arrays.items() if name.startswith("network/")}
+    network.load_state_dict({name: from_array(value) for name, value in own.items()})
     parameters = dict(network.named_parameters())
     for label, optimiser in optimisers.items():
         optimiser.state.clear()
@@ -44,7 +43,7 @@ def from_arrays(
             parameter, _, moment = name.removeprefix(prefix).rpartition("/")
             if parameter:
                 home = parameters[parameter]
-                optimiser.state[home][moment] = _tensor(value).to(home.device)
+                optimiser.state[home][moment] = from_array(value).to(home.device)
             else:
                 for group in optimiser.param_groups:
                     group["lr"] = float(value)
@@ -55,5 +54,6 @@ def _array(value: torch.Tensor) -> NDArray[np.generic]:
     return array
 
 
-def _tensor(value: NDArray[np.generic]) -> torch.Tensor:
+def from_array(value: NDArray[np.generic]) -> torch.Tensor:
+    """In torch's own memory."""
     return torch.from_numpy(np.array(value, order="C"))  # arrays from the object store are read-only

@@ -50,7 +50,7 @@ def config(rounds: int = 4, pack: int = 3, balance: BalanceConfig | None = None,
         discriminator=DiscriminatorConfig(widths=(16,), batch_size=32),
         schedule=ScheduleConfig(rounds=rounds, **schedule),
         balance=balance or BalanceConfig(),
-        resources=ResourcesConfig(pack=pack, stall_s=60),
+        resources=ResourcesConfig(pack=pack, fused=pack > 1, stall_s=60),
     )
 
 

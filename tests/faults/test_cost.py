@@ -31,7 +31,11 @@ def digits(out: Path, kills: bool) -> float:
             os.kill(ray.get(coordinator.pids.remote(), timeout=30)[GENERATORS], signal.SIGKILL)
 
     start = time.monotonic()
-    train(*resolve(replaced(recipe("digits"), {"schedule.rounds": ROUNDS})), str(out), watch=watch)
+    train(
+        *resolve(replaced(recipe("digits"), {"schedule.rounds": ROUNDS, "resources.pack": 5, "resources.fused": True})),
+        str(out),
+        watch=watch,
+    )
     return time.monotonic() - start
 
 

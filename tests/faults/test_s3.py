@@ -15,7 +15,7 @@ from moto.server import ThreadedMotoServer
 
 from raymix import cli, run
 from raymix.checkpoint import RunDirectory, digest
-from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.errors import CheckpointError, DamagedError, MissingError
 from raymix.mixture import Mixture
 from raymix.models.vae import VAEConfig
@@ -63,6 +63,7 @@ def config() -> Config:
         model=VAEConfig(encoder=(4,), decoder=(4,), latent=2),
         discriminator=DiscriminatorConfig(widths=(4,), batch_size=16),
         schedule=ScheduleConfig(rounds=ROUNDS, pretrain_epochs=1, epochs_per_round=1, batch_size=16),
+        resources=ResourcesConfig(pack=2, fused=True),
     )
 
 

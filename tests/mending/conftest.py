@@ -1,8 +1,11 @@
-"""Small real runs, and values in them that stop being finite: at component 1 in round 2 unless said otherwise."""
+"""Small real runs, and values in them that stop being finite: at component 1 in round 2 unless said otherwise.
+
+The components train as one batched model unless a config says otherwise: a value is planted in its member's part of it.
+"""
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,22 +13,25 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from raymix import checkpoint
 from raymix.checkpoint import Generation, RunDirectory, generator_name, read_assigned, read_tensors
-from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.errors import DivergedError
 from raymix.mixture import replaced
 from raymix.models.discriminators import Discriminator
-from raymix.models.vae import VAEConfig
+from raymix.models.vae import VAE, VAEConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
 from raymix.run import picture
 from raymix.session import resume, train
 from raymix.storage import Storage
 from raymix.training import discriminators
-from raymix.training.discriminators import DiscriminatorPack, Judge
+from raymix.training.discriminators import DiscriminatorPack, Judges
 from raymix.training.generators import GeneratorPack
+from raymix.training.noise import MemberNoise
+from raymix.training.stacks import GeneratorStack
 
 STEP = 3  # of a phase, at which a value is planted
 
@@ -66,10 +72,12 @@ class Run:
         """Hashes of some components' tensors."""
         return [self.files(round)[generator_name(k)] for k in components]
 
+    def tensors(self, round: int, component: int, kind: str = "generator") -> dict[str, Any]:
+        path = f"{self._generation(round).folder}/{kind}-{component:05d}.safetensors"
+        return read_tensors(self.directory.storage, path)
+
     def learning_rates(self, round: int, kind: str = "generator") -> list[float]:
-        paths = [f"{self._generation(round).folder}/{kind}-{k:05d}.safetensors" for k in range(3)]
-        tensors = [read_tensors(self.directory.storage, path) for path in paths]
-        return [float(arrays["optimiser/adam/learning_rate"]) for arrays in tensors]
+        return [float(self.tensors(round, k, kind)["optimiser/adam/learning_rate"]) for k in range(3)]
 
     def _generation(self, round: int) -> Generation:
         return next(g for g in self.directory.generations() if g.state.round == round)
@@ -97,6 +105,7 @@ def config() -> Callable[..., Config]:
         model=VAEConfig(encoder=(8,), decoder=(8,), latent=2),
         discriminator=DiscriminatorConfig(widths=(8,), batch_size=32),
         schedule=ScheduleConfig(rounds=3, pretrain_epochs=2, epochs_per_round=2, batch_size=16),
+        resources=ResourcesConfig(pack=3, fused=True),
     )
 
     def make(policy: str = "fail", **overrides: Any) -> Config:
@@ -204,81 +213,115 @@ def at_step(function: Callable[..., Any], poisoned: Callable[..., Any]) -> Calla
     return lambda *args: (poisoned if next(calls) == STEP else function)(*args)
 
 
-def with_one(values: Any, place: int, value: float) -> Any:
-    """A copy in which one place of the last axis is another value."""
-    values = values.clone()
-    values[..., place] = value
+def with_one(values: Any, place: Any, value: float) -> Any:
+    """A copy in which one place is another value."""
+    values = values.clone() if isinstance(values, torch.Tensor) else values.copy()
+    values[place] = value
     return values
 
 
-# What is done to a pack or judge, and for as long as `patch` lasts.
+def times_one(values: Any, place: int, value: float) -> Any:
+    """A copy of which one part along the first axis is multiplied."""
+    factors = torch.ones(len(values))
+    factors[place] = value
+    return values * factors.view(-1, *[1] * (values.dim() - 1))
 
 
-def poison_batch(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault) -> None:
-    member: Any = pack.members[fault.component]
-    update = member.update
-    poisoned = at_step(update, lambda rows, noise: update(with_one(rows, 0, fault.value), noise))
-    patch.setattr(member, "update", poisoned, raising=False)
+# What is done to a pack or judges that work on components, and for as long as `patch` lasts.
+
+Components = Sequence[int]
+Update = Callable[[GeneratorStack, int, Any, MemberNoise], Any]
+"""What a stack does at a step, the place of the poisoned member in it given."""
 
 
-def poison_loss(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault) -> None:
-    member: Any = pack.members[fault.component]
-    loss = member.loss
-    patch.setattr(member, "loss", at_step(loss, lambda *args: loss(*args) * fault.value), raising=False)
+def poison_update(patch: pytest.MonkeyPatch, fault: Fault, poisoned: Update) -> None:
+    """In call number STEP of the stack that holds the component; of the class, because stacks are copied."""
+    update, calls = GeneratorStack.update, iter(range(10**6))
+
+    def watched(stack: GeneratorStack, rows: Any, noise: MemberNoise) -> Any:
+        if fault.component in stack.keys and next(calls) == STEP:
+            return poisoned(stack, stack.keys.index(fault.component), rows, noise)
+        return update(stack, rows, noise)
+
+    patch.setattr(GeneratorStack, "update", watched)
 
 
-def poison_gradient(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault) -> None:
-    member: Any = pack.members[fault.component]
-    loss = member.loss
-
-    def poisoned(*args: Any) -> Any:
-        hook = member.posterior.weight.register_hook(lambda gradient: hook.remove() or gradient * fault.value)
-        return loss(*args)
-
-    patch.setattr(member, "loss", at_step(loss, poisoned), raising=False)
+def poison_batch(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, components: Components) -> None:
+    update = GeneratorStack.update
+    poison_update(
+        patch,
+        fault,
+        lambda stack, m, rows, noise: update(stack, with_one(rows, (m, ..., 0), fault.value), noise),
+    )
 
 
-def poison_fit(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault) -> None:
-    member: Any = pack.members[fault.component]
+def poison_loss(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, components: Components) -> None:
+    update, loss = GeneratorStack.update, VAE.loss
+
+    def poisoned(stack: GeneratorStack, m: int, *args: Any) -> Any:
+        with pytest.MonkeyPatch.context() as once:
+            once.setattr(VAE, "loss", lambda *args: times_one(loss(*args), m, fault.value))
+            return update(stack, *args)
+
+    poison_update(patch, fault, poisoned)
+
+
+def poison_gradient(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, components: Components) -> None:
+    update = GeneratorStack.update
+
+    def poisoned(stack: GeneratorStack, m: int, *args: Any) -> Any:
+        network: Any = stack.network
+        hook = network.posterior.weight.register_hook(lambda gradient: times_one(gradient, m, fault.value))
+        losses_M = update(stack, *args)
+        hook.remove()
+        return losses_M
+
+    poison_update(patch, fault, poisoned)
+
+
+def poison_fit(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, components: Components) -> None:
+    member: Any = pack.stack_of(fault.component).network
     fit = member.fit
     patch.setattr(member, "fit", lambda batches: fit(rows * fault.value for rows in batches), raising=False)
 
 
-def poison_sample(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault) -> None:
-    member: Any = pack.members[fault.component]
-    sample = member.sample
-    patch.setattr(member, "sample", lambda *args: sample(*args) * fault.value, raising=False)
+def poison_sample(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, components: Components) -> None:
+    sample = GeneratorStack.sample
+
+    def poisoned(stack: GeneratorStack, *args: Any) -> Any:
+        rows = sample(stack, *args)
+        return (
+            times_one(rows, stack.keys.index(fault.component), fault.value) if fault.component in stack.keys else rows
+        )
+
+    patch.setattr(GeneratorStack, "sample", poisoned)
 
 
-def poison_log_density(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault) -> None:
-    member: Any = pack.members[fault.component]
+def poison_log_density(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, components: Components) -> None:
+    member: Any = pack.stack_of(fault.component).network
     log_density = member.log_density
     patch.setattr(member, "log_density", lambda rows: with_one(log_density(rows), 5, fault.value), raising=False)
 
 
-def poison_logit(patch: pytest.MonkeyPatch, judge: Judge, fault: Fault) -> None:
-    forward, head = Discriminator.forward, judge.components.index(fault.component)
-    poisoned = at_step(forward, lambda *args: with_one(forward(*args), head, fault.value))
+def poison_logit(patch: pytest.MonkeyPatch, judges: Judges, fault: Fault, components: Components) -> None:
+    """In all rows, for one head of a shared trunk or of the component's own network."""
+    forward = Discriminator.forward
+    place = (..., judges.components.index(fault.component)) if judges.shared else components.index(fault.component)
+    poisoned = at_step(forward, lambda *args: with_one(forward(*args), place, fault.value))
     patch.setattr(Discriminator, "forward", poisoned)
 
 
-def poison_discriminator_loss(patch: pytest.MonkeyPatch, judge: Judge, fault: Fault) -> None:
-    loss, head = discriminators.discriminator_loss, judge.components.index(fault.component)
-    poisoned = at_step(loss, lambda *args: with_one(loss(*args), head, fault.value))
+def poison_discriminator_loss(patch: pytest.MonkeyPatch, judges: Judges, fault: Fault, components: Components) -> None:
+    loss, place = discriminators.discriminator_loss, components.index(fault.component)
+    poisoned = at_step(loss, lambda *args: with_one(loss(*args), (0, place) if judges.shared else place, fault.value))
     patch.setattr(discriminators, "discriminator_loss", poisoned)
 
 
-def poison_log_ratio(patch: pytest.MonkeyPatch, pack: DiscriminatorPack, fault: Fault) -> None:
+def poison_log_ratio(patch: pytest.MonkeyPatch, pack: DiscriminatorPack, fault: Fault, components: Components) -> None:
     """In one row of the block."""
-    judge = next(judge for judge in pack.judges if fault.component in judge.components)
-    log_ratios, head = judge.log_ratios, judge.components.index(fault.component)
-
-    def poisoned(block: Any) -> Any:
-        ratios_Hn = log_ratios(block)
-        ratios_Hn[head, 5] = fault.value
-        return ratios_Hn
-
-    patch.setattr(judge, "log_ratios", poisoned)
+    judges = next(judges for judges in pack.judges if fault.component in judges.components)
+    log_ratios, place = judges.log_ratios, judges.components.index(fault.component)
+    patch.setattr(judges, "log_ratios", lambda block: with_one(log_ratios(block), (place, 5), fault.value))
 
 
 PLANTS: dict[str, tuple[type, str, Callable[..., None]]] = {
@@ -287,10 +330,10 @@ PLANTS: dict[str, tuple[type, str, Callable[..., None]]] = {
     "generator loss": (GeneratorPack, "train", poison_loss),
     "generator gradient": (GeneratorPack, "train", poison_gradient),
     "fit": (GeneratorPack, "train", poison_fit),
-    "sample": (GeneratorPack, "sample", poison_sample),
+    "sample": (GeneratorPack, "samples", poison_sample),
     "log density": (GeneratorPack, "score", poison_log_density),
-    "discriminator logit": (Judge, "train", poison_logit),
-    "discriminator loss": (Judge, "train", poison_discriminator_loss),
+    "discriminator logit": (Judges, "train", poison_logit),
+    "discriminator loss": (Judges, "train", poison_discriminator_loss),
     "log ratio": (DiscriminatorPack, "score", poison_log_ratio),
 }
 
@@ -309,8 +352,9 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fault]:
             bound = signature.bind(*args)
             bound.apply_defaults()
             with pytest.MonkeyPatch.context() as patch:
-                if fault.strikes(asked(bound.arguments), bound.arguments["round"]):
-                    poison(patch, args[0], fault)
+                components = asked(bound.arguments)
+                if fault.strikes(components, bound.arguments["round"]):
+                    poison(patch, args[0], fault, components)
                 return whole(*args)
 
         monkeypatch.setattr(home, method, wrapped)
@@ -319,9 +363,7 @@ def plant(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Fault]:
     return at
 
 
-def asked(arguments: Mapping[str, Any]) -> set[int]:
-    """The components that a method was asked to work on."""
-    if "component" in arguments:
-        return {arguments["component"]}
+def asked(arguments: Mapping[str, Any]) -> list[int]:
+    """The components that a method was asked to work on, in the order in which it holds them."""
     named = next(arguments[name] for name in ("steps", "fakes", "components") if name in arguments)
-    return set(named) & set(arguments["self"].components)
+    return [k for k in arguments["self"].components if k in named]

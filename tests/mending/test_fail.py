@@ -33,6 +33,24 @@ def test_fail_names_the_place_and_keeps_the_last_commit(
     assert run.resumed().digest == reference.digest  # it was planted once
 
 
+@pytest.mark.parametrize("component", [0, 1, 2])
+@pytest.mark.parametrize(("place", "quantity", "step"), PLACES)
+def test_fail_names_the_component_when_it_trains_by_itself(
+    place, quantity, step, component, config, trained, plant, diverges, tmp_path
+):
+    plant(place, component=component, round=1)
+    with diverges(quantity, step, component=component, round=1):
+        trained(config("fail", resources__fused=False), tmp_path)
+
+
+@pytest.mark.parametrize("component", [0, 2])
+@pytest.mark.parametrize(("place", "quantity", "step"), PLACES)
+def test_fail_names_any_member_of_a_stack(place, quantity, step, component, config, trained, plant, diverges, tmp_path):
+    plant(place, component=component, round=1)
+    with diverges(quantity, step, component=component, round=1):
+        trained(config("fail"), tmp_path)
+
+
 @pytest.mark.parametrize(("place", "quantity", "step"), PLACES[4:])
 def test_fail_names_the_head_of_a_shared_trunk(place, quantity, step, config, trained, plant, diverges, tmp_path):
     plant(place)

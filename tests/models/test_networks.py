@@ -1,4 +1,4 @@
-"""Shapes of networks, and stacks of layers that are too deep."""
+"""Shapes of networks of one member, and stacks of layers that are too deep."""
 
 import numpy as np
 import pytest
@@ -9,6 +9,7 @@ from raymix.config import DiscriminatorConfig
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.models import discriminators, networks
+from raymix.models.stacked import ConvTranspose2d, Linear
 from raymix.models.vae import VAEConfig
 
 SIDES = [(28, 28), (32, 32), (64, 64), (28, 20)]
@@ -25,9 +26,9 @@ def test_conv_encoder_gives_the_features_it_announces(side, kernel, batch_norm):
     shape, widths = (3, *side), (4, 6, 5)
     encoder = networks.conv_encoder(shape, widths, kernel, nn.ReLU, batch_norm)
     with torch.inference_mode():
-        features = encoder(torch.zeros(2, *shape))
-    assert features.shape == (2, networks.conv_features(shape, widths, kernel))
-    assert features.shape[1] == 5 * -(-side[0] // 8) * -(-side[1] // 8) or kernel == 4
+        features = encoder(torch.zeros(1, 2, *shape))
+    assert features.shape == (1, 2, networks.conv_features(shape, widths, kernel))
+    assert features.shape[2] == 5 * -(-side[0] // 8) * -(-side[1] // 8) or kernel == 4
 
 
 @pytest.mark.parametrize("kernel", [3, 4, 5])
@@ -36,13 +37,13 @@ def test_conv_encoder_gives_the_features_it_announces(side, kernel, batch_norm):
 def test_conv_decoder_gives_the_image(side, kernel, widths):
     decoder = networks.ConvDecoder(5, widths, (3, *side), kernel)
     with torch.inference_mode():
-        assert decoder(torch.zeros(2, 5)).shape == (2, 3, *side)
+        assert decoder(torch.zeros(1, 2, 5)).shape == (1, 2, 3, *side)
 
 
 @pytest.mark.parametrize("kernel", [1, 2, 3, 4, 5, 6, 7])
 def test_doubling_doubles_exactly(kernel):
     with torch.inference_mode():
-        assert networks.doubling(2, 3, kernel, bias=True)(torch.zeros(1, 2, 5, 7)).shape == (1, 3, 10, 14)
+        assert ConvTranspose2d(2, 3, kernel)(torch.zeros(1, 2, 5, 7)).shape == (1, 3, 10, 14)
 
 
 def test_conv_decoder_crops_the_middle():
@@ -50,16 +51,16 @@ def test_conv_decoder_crops_the_middle():
     seen = []
     decoder.layers.register_forward_hook(lambda module, inputs, output: seen.append(output))
     with torch.inference_mode():
-        image = decoder(torch.randn(1, 2))
-    assert seen[0].shape == (1, 1, 6, 6)
-    assert torch.equal(image, seen[0][:, :, :5, :5])
+        image = decoder(torch.randn(1, 1, 2))
+    assert seen[0].shape == (1, 1, 1, 6, 6)
+    assert torch.equal(image, seen[0][..., :5, :5])
 
 
 @pytest.mark.parametrize("shape", [(6,), (2, 3), (1, 2, 3)])
 def test_mlp_flattens(shape):
     body = networks.mlp(6, (5, 4), nn.ReLU)
-    assert body(torch.zeros(3, *shape)).shape == (3, 4)
-    assert [type(layer) for layer in body] == [nn.Flatten, nn.Linear, nn.ReLU, nn.Linear, nn.ReLU]
+    assert body(torch.zeros(1, 3, *shape)).shape == (1, 3, 4)
+    assert [type(layer) for layer in body] == [nn.Flatten, Linear, nn.ReLU, Linear, nn.ReLU]
 
 
 @pytest.mark.parametrize("side", [8, 16, 28, 32, 64])
@@ -71,10 +72,10 @@ def test_encoder_stacks_run_unless_they_are_refused(side, kernel, layers):
     deepest = 7 if kernel % 2 else int(np.log2(side))  # odd filters keep a side of 1 for ever
     if layers <= deepest:
         networks.require_encodable(shape, widths, kernel, "model.encoder")
-        assert encoder(torch.zeros(1, *shape)).shape[1] >= 2
+        assert encoder(torch.zeros(1, 1, *shape)).shape[2] >= 2
     else:
         with pytest.raises(RuntimeError):
-            encoder(torch.zeros(1, *shape))
+            encoder(torch.zeros(1, 1, *shape))
         with pytest.raises(ConfigError, match=f"give at most {deepest} widths"):
             networks.require_encodable(shape, widths, kernel, "model.encoder")
 

@@ -1,4 +1,4 @@
-"""The VAE's loss against numpy in float64."""
+"""The VAE's loss against numpy in float64, of one member."""
 
 import math
 
@@ -8,6 +8,7 @@ import torch
 
 from raymix.data.source import DataSpec
 from raymix.models.vae import VAE, VAEConfig
+from raymix.training.noise import MemberNoise
 
 NUM, LATENT, FLOOR = 6, 3, 0.02
 
@@ -20,11 +21,11 @@ def vae(likelihood, row_shape=(2, 2, 2), **settings):
 
 
 def noise(seed):
-    return torch.Generator().manual_seed(seed)
+    return MemberNoise([seed], torch.device("cpu"))
 
 
 def weights(layer):
-    return layer.weight.detach().double().numpy().T, layer.bias.detach().double().numpy()
+    return layer.weight[0].detach().double().numpy(), layer.bias[0].detach().double().numpy()
 
 
 def dense(rows, layer):
@@ -38,12 +39,12 @@ def forward(model, rows, eps):
     hidden = np.maximum(dense(np.maximum(dense(flat, model.encoder[1]), 0), model.encoder[3]), 0)
     mean, log_var = np.split(dense(hidden, model.posterior), 2, axis=1)
     latent = mean + np.exp(log_var / 2) * eps
-    return mean, log_var, dense(np.maximum(dense(latent, model.decoder[0][1]), 0), model.decoder[1])
+    return mean, log_var, dense(np.maximum(dense(latent, model.decoder[1]), 0), model.decoder[3])
 
 
 def elbo_terms(model, rows, seed):
     """KL per row from the density's definition, and the decoder's output."""
-    eps = torch.randn((len(rows), LATENT), generator=noise(seed)).double().numpy()
+    eps = noise(seed).normal(len(rows), LATENT)[0].double().numpy()
     mean, log_var, output = forward(model, rows, eps)
     var = np.exp(log_var)
     return 0.5 * (mean**2 + var - 1 - np.log(var)).sum(1), output
@@ -59,7 +60,7 @@ def test_gaussian_loss_is_the_negative_elbo(raw_sigma):
     distance = (rows.reshape(NUM, -1) - output) / sigma
     log_likelihood = (-0.5 * distance**2 - math.log(sigma) - 0.5 * math.log(2 * math.pi)).sum(1)
     expected = (kl - log_likelihood).mean()
-    assert model.loss(torch.from_numpy(rows), noise(4)).item() == pytest.approx(expected, rel=1e-5)
+    assert model.loss(torch.from_numpy(rows[None]), noise(4)).item() == pytest.approx(expected, rel=1e-5)
 
 
 def test_bernoulli_loss_is_the_negative_elbo():
@@ -70,7 +71,7 @@ def test_bernoulli_loss_is_the_negative_elbo():
     flat = rows.reshape(NUM, -1)
     log_likelihood = (flat * np.log(mean) + (1 - flat) * np.log(1 - mean)).sum(1)
     expected = (kl - log_likelihood).mean()
-    assert model.loss(torch.from_numpy(rows), noise(4)).item() == pytest.approx(expected, rel=1e-5)
+    assert model.loss(torch.from_numpy(rows[None]), noise(4)).item() == pytest.approx(expected, rel=1e-5)
     assert model.raw_sigma is None
 
 
@@ -79,18 +80,18 @@ def test_sigma_never_falls_below_its_floor():
     assert model.sigma().item() == pytest.approx(math.log(2) + 0.3)
     torch.nn.init.constant_(model.raw_sigma, -1e4)
     assert model.sigma().item() == pytest.approx(0.3)
-    assert torch.isfinite(model.loss(torch.full((4, 2, 2, 2), 10.0), noise(0)))
+    assert torch.isfinite(model.loss(torch.full((1, 4, 2, 2, 2), 10.0), noise(0)))
 
 
 def test_gaussian_samples_carry_the_observation_noise():
     model = vae("gaussian", row_shape=(2,))
-    last = model.decoder[1]
+    last = model.decoder[3]
     torch.nn.init.zeros_(last.weight)
     with torch.no_grad():
         last.bias.copy_(torch.tensor([3.0, -1.0]))
     num, sigma = 20_000, model.sigma().item()
     with torch.inference_mode():
-        rows = model.sample(num, noise(1)).double().numpy()
+        rows = model.sample(num, noise(1))[0].double().numpy()
     error = sigma / np.sqrt(num)
     np.testing.assert_allclose(rows.mean(0), [3, -1], atol=5 * error)
     np.testing.assert_allclose(rows.std(0), sigma, atol=5 * error / np.sqrt(2))
@@ -98,15 +99,15 @@ def test_gaussian_samples_carry_the_observation_noise():
 
 def test_bernoulli_samples_are_means():
     model = vae("bernoulli")
-    torch.nn.init.zeros_(model.decoder[1].weight)
-    torch.nn.init.constant_(model.decoder[1].bias, 1.0)
+    torch.nn.init.zeros_(model.decoder[3].weight)
+    torch.nn.init.constant_(model.decoder[3].bias, 1.0)
     with torch.inference_mode():
-        assert torch.allclose(model.sample(5, noise(1)), torch.full((5, 2, 2, 2), 1 / (1 + math.exp(-1))))
+        assert torch.allclose(model.sample(5, noise(1)), torch.full((1, 5, 2, 2, 2), 1 / (1 + math.exp(-1))))
 
 
 @pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
 def test_loss_falls_with_training(likelihood):
-    rows = torch.from_numpy(np.random.default_rng(2).random((64, 2, 2, 2)).round().astype(np.float32) * 0.5)
+    rows = torch.from_numpy(np.random.default_rng(2).random((1, 64, 2, 2, 2)).round().astype(np.float32) * 0.5)
     model, draws = vae(likelihood), noise(0)
     losses = [model.update(rows, draws).item() for _ in range(300)]
     assert np.mean(losses[-20:]) < np.mean(losses[:20]) - 0.5

@@ -1,9 +1,12 @@
 """Packs and placement groups: pure arithmetic, no cluster."""
 
+import itertools
+
 import pytest
 
 from raymix.config import Config, DiscriminatorConfig, ResourcesConfig
 from raymix.errors import ResourceError
+from raymix.packing import choices
 from raymix.runtime.placement import (
     Group,
     Node,
@@ -11,9 +14,9 @@ from raymix.runtime.placement import (
     equal_fraction,
     groups,
     homes,
-    packs,
     require_fit,
-    resolved_pack,
+    slots,
+    uses_gpus,
 )
 
 
@@ -29,38 +32,51 @@ def config_of(num_components=3, mode="compete", trunk="separate", body="auto", p
 @pytest.mark.parametrize("num", [1, 2, 7, 15])
 @pytest.mark.parametrize("pack", [1, 2, 4, 15, 99])
 def test_packs_hold_every_component_once_in_order_and_are_as_equal_as_can_be(num, pack):
-    components = tuple(range(10, 10 + num))
-    found = packs(components, pack)
-    assert sum(found, ()) == components
+    found = config_of(num, pack=pack).packs
+    assert tuple(itertools.chain(*found)) == tuple(range(num))
     sizes = [len(members) for members in found]
     assert max(sizes) <= pack and max(sizes) - min(sizes) <= 1
     assert len(found) == -(-num // pack)
 
 
+def test_all_are_in_one_pack_until_auto_is_resolved():
+    assert config_of(5, pack="auto").packs == [(0, 1, 2, 3, 4)]
+    assert config_of(5, mode="single", pack=2).packs == [(0,)]
+
+
 @pytest.mark.parametrize(
-    ("num_components", "nodes", "expected"),
+    ("num_components", "nodes", "num_slots", "expected"),
     [
-        (15, [Node(2)], 8),
-        (3, [Node(1), Node(1)], 2),
-        (4, [Node(16)], 1),
-        (4, [Node(0.5)], 4),  # no whole processor
-        (4, [], 4),
-        (8, [Node(16, 2)], 4),  # GPUs count where there are any
-        (8, [Node(16, 8)], 1),
-        (5, [Node(64), Node(8, 1), Node(8, 1)], 3),
+        (15, [Node(2)], 2, 8),
+        (3, [Node(1), Node(1)], 2, 2),
+        (3, [Node(1.9), Node(1.9)], 2, 2),
+        (4, [Node(16)], 16, 1),
+        (4, [Node(0.5)], 1, 4),  # no whole processor
+        (4, [], 1, 4),
+        (8, [Node(16, 2)], 2, 4),  # GPUs count where there are any
+        (8, [Node(16, 8)], 8, 1),
+        (5, [Node(64), Node(8, 1), Node(8, 1)], 2, 3),
     ],
 )
-def test_auto_pack_fills_the_machine(num_components, nodes, expected):
-    assert resolved_pack(config_of(num_components, pack="auto"), nodes) == expected
+def test_auto_pack_fills_the_machine_or_is_one_for_all(num_components, nodes, num_slots, expected):
+    config = config_of(num_components, pack="auto")
+    assert slots(config, nodes) == num_slots
+    assert {each.pack for each in choices(config, num_slots)} == {expected, num_components}
 
 
 def test_auto_pack_ignores_gpus_that_are_not_to_be_used():
     config = config_of(8, pack="auto", gpus_per_component=0)
-    assert resolved_pack(config, [Node(8, 1)]) == 1
+    assert not uses_gpus(config, [Node(8, 1)])
+    assert slots(config, [Node(8, 1)]) == 8
+
+
+def test_gpus_are_used_where_there_are_any():
+    assert uses_gpus(config_of(), [Node(8), Node(8, 1)])
+    assert not uses_gpus(config_of(), [Node(8), Node(8)])
 
 
 def test_given_pack_is_kept():
-    assert resolved_pack(config_of(8, pack=3), [Node(1)]) == 3
+    assert {each.pack for each in choices(config_of(8, pack=3), slots=1)} == {3}
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import torch
 from raymix.config import DataConfig
 from raymix.data.source import DataSpec
 from raymix.training import batches
-from raymix.training.batches import RowView, Scaler, all_batches, drawn_batches
+from raymix.training.batches import Draws, RowView, Scaler, all_batches
 
 CPU = torch.device("cpu")
 PLAIN = Scaler(torch.tensor(0.0), torch.tensor(1.0), torch.float32)
@@ -77,36 +77,77 @@ def numbered_view(num_rows):
     return RowView([np.arange(num_rows, dtype=np.float32)[:, None]], None)
 
 
-def test_drawn_batches_are_drawn_with_replacement_and_evenly():
+def drawn(view, steps, size, seed=0):
+    """The batches of one member, (steps, size, ...)."""
+    draws = Draws([view], [np.random.default_rng(seed)], PLAIN, size, steps)
+    return torch.cat([draws.batch() for _ in range(steps)])
+
+
+def test_batches_are_drawn_with_replacement_and_evenly():
     num_rows, steps, size = 20, 500, 16
-    drawn = list(drawn_batches(numbered_view(num_rows), PLAIN, steps, size, np.random.default_rng(0)))
-    assert [tuple(batch.shape) for batch in drawn] == [(size, 1)] * steps
-    assert any(len(set(batch.flatten().tolist())) < size for batch in drawn)  # a row twice in one batch
-    counts = np.bincount(torch.cat(drawn).flatten().long().numpy(), minlength=num_rows)
+    batches = drawn(numbered_view(num_rows), steps, size)
+    assert batches.shape == (steps, size, 1)
+    assert any(len(set(batch.flatten().tolist())) < size for batch in batches)  # a row twice in one batch
+    counts = np.bincount(batches.flatten().long().numpy(), minlength=num_rows)
     mean = steps * size / num_rows
     assert np.abs(counts - mean).max() <= 5 * np.sqrt(mean)  # binomial, 5 standard deviations
 
 
-def test_drawn_batches_may_exceed_the_shard():
-    drawn = next(drawn_batches(numbered_view(1), PLAIN, 1, 8, np.random.default_rng(0)))
-    assert drawn.shape == (8, 1)
+def test_batches_may_exceed_the_shard():
+    assert drawn(numbered_view(1), 1, 8).shape == (1, 8, 1)
 
 
-def test_drawn_batches_follow_the_seed_and_not_the_chunks(monkeypatch):
-    def drawn(seed):
-        return torch.cat(list(drawn_batches(numbered_view(50), PLAIN, 7, 4, np.random.default_rng(seed))))
+def test_batches_follow_the_seed_and_not_the_chunks(monkeypatch):
+    view = numbered_view(50)
+    whole = drawn(view, 7, 4)
+    assert not torch.equal(whole, drawn(view, 7, 4, seed=1))
+    for batches_in_chunk in (2, 1, 0):  # one at least
+        monkeypatch.setattr(batches, "CHUNK_BYTES", batches_in_chunk * 4 * 4)  # of four rows of four bytes
+        assert torch.equal(whole, drawn(view, 7, 4))
 
-    whole = drawn(0)
-    assert not torch.equal(whole, drawn(1))
-    monkeypatch.setattr(batches, "CHUNK_BYTES", 2 * 4 * 4)  # two batches of four rows of four bytes
-    assert torch.equal(whole, drawn(0))
+
+@pytest.mark.parametrize("batches_in_chunk", [1, 3, 100])
+def test_no_more_rows_are_drawn_than_are_asked_for(batches_in_chunk, monkeypatch):
+    monkeypatch.setattr(batches, "CHUNK_BYTES", batches_in_chunk * 4 * 4)
+    drawn_rng, rng = np.random.default_rng(0), np.random.default_rng(0)
+    draws = Draws([numbered_view(50)], [drawn_rng], PLAIN, 4, 7)
+    for _ in range(7):
+        draws.batch()
+    rng.integers(0, 50, size=7 * 4)
+    assert drawn_rng.bit_generator.state == rng.bit_generator.state
 
 
-def test_drawn_batches_do_not_depend_on_the_cut_into_blocks():
+def test_batches_do_not_depend_on_the_cut_into_blocks():
     rows = np.random.default_rng(0).random((12, 2)).astype(np.float32)
     cuts = ([rows], [rows[:5], rows[5:]], list(np.split(rows, 12)))
-    drawn = [torch.cat(list(drawn_batches(RowView(c, None), PLAIN, 5, 4, np.random.default_rng(3)))) for c in cuts]
-    assert torch.equal(drawn[0], drawn[1]) and torch.equal(drawn[0], drawn[2])
+    one, *others = [drawn(RowView(cut, None), 5, 4, seed=3) for cut in cuts]
+    assert all(torch.equal(one, other) for other in others)
+
+
+def test_batches_are_scaled_rows_of_each_members_own_view():
+    low, high = RowView([np.arange(5.0)[:, None]], None), RowView([np.arange(100.0, 103)[:, None]], None)
+    draws = Draws([low, high], [np.random.default_rng(k) for k in (0, 1)], scaler((10.0,), (2.0,)), 50, 3)
+    for _ in range(3):
+        batch = draws.batch()
+        assert batch.shape == (2, 50, 1) and batch.dtype == torch.float32
+        assert set(batch[0].flatten().tolist()) == {-20, -18, -16, -14, -12}
+        assert set(batch[1].flatten().tolist()) == {180, 182, 184}
+
+
+@pytest.mark.parametrize("batches_in_chunk", [1, 3, 100])
+@pytest.mark.parametrize("when", [1, 2, 3, 5])
+def test_batches_of_a_member_do_not_depend_on_who_else_is_there(when, batches_in_chunk, monkeypatch):
+    monkeypatch.setattr(batches, "CHUNK_BYTES", batches_in_chunk * 4 * 4)
+    views = [numbered_view(num_rows) for num_rows in (50, 7, 30)]
+    alone = [drawn(view, 7, 4, seed=m) for m, view in enumerate(views)]
+    draws = Draws(views, [np.random.default_rng(m) for m in range(3)], PLAIN, 4, 7)
+    for step in range(when):
+        assert torch.equal(draws.batch(), torch.stack([each[step] for each in alone]))
+    draws.keep([0, 2])
+    assert torch.equal(draws.batch(), torch.stack([alone[0][when], alone[2][when]]))
+    draws.keep([1])
+    for step in range(when + 1, 7):
+        assert torch.equal(draws.batch(), alone[2][step, None])
 
 
 def test_scaled_rows_are_offset_and_scaled_per_column():

@@ -1,0 +1,123 @@
+"""Optimisers of stacked members: one call for all, with steps and learning rates of their own.
+
+Every tensor has a leading axis M of members, as the parameters have.
+"""
+
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam as adam_step
+
+
+class Optimiser(ABC):
+    """Moves parameters along gradients."""
+
+    def __init__(self, parameters: Mapping[str, Tensor], learning_rate: float) -> None:
+        """`parameters` by their names in the network."""
+        self.names, self.parameters = tuple(parameters), tuple(parameters.values())
+        self.learning_rate_M = torch.full((len(self.parameters[0]),), learning_rate, dtype=torch.float64)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """What `step` depends on besides the parameters, each (M, ...), by name."""
+        return {"learning_rate": self.learning_rate_M}
+
+    @abstractmethod
+    def refresh(self) -> None:
+        """To be called after `tensors` were changed from outside."""
+
+    def slow(self, member: int) -> None:
+        """Halve a member's learning rate."""
+        self.learning_rate_M[member] /= 2
+        self.refresh()
+
+    def descend(self, loss_M: Tensor) -> None:
+        """One step of every member on its own loss."""
+        self.step(torch.autograd.grad(loss_M, self.parameters, torch.ones_like(loss_M)))
+
+    @abstractmethod
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """One step of every member, the gradients in the order of the parameters."""
+
+
+class Adam(Optimiser):
+    """Adam (Kingma and Ba 2014) by torch's fused kernel.
+
+    Members that have made equally many steps at the same learning rate, and lie side by side, share a call.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor], learning_rate: float, beta1: float, beta2: float) -> None:
+        super().__init__(parameters, learning_rate)
+        self.beta1, self.beta2 = beta1, beta2
+        self.means = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        self.squares = [torch.zeros_like(p, requires_grad=False) for p in self.parameters]
+        self.steps_M = torch.zeros(len(self.parameters[0]), dtype=torch.float64)
+        self._runs: list[_Run] | None = None
+
+    def tensors(self) -> dict[str, Tensor]:
+        named = {f"{name}/exp_avg": value for name, value in zip(self.names, self.means, strict=True)}
+        named |= {f"{name}/exp_avg_sq": value for name, value in zip(self.names, self.squares, strict=True)}
+        return super().tensors() | {"step": self.steps_M} | named
+
+    def refresh(self) -> None:
+        self._runs = None
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        if self._runs is None:
+            self._runs = self._runs_of_equals()
+        gradients = [gradient.contiguous() for gradient in gradients]  # the fused kernel does not look at strides
+        for run in self._runs:
+            adam_step(
+                run.parameters,
+                [gradient[run.members] for gradient in gradients] if len(self._runs) > 1 else gradients,
+                run.means,
+                run.squares,
+                [],
+                run.steps,
+                foreach=False,
+                fused=True,
+                capturable=False,
+                differentiable=False,
+                has_complex=False,
+                amsgrad=False,
+                beta1=self.beta1,
+                beta2=self.beta2,
+                lr=run.learning_rate,
+                weight_decay=0.0,
+                eps=1e-8,
+                maximize=False,
+            )
+        self.steps_M += 1
+
+    def _runs_of_equals(self) -> list["_Run"]:
+        paces = list(zip(self.steps_M.tolist(), self.learning_rate_M.tolist(), strict=True))
+        groups = [[m for m, _ in group] for _, group in itertools.groupby(enumerate(paces), key=lambda each: each[1])]
+        return [_Run(self, slice(group[0], group[-1] + 1), *paces[group[0]]) for group in groups]
+
+
+class _Run:
+    """Neighbouring members that one call of Adam can move."""
+
+    def __init__(self, adam: Adam, members: slice, steps: float, learning_rate: float) -> None:
+        self.members, self.learning_rate = members, learning_rate
+        self.parameters, self.means, self.squares = (
+            [value.detach()[members] for value in values] for values in (adam.parameters, adam.means, adam.squares)
+        )
+        device = self.parameters[0].device
+        self.steps = list(torch.full((len(self.parameters),), steps, device=device).unbind())
+
+
+class SGD(Optimiser):
+    """Plain gradient descent."""
+
+    def refresh(self) -> None:
+        """Keeps nothing besides its tensors."""
+
+    @torch.no_grad()
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        for parameter, gradient in zip(self.parameters, gradients, strict=True):
+            rates = self.learning_rate_M.to(gradient).view(-1, *[1] * (gradient.dim() - 1))
+            parameter -= rates * gradient

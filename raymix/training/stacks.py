@@ -1,0 +1,153 @@
+"""Components that train together: how they are joined into one module, parted again, saved and loaded.
+
+`Stack` holds the members of a stacked family (or stacked discriminators), `Single` one generator of an ordinary family.
+The state of a member is the same whoever it is stacked with.
+
+Shapes: M members, B rows.
+"""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Generic, Self, TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from raymix.models.base import Generator, StackedGenerator, StackedModule, Updates
+from raymix.training import tensors
+from raymix.training.noise import MemberNoise
+
+Arrays = Mapping[str, NDArray[np.generic]]
+Network = TypeVar("Network", bound=StackedModule)
+
+
+class Stack(Generic[Network]):
+    """Members of one module, known by keys (components, or whatever the caller counts by)."""
+
+    def __init__(self, keys: Sequence[int], network: Network) -> None:
+        self.keys, self.network = tuple(keys), network
+
+    @classmethod
+    def of(cls, members: Mapping[int, Network]) -> Self:
+        """Join networks of one member each."""
+        first, *rest = members.values()
+        if not rest:
+            return cls(tuple(members), first)
+        named = [tensors_of(network) for network in members.values()]
+        return cls(tuple(members), changed(first, lambda name, _: torch.cat([each[name] for each in named])))
+
+    def part(self, keys: Sequence[int]) -> Self:
+        """A stack of some members, copied; itself when that is all of them."""
+        if tuple(keys) == self.keys:
+            return self
+        rows = [self.keys.index(key) for key in keys]
+        return type(self)(keys, changed(self.network, lambda _, value: value[rows]))
+
+    def put(self, part: Any) -> None:
+        """Take over the members of a stack that `part` gave, or of any with such keys."""
+        if part is self:
+            return
+        assert isinstance(part, Stack)
+        rows, news = [self.keys.index(key) for key in part.keys], tensors_of(part.network)
+        for name, value in tensors_of(self.network).items():
+            value[rows] = news[name].to(value.device)
+        refresh(self.network)
+
+    def state(self, key: int) -> tensors.Tensors:
+        """Copies of a member's tensors under canonical names."""
+        m = self.keys.index(key)
+        return {name: value[m].cpu().numpy().copy() for name, value in tensors_of(self.network).items()}
+
+    def load(self, key: int, arrays: Arrays) -> None:
+        """Put what `state` gave into a member."""
+        m = self.keys.index(key)
+        for name, value in tensors_of(self.network).items():
+            value[m] = tensors.from_array(arrays[name]).to(value.device)
+        refresh(self.network)
+
+    def slow(self, key: int) -> None:
+        """Halve a member's learning rates."""
+        for optimiser in self.network.optimisers().values():
+            optimiser.slow(self.keys.index(key))
+
+    def not_finite(self) -> list[int]:
+        """Members with a weight that is nan or infinite."""
+        values = [*self.network.parameters(), *self.network.buffers()]
+        sums_VM = torch.stack([value.detach().reshape(len(value), -1).sum(1, dtype=torch.float64) for value in values])
+        return [self.keys[m] for m in torch.nonzero(~torch.isfinite(sums_VM.sum(0))).flatten().tolist()]
+
+
+class GeneratorStack(Stack[StackedGenerator]):
+    """Generators of a stacked family."""
+
+    def update(self, rows: Tensor, noise: MemberNoise) -> Tensor:
+        """One step of every member on its batch, (M, B, *row_shape); returns (M,) losses."""
+        return self.network.update(rows, noise)
+
+    def sample(self, num: int, noise: MemberNoise) -> Tensor:
+        """(M, num, *row_shape) in scaled units."""
+        return self.network.sample(num, noise)
+
+
+class Single:
+    """One generator of an ordinary family."""
+
+    def __init__(self, key: int, network: Generator) -> None:
+        self.keys, self.network = (key,), network
+
+    def part(self, keys: Sequence[int]) -> Self:
+        assert tuple(keys) == self.keys
+        return self
+
+    def put(self, part: Any) -> None:
+        assert part is self
+
+    def state(self, key: int) -> tensors.Tensors:
+        return tensors.to_arrays(self.network, self.network.optimisers())
+
+    def load(self, key: int, arrays: Arrays) -> None:
+        tensors.from_arrays(arrays, self.network, self.network.optimisers())
+
+    def slow(self, key: int) -> None:
+        for optimiser in self.network.optimisers().values():
+            for group in optimiser.param_groups:
+                group["lr"] /= 2
+
+    def not_finite(self) -> list[int]:
+        values = [*self.network.parameters(), *self.network.buffers()]
+        sums = [value.detach().sum(dtype=torch.float64) for value in values if value.is_floating_point()]
+        return list(self.keys) if sums and not bool(torch.isfinite(torch.stack(sums)).all()) else []
+
+    def update(self, rows: Tensor, noise: MemberNoise) -> Tensor:
+        assert isinstance(self.network, Updates)
+        return self.network.update(rows[0], noise.generators[0]).unsqueeze(0)
+
+    def sample(self, num: int, noise: MemberNoise) -> Tensor:
+        return self.network.sample(num, noise.generators[0]).unsqueeze(0)
+
+
+def tensors_of(network: StackedModule) -> dict[str, Tensor]:
+    """Everything a stacked network and its optimisers remember, each (M, ...), under canonical names; no copies."""
+    named = {f"network/{name}": value for name, value in network.state_dict().items()}
+    for label, optimiser in network.optimisers().items():
+        named |= {f"optimiser/{label}/{name}": value for name, value in optimiser.tensors().items()}
+    return named
+
+
+def changed(network: Network, change: Callable[[str, Tensor], Tensor]) -> Network:
+    """A copy of a network whose tensors are what `change` makes of each, with other members maybe."""
+    refresh(network)
+    other = copy.deepcopy(network)
+    homes = {f"network/{name}": value for name, value in (*other.named_parameters(), *other.named_buffers())}
+    olds = tensors_of(other) | homes
+    for name, value in olds.items():
+        value.data = change(name, value.detach()).clone()
+    return other
+
+
+def refresh(network: StackedModule) -> None:
+    """Let optimisers look at their tensors anew."""
+    for optimiser in network.optimisers().values():
+        optimiser.refresh()
