@@ -36,6 +36,7 @@ COMMANDS = {
     "sample": Command("draw rows from a trained mixture", "sample", "sample"),
     "assign": Command("give each row of a data set to its component", "assign", "assign"),
     "digest": Command("one hash over everything a run has learned", "status", "digest"),
+    "bench": Command("compare with a plain PyTorch loop on this machine", "bench", "bench"),
     "recipes": Command("list the recipes and the known data sets", "recipes", "recipes"),
     "data inspect": Command("say what a file holds and how it would be read", "data", "inspect"),
 }

@@ -1,0 +1,165 @@
+"""What `raymix bench` measures: steps over shapes and numbers of components, a whole round, and one component alone."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import torch
+
+from raymix.bench.plain import PlainLoop, plain_round
+from raymix.bench.timing import REPEATS, TIMED_S, Timing, timings
+from raymix.bench.ways import Actors, Shape, Way, local, plain
+from raymix.data.blocks import read_blocks
+from raymix.data.source import block_bounds
+from raymix.mixture import replaced
+from raymix.models.vae import VAEConfig
+from raymix.recipes import recipe
+from raymix.resolve import resolve
+from raymix.run import Status
+from raymix.session import train
+
+COMPONENTS = (1, 3, 9, 15, 32)
+LONGEST_S = 4.0  # of one step of every component, above which a case is left out
+ROUNDS = 8
+ALONE_S = 20.0  # of work of one component
+
+PLAIN, THREADS, LOOP, FUSED, ACTORS, PACKS = (
+    "plain loop",
+    "plain, all cores",
+    "loop",
+    "fused",
+    "Ray actors",
+    "Ray packs",
+)
+WAYS = (PLAIN, THREADS, LOOP, FUSED, ACTORS, PACKS)
+Say = Callable[[str], None]
+
+
+@dataclass
+class Found:
+    """Everything that was measured."""
+
+    steps: dict[tuple[str, int], dict[str, Timing]] = field(default_factory=dict)
+    """Seconds per step of every component, by shape, number of components and way."""
+    round_s: dict[str, Timing] = field(default_factory=dict)
+    alone_s: dict[str, Timing] = field(default_factory=dict)
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """How many times faster than the plain loop; `k1_overhead` is what Ray adds for one component."""
+        found: dict[str, float] = {}
+
+        def ratio(name: str, times: dict[str, Timing], before: str, after: str) -> None:
+            if before in times and after in times:
+                found[name] = times[before].median / times[after].median
+
+        for (shape, num), times in self.steps.items():
+            ratio(f"{shape}_k{num}_fused", times, PLAIN, FUSED)
+            ratio(f"{shape}_k{num}_packs", times, PLAIN, PACKS)
+            ratio(f"{shape}_k{num}_actors", times, PLAIN, ACTORS)
+            ratio(f"{shape}_k{num}_actors_to_all_cores", times, THREADS, ACTORS)
+        for name in [name for name in found if name == "conv_k15_actors"]:
+            found["conv_k15_two_actors"] = found[name]
+        ratio("round_ray_synthetic9", self.round_s, PLAIN, PACKS)
+        if self.alone_s:
+            found["k1_overhead"] = self.alone_s[ACTORS].median / self.alone_s[PLAIN].median - 1
+        return found
+
+    @property
+    def steady(self) -> bool:
+        times = [timing for each in self.steps.values() for timing in each.values()]
+        return all(timing.steady for timing in (*times, *self.round_s.values(), *self.alone_s.values()))
+
+
+def measure_steps(found: Found, shape: Shape, components: Sequence[int], say: Say, repeats: int = REPEATS) -> None:
+    """Steps of every number of components, each way, on the connected Ray."""
+    cores = os.cpu_count() or 1
+    one = timings({PLAIN: plain(shape, 1)}, repeats=1, timed_s=TIMED_S / 3)[PLAIN].median
+    fitting = [num for num in components if one * num <= LONGEST_S]
+    for num in set(components) - set(fitting):
+        say(f"{shape.name} K = {num} is left out: a step of the plain loop takes about {one * num:.0f} s")
+    if not fitting:
+        return
+    most = max(fitting)
+    with (
+        actors_of(shape, most, min(most, cores), fused=False) as alone,
+        actors_of(shape, most, min(most, cores), fused=True) as packs,
+    ):
+        for num in fitting:
+            ways: dict[str, Way] = {
+                PLAIN: plain(shape, num),
+                THREADS: plain(shape, num, cores),
+                LOOP: local(shape, num, fused=False),
+                FUSED: local(shape, num, fused=True),
+                ACTORS: alone.way(num),
+                PACKS: packs.way(num),
+            }
+            found.steps[shape.name, num] = timings(ways, repeats)
+            say(f"{shape.name} K = {num}")
+
+
+@contextmanager
+def actors_of(shape: Shape, num: int, num_actors: int, fused: bool) -> Iterator[Actors]:
+    """Actors that end with the block."""
+    actors = Actors(shape, num, num_actors, fused)
+    try:
+        yield actors
+    finally:
+        actors.close()
+
+
+def measure_round(found: Found, say: Say, repeats: int = REPEATS) -> None:
+    """Whole rounds of synthetic-9: training, discriminators, scoring, assignment, and on Ray the commit too."""
+    config, spec = resolve(replaced(recipe("synthetic-9"), {"schedule.rounds": ROUNDS}))
+    assert isinstance(config.model, VAEConfig)
+    blocks = list(read_blocks(config.data, spec, block_bounds(spec, config.data.block_bytes)))
+    assert config.data.offset and config.data.scale
+    rows = torch.from_numpy(np.concatenate([block.rows for block in blocks]) - np.array(config.data.offset))
+    rows = (rows * torch.tensor(config.data.scale)).float()
+    num, batch_size = config.num_components, config.schedule.batch_size
+    steps = round(config.schedule.epochs_per_round * spec.num_rows / batch_size / num)
+    loop, fakes = PlainLoop(config.model, rows, num, batch_size), config.discriminator.fakes
+    found.round_s = {PLAIN: Timing(), PACKS: Timing()}
+
+    def some_plain_rounds(count: int) -> None:
+        for _ in range(count):
+            start = time.perf_counter()
+            loop.shards = tuple(plain_round(loop, rows, config.discriminator, steps, int(fakes)))
+            found.round_s[PLAIN].seconds.append(time.perf_counter() - start)
+
+    some_plain_rounds(-(-repeats // 2))
+    ends: list[float] = []
+
+    def watch(status: Status) -> None:
+        ends.extend([time.perf_counter()] * len(status.lines))
+
+    with tempfile.TemporaryDirectory(prefix="raymix-bench-") as folder:
+        train(config, spec, str(Path(folder) / "run"), watch=watch)
+    # the first commit waits for processes to start; the rest, looked at now and then, are as good as evenly spaced
+    found.round_s[PACKS].seconds = [(ends[-1] - ends[1]) / (len(ends) - 2)] * 3
+    some_plain_rounds(-(-repeats // 2))
+    say("a round of synthetic-9")
+
+
+def measure_alone(found: Found, shape: Shape, say: Say, work_s: float = ALONE_S, repeats: int = REPEATS) -> None:
+    """One component through Ray against the bare loop."""
+    with actors_of(shape, 1, 1, fused=False) as actor:
+        found.alone_s = timings({PLAIN: plain(shape, 1), ACTORS: actor.way(1)}, repeats, work_s / repeats)
+    say("one component alone")
+
+
+def as_json(found: Found) -> dict[str, Any]:
+    """Medians in milliseconds and ratios."""
+    steps = [
+        {"shape": shape, "components": num, "ms_per_step": {way: 1e3 * t.median for way, t in times.items()}}
+        for (shape, num), times in found.steps.items()
+    ]
+    rounds = {way: timing.median for way, timing in found.round_s.items()}
+    return {"steps": steps, "round_synthetic9_s": rounds, "connected": ray.is_initialized()}
