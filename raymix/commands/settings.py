@@ -1,7 +1,7 @@
 """Every field of a config as an option of `raymix train`, with the field's own help and default."""
 
 from dataclasses import asdict, field, make_dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Union, get_args
 
 import tyro
 from pydantic import BaseModel
@@ -42,6 +42,9 @@ def options_of(settings: BaseModel, prefix: str = "") -> type:
             members.append((name, group, field(default_factory=group)))
             continue
         annotation: Any = info.annotation
+        if bool in get_args(annotation):
+            types = tuple(Annotated[bool, TRUTH] if each is bool else each for each in get_args(annotation))
+            annotation = Union[types]  # noqa: UP007
         about = info.description
         markers: tuple[Any, ...] = ()
         if path == "model.family":
