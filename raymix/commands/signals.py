@@ -27,13 +27,13 @@ class Interrupted(KeyboardInterrupt):
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Raises `Interrupted` in the block on SIGINT or SIGTERM; gives it `ORDERLY_S` seconds to leave."""
-    asked = False
+    asked = 0
 
     def handle(signum: int, frame: FrameType | None) -> None:
         nonlocal asked
         if asked:
             at_once(128 + signum)
-        asked = True
+        asked = signum
         timer = threading.Timer(ORDERLY_S, at_once, [128 + signum])
         timer.daemon = True
         timer.start()
@@ -42,6 +42,10 @@ def interruptible() -> Iterator[None]:
     held = {signum: signal.signal(signum, handle) for signum in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
+    except KeyboardInterrupt as interrupt:
+        if isinstance(interrupt, Interrupted) or not asked:
+            raise
+        raise Interrupted(asked) from None  # Ray's waits turn whatever a handler raises into a plain one
     finally:
         if not asked:  # else the next signal, and the time left, hold for what follows too
             for signum, handler in held.items():

@@ -65,6 +65,25 @@ def test_a_signal_ends_a_run_in_order(tmp_path: Path, expected: str) -> None:
     require_ended_in_order(tmp_path / "a", signal.SIGTERM, code, took_s, expected)
 
 
+SWALLOWED = """
+import os, signal, sys, time
+from raymix.commands.signals import Interrupted, interruptible
+try:
+    with interruptible():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        except Interrupted:
+            raise KeyboardInterrupt from None
+except Interrupted as interrupt:
+    sys.exit(interrupt.exit_code)
+"""
+
+
+def test_a_signal_is_told_by_its_exit_code_where_ray_makes_it_a_plain_interrupt() -> None:
+    assert subprocess.run([sys.executable, "-c", SWALLOWED], timeout=30).returncode == 143
+
+
 @pytest.mark.faults
 @pytest.mark.parametrize("signum", [signal.SIGINT, signal.SIGTERM])
 def test_signals_at_random_times_on_ray(tmp_path: Path, expected: str, signum: int) -> None:
