@@ -32,7 +32,7 @@ test: env
 test-slow: env
 	$(BIN)/python -m pytest -m slow
 
-# Kills, damages and bad data by the thousand: about an hour on 2 cores.
+# Kills, damages and bad data by the thousand: about two hours on 2 cores.
 test-faults: env
 	$(BIN)/python -m pytest -m faults -s
 
