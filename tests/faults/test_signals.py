@@ -19,18 +19,19 @@ from raymix.storage import Storage
 
 LIMIT_S = 10.0
 TIMES = 20
+ROUNDS = 20  # enough for most signals to meet a run that is still at work
 
 
 @pytest.fixture(scope="module")
 def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return undisturbed_digest(config(rounds=6), tmp_path_factory.mktemp("undisturbed") / "run")
+    return undisturbed_digest(config(rounds=ROUNDS), tmp_path_factory.mktemp("undisturbed") / "run")
 
 
 def interrupted(folder: Path, signum: int, after_s: float, workers: str, again: bool = False) -> tuple[int, float]:
     """Start a run on a Ray of its own, send it a signal; its exit code and the seconds it took to end."""
     folder.mkdir(parents=True)
     settings = folder / "settings.yaml"
-    settings.write_text(dump_config(config(rounds=6)))
+    settings.write_text(dump_config(config(rounds=ROUNDS)))
     command = [sys.executable, "-m", "raymix.cli", "train", "--config", str(settings), "--out", str(folder / "run")]
     with (folder / "log").open("wb") as log:
         run = subprocess.Popen([*command, "--workers", workers], stdout=log, stderr=log)
@@ -39,11 +40,11 @@ def interrupted(folder: Path, signum: int, after_s: float, workers: str, again: 
         time.sleep(0.05)
     time.sleep(after_s)
     family = psutil.Process(run.pid).children(recursive=True) if run.poll() is None else []
-    os.kill(run.pid, signum)
+    run.send_signal(signum)
     start = time.monotonic()
     if again:
         time.sleep(0.2)
-        os.kill(run.pid, signum)
+        run.send_signal(signum)
     code = run.wait(60)
     took_s = time.monotonic() - start
     _, alive = psutil.wait_procs(family, timeout=30)
