@@ -62,6 +62,8 @@ class RayWorkers:
         self.stall_s, self.activity = config.resources.stall_s, activity
         self.shared = config.discriminator.trunk == "shared"
         self.crew = crew
+        self._starting: list[tuple[Seat, Ref]] = []
+        """Discriminators that have not been seen to start, and what tells it."""
         bounds = block_bounds(spec, config.data.block_bytes)
         self.rows_in_block = [stop - start for start, stop in bounds]
         reads = [partial(tasks.read_block.remote, config.data, spec, *range_) for range_ in bounds]
@@ -137,11 +139,17 @@ class RayWorkers:
         self._take_state([seat for seat in self.crew.seats if seat.fresh], directory, last)
 
     def _take_state(self, seats: Sequence[Seat], directory: RunDirectory, last: Generation | None) -> None:
-        self._gather([seat.actor.pid.remote() for seat in seats], "starting actors")
         if last is None:
-            self._gather([seat.actor.initialise.remote(self.rows_B) for seat in seats], "initialising")
+            initialised = [seat.actor.initialise.remote(self.rows_B) for seat in seats]
+            pairs = list(zip(seats, initialised, strict=True))
+            # discriminators are not needed yet: they may still start while generators pre-train
+            self._starting = [pair for pair in pairs if pair[0].kind is not GeneratorActor]
+            seats = [seat for seat in seats if seat.kind is GeneratorActor]
+            self._gather([ref for seat, ref in pairs if seat.kind is GeneratorActor], "starting actors")
             self.assigned_B = [None] * len(self.rows_B)
         else:
+            self._starting = []
+            self._gather([seat.actor.pid.remote() for seat in seats], "starting actors")
             read = tasks.read_states.options(**self._near(directory))
             stamps = [{name: last.files[name] for name in self._file_names(seat)} for seat in seats]
             states = [read.remote(directory.storage, last.folder, each) for each in stamps]
@@ -212,6 +220,10 @@ class RayWorkers:
         judges = _those_of(self.crew.discriminators, components)
         if not judges:
             return []
+        self._gather([ref for _, ref in self._starting], "starting actors")
+        for seat, _ in self._starting:
+            seat.fresh = False
+        self._starting = []
         num = num_fakes(self.config, self.num_rows)
         fakes: dict[int, Ref] = {}
         for seat, own in _those_of(self.crew.generators, components):

@@ -1,6 +1,5 @@
 """SIGINT and SIGTERM at random times: the exit code, ten seconds at most, and a directory to go on from."""
 
-import os
 import random
 import signal
 import subprocess
