@@ -65,9 +65,9 @@ def packed(config: Config, spec: DataSpec, slots: int, measure: Measure | None =
     unique = sorted(set(stacks))
     paces = dict(zip(unique, (measure or cached_paces)(config, spec, unique), strict=True))
     seconds = {each: run_seconds(config, spec, slots, each, paces) for each in candidates}
-    best = min(candidates, key=lambda each: seconds[each])
-    told = ", ".join(f"{described(each)} {seconds[each]:.3g} s" for each in sorted(candidates, key=seconds.get))  # type: ignore[arg-type]
-    return with_packing(config, best), f"estimated for the whole run: {told}"
+    in_order = sorted(candidates, key=lambda each: seconds[each])
+    told = ", ".join(f"{described(each)} {seconds[each]:.3g} s" for each in in_order)
+    return with_packing(config, in_order[0]), f"estimated for the whole run: {told}"
 
 
 def choices(config: Config, slots: int) -> list[Packing]:
