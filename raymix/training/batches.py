@@ -158,8 +158,9 @@ def residents(views: Sequence[RowView], device: torch.device) -> list[Tensor]:
 
 
 def num_bytes(views: Sequence[RowView]) -> int:
-    """Of the rows of all views, those of whole blocks counted as often as they are asked for."""
-    return sum(len(view) * view.empty(1).nbytes for view in views)
+    """What `residents` takes."""
+    parts = {id(view.blocks[0]) if view.rows_in_block is None else id(view): view for view in views}
+    return sum(len(view) * view.empty(1).nbytes for view in parts.values())
 
 
 def all_batches(view: RowView, scaler: Scaler, batch_size: int) -> Iterator[Tensor]:

@@ -75,8 +75,8 @@ class Judges:
         fakes: Mapping[int, NDArray[np.floating]],
         progress: Progress = ignore_progress,
     ) -> list[Fit]:
-        """Train on the whole data set against the scaled samples {component: (m, *row_shape)}; who has none among them
-        stays as it is. Raises `DivergedError`."""
+        """Train on the whole data set against the scaled samples {component: (m, *row_shape)}. A separate network
+        without samples stays as it is, a head without them has no loss. Raises `DivergedError`."""
         settings, seed = self.setting.config.discriminator, self.setting.config.seed
         components = [k for k in self.components if k in fakes]
         keys = self.keys if self.shared else tuple(components)

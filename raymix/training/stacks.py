@@ -137,13 +137,13 @@ def tensors_of(network: StackedModule) -> dict[str, Tensor]:
 
 
 def changed(network: Network, change: Callable[[str, Tensor], Tensor]) -> Network:
-    """A copy of a network whose tensors are what `change` makes of each, with other members maybe."""
+    """A copy of a network whose tensors are what `change` makes of each (new memory), with other members maybe."""
     refresh(network)
     other = copy.deepcopy(network)
     homes = {f"network/{name}": value for name, value in (*other.named_parameters(), *other.named_buffers())}
     olds = tensors_of(other) | homes
     for name, value in olds.items():
-        value.data = change(name, value.detach()).clone()
+        value.data = change(name, value.detach())
     return other
 
 

@@ -150,6 +150,33 @@ def test_batches_of_a_member_do_not_depend_on_who_else_is_there(when, batches_in
         assert torch.equal(draws.batch(), alone[2][step, None])
 
 
+@pytest.mark.parametrize("shards", [True, False])
+def test_batches_gathered_on_the_device_are_the_same(shards, monkeypatch):
+    monkeypatch.setattr(batches, "CHUNK_BYTES", 3 * 4 * 8)  # three batches of four rows of two columns
+    blocks, chosen = blocks_of([9, 6]), [np.arange(1, 9, 2), np.arange(4)]
+    views = [RowView(blocks, chosen), RowView(blocks, None)] if shards else [RowView(blocks, None)] * 2
+    here, there = (
+        Draws(views, [np.random.default_rng(m) for m in range(2)], scaler((1.0, 2.0), (0.5, 4.0)), 4, 7, resident)
+        for resident in (False, True)
+    )
+    for _ in range(4):
+        assert torch.equal(here.batch(), there.batch())
+    for draws in (here, there):
+        draws.keep([1])
+    for _ in range(3):
+        assert torch.equal(here.batch(), there.batch())
+
+
+def test_members_that_see_everything_share_it_on_the_device():
+    blocks, others, rows = blocks_of([9, 6]), blocks_of([5], seed=1), [np.arange(3), np.arange(2)]
+    views = [RowView(blocks, None), RowView(blocks, None), RowView(blocks, rows), RowView(others, None)]
+    everything, again, shard, other = batches.residents(views, CPU)
+    assert everything is again
+    np.testing.assert_array_equal(everything, np.concatenate(blocks))
+    np.testing.assert_array_equal(shard, np.concatenate([blocks[0][:3], blocks[1][:2]]))
+    np.testing.assert_array_equal(other, others[0])
+
+
 def test_scaled_rows_are_offset_and_scaled_per_column():
     scale = scaler((1.0, -2.0, 100.0), (0.5, 4.0, 0.25))
     rows = torch.tensor([[3, 0, 104], [1, -2, 96]], dtype=torch.int64)

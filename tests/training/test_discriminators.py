@@ -16,7 +16,7 @@ import torch
 from scipy.special import logsumexp
 from scipy.stats import norm
 
-from raymix.errors import DivergedError
+from raymix.errors import TRUNK, DivergedError
 from raymix.models.discriminators import discriminator_loss
 from raymix.training import discriminators
 from raymix.training.discriminators import REPORT_EVERY, SMOOTHING, DiscriminatorPack, descend
@@ -312,6 +312,41 @@ def test_who_has_no_fakes_stays_as_it_is(make_setting, trunk, restart):
         idle = pack.names[1]
         assert same({idle: before[idle]}, {idle: after[idle]})
         assert all(differ({name: before[name]}, {name: after[name]}) for name in (pack.names[0], pack.names[2]))
+
+
+def rates(pack):
+    return [float(pack.states()[name]["optimiser/adam/learning_rate"]) for name in pack.names]
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_one_separate_discriminator_is_slowed(make_setting, restart):
+    setting = make_setting(restart=restart, **QUICK, learning_rate=0.01)
+    pack, as_ever = (DiscriminatorPack(setting, (0, 1, 2)) for _ in range(2))
+    pack.slow(1, 1)
+    assert rates(pack) == [0.01, 0.005, 0.01]
+    for each in (pack, as_ever):
+        each.train(1, BLOCKS, fakes_of((0, 1, 2)))
+    assert rates(pack) == [0.01, 0.005, 0.01]
+    for k, name in enumerate(pack.names):
+        one, other = ({name: each.states()[name]} for each in (pack, as_ever))
+        assert differ(one, other) if k == 1 else assert_close(one, other) is None
+    pack.train(2, BLOCKS, fakes_of((0, 1, 2)))
+    assert rates(pack) == [0.01, 0.01 if restart else 0.005, 0.01]  # of the round that failed, or for good
+
+
+@pytest.mark.parametrize(("component", "trunk"), [(TRUNK, "shared"), (1, "shared"), (TRUNK, "separate")])
+def test_what_all_share_is_slowed_for_all(make_setting, component, trunk):
+    pack = DiscriminatorPack(make_setting(trunk=trunk, **QUICK, learning_rate=0.01), (0, 1))
+    pack.slow(component, 1)
+    pack.slow(component, 1)
+    assert set(rates(pack)) == {0.0025}
+
+
+def test_only_those_who_trained_are_looked_at(make_setting):
+    pack = DiscriminatorPack(make_setting(**QUICK, restart=False), (0, 1, 2))
+    with torch.no_grad():
+        pack.judges[0].stack.network.heads.bias[1] = float("inf")
+    assert [fit.component for fit in pack.train(1, BLOCKS, fakes_of((0, 2)))] == [0, 2]
 
 
 @pytest.mark.parametrize("fused", [True, False])

@@ -203,6 +203,37 @@ def test_fakes_are_the_samples_of_each_component_at_its_own_seed(make_setting, f
         assert fused or rows.tobytes() == alone.tobytes()
 
 
+def test_samples_come_in_the_order_that_was_asked_for(make_setting):
+    pack = GeneratorPack(make_setting(), (0, 2, 5))
+    assert list(pack.fakes((5, 0), 3, 1)) == [5, 0]
+    own = {k: rows.tobytes() for k, rows in pack.fakes((0, 5), 3, 1).items()}
+    assert {k: rows.tobytes() for k, rows in pack.fakes((5, 0), 3, 1).items()} == own
+
+
+@pytest.mark.parametrize(("most", "groups"), [(100, [(4, 0, 2)]), (2, [(4, 0), (2,)]), (0.5, [(4,), (0,), (2,)])])
+def test_components_are_sampled_in_groups_within_bounds(make_setting, monkeypatch, most, groups):
+    pack = GeneratorPack(make_setting(), (0, 2, 4))
+    monkeypatch.setattr(generators, "SAMPLES_BYTES", int(most * 30 * 8))  # of thirty rows of two columns
+    assert pack.groups((4, 0, 2), 30) == groups
+    assert pack.groups((4, 0, 2), 0) == [(4, 0, 2)] or most < 1
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_a_slowed_component_moves_half_as_far_for_good(make_setting, fused):
+    pack, slowed = (GeneratorPack(make_setting(fused=fused), (0, 2)) for _ in range(2))
+    before = {k: pack.state(k) for k in pack.components}
+    slowed.slow(2)
+    for each in (pack, slowed):
+        train(each, 1)
+    for k, factor in ((0, 1), (2, 0.5)):
+        for name in (name for name in before[k] if name.startswith("network/")):
+            moved, other = (each.state(k)[name] - before[k][name] for each in (pack, slowed))
+            np.testing.assert_allclose(other, factor * moved, rtol=1e-3, atol=1e-6, err_msg=name)
+    train(slowed, 2, round=2)
+    rates = [float(slowed.state(k)["optimiser/adam/learning_rate"]) for k in slowed.components]
+    assert rates == [0.005, 0.0025]
+
+
 def test_a_centroid_is_the_mean_of_its_shard(make_setting):
     pack = GeneratorPack(make_setting(model=CENTROID), (0,))
     chosen = [np.arange(3, 20), np.arange(0, 20, 2)]
