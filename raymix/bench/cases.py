@@ -65,8 +65,9 @@ class Found:
             ratio(f"{shape}_k{num}_packs", times, PLAIN, PACKS)
             ratio(f"{shape}_k{num}_actors", times, PLAIN, ACTORS)
             ratio(f"{shape}_k{num}_actors_to_all_cores", times, THREADS, ACTORS)
-        for name in [name for name in found if name == "conv_k15_actors"]:
-            found["conv_k15_two_actors"] = found[name]
+            ratio(f"{shape}_k{num}_packs_to_all_cores", times, THREADS, PACKS)
+        if "conv_k15_packs" in found:  # the better of what `resources.pack: auto` chooses between
+            found["conv_k15_two_actors"] = max(found["conv_k15_actors"], found["conv_k15_packs"])
         ratio("round_ray_synthetic9", self.round_s, PLAIN, PACKS)
         if self.alone_s:
             found["k1_overhead"] = self.alone_s[ACTORS].median / self.alone_s[PLAIN].median - 1
