@@ -39,7 +39,7 @@ class Judges:
         self.slowed: dict[int, tuple[int, int]] = {}
         """By key the round, and how often its learning rate was halved in it."""
         self.stack = self._fresh(self.keys, 0)
-        setting.compiled(self.stack.network)
+        setting.compile(self.stack.network)
 
     def _fresh(self, keys: Sequence[int], round: int) -> Stack[Discriminator]:
         """New networks and optimisers, from the seeds of a round."""

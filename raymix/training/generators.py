@@ -44,7 +44,7 @@ class GeneratorPack:
         groups = [{k: stackable[k] for k in keys} for keys in self.setting.stacks_of(tuple(stackable))]
         stacks = [GeneratorStack.of(group) for group in groups]
         for stack in stacks:
-            self.setting.compiled(stack.network)
+            self.setting.compile(stack.network)
         return [*stacks, *(Single(k, member) for k, member in ordinary.items())]
 
     def _build(self, component: int) -> Generator | StackedGenerator:

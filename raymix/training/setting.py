@@ -48,7 +48,7 @@ class Setting:
         packs = [tuple(k for k in pack if k in components) for pack in self.config.packs]
         return [pack for pack in packs if pack]
 
-    def compiled(self, network: nn.Module) -> None:
+    def compile(self, network: nn.Module) -> None:
         """Let torch compile what the network's call does, where the config asks for it."""
         if self.config.resources.compile:
             network.compile(mode="reduce-overhead" if self.device.type == "cuda" else "default")
