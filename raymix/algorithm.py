@@ -40,6 +40,11 @@ class Workers(Protocol):
         """Train generators on their shards; `steps` by component."""
         ...
 
+    def start_generators(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
+        """As `train_generators`, but this round's discriminators judge the generators as they were before. Returns what
+        waits until they are trained."""
+        ...
+
     def train_discriminators(self, round: int, components: tuple[int, ...]) -> list[Fit]:
         """Train discriminators: fresh samples of g_k against the whole data set."""
         ...
@@ -70,25 +75,48 @@ def train_mixture(config: Config, workers: Workers, state: State, observe: Obser
         clock = PhaseClock()
         with clock("pre-train"):
             fits = workers.pretrain(pretrain_steps(config, workers.num_rows, state.components))
-        state = judge(config, workers, state, fits, clock, observe)
+        state = judge(config, workers, state, lambda: fits, clock, observe)
     for t in range(state.round + 1, config.schedule.rounds + 1):
         clock = PhaseClock()
-        with clock("train generators"):
-            rows = config.schedule.epochs_per_round * workers.num_rows
-            fits = workers.train_generators(t, round_steps(rows, config, state.components, state.loads_K))
-        state = judge(config, workers, state, fits, clock, observe)
+        trained = train_generators(config, workers, state, t, clock)
+        state = judge(config, workers, state, trained, clock, observe)
     return state
 
 
+def train_generators(
+    config: Config, workers: Workers, state: State, round: int, clock: "PhaseClock"
+) -> Callable[[], list[Fit]]:
+    """The first half of a round: every generator on its shard. In a round that overlaps the result waits for them."""
+    rows = config.schedule.epochs_per_round * workers.num_rows
+    steps = round_steps(rows, config, state.components, state.loads_K)
+    if not config.overlaps(round):
+        with clock("train generators"):
+            fits = workers.train_generators(round, steps)
+        return lambda: fits
+    wait = workers.start_generators(round, steps)
+
+    def trained() -> list[Fit]:
+        with clock("train generators"):
+            return wait()
+
+    return trained
+
+
 def judge(
-    config: Config, workers: Workers, before: State, generators: list[Fit], clock: "PhaseClock", observe: Observe
+    config: Config,
+    workers: Workers,
+    before: State,
+    trained: Callable[[], list[Fit]],
+    clock: "PhaseClock",
+    observe: Observe,
 ) -> State:
-    """The second half of a round: discriminators, log ratios, next assignment."""
+    """The second half of a round: discriminators, log ratios, next assignment. `trained` waits for the generators."""
     t, discriminators = before.round + 1, list[Fit]()
     if config.judges:
         with clock("train discriminators"):
             discriminators = workers.train_discriminators(t, before.components)
     state, outcome = partition(config, workers, before.next_round(), clock)
+    generators = trained()
     moved = outcome.moved
     patience = config.balance.patience if t < config.schedule.rounds else 0  # nobody would train the last copies
     donors = reseeds(state.components, state.won_K, state.starved_rounds_K, patience)
@@ -185,4 +213,4 @@ class PhaseClock:
     def __call__(self, phase: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
-        self.seconds[phase] = time.perf_counter() - start
+        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from raymix.errors import ConfigError
 
@@ -138,6 +138,11 @@ class ScheduleConfig(Frozen):
     """Epochs of generator training per round, shared by all components."""
     batch_size: Positive = 64
     """Rows per step of a generator."""
+    overlap: bool = False
+    """Train generators while discriminators judge what they were before, on an assignment that is a round old: faster
+    where both have processors or GPUs of their own, but rows settle later."""
+    synchronous_rounds: Annotated[int, Field(ge=0)] = 4
+    """Last rounds that do not overlap, so that the final assignment belongs to settled generators."""
     steps: Literal["equal", "proportional"] = "equal"
     """Every component takes the same number of steps, or in proportion to its shard."""
     on_divergence: Literal["fail", "restart", "drop"] = "fail"
@@ -209,6 +214,12 @@ class Config(Frozen):
     balance: BalanceConfig = BalanceConfig()
     resources: ResourcesConfig = ResourcesConfig()
 
+    @model_validator(mode="after")
+    def _overlap_has_discriminators(self) -> Self:
+        if self.schedule.overlap and self.own_density:
+            raise ValueError("schedule.overlap needs discriminators, and discriminator.body is none")
+        return self
+
     @property
     def components(self) -> tuple[int, ...]:
         """Ids of the components that are trained."""
@@ -227,6 +238,11 @@ class Config(Frozen):
     def judges(self) -> bool:
         """Whether rows are assigned by log ratios, and so whether discriminators exist."""
         return self.mode == "compete"
+
+    def overlaps(self, round: int) -> bool:
+        """Whether the discriminators of a round judge while its generators train."""
+        last = self.schedule.rounds - self.schedule.synchronous_rounds
+        return self.judges and self.schedule.overlap and 1 <= round <= last
 
     @property
     def own_density(self) -> bool:

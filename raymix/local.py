@@ -40,8 +40,11 @@ class LocalWorkers:
         self.generators, self.discriminators = self.packs.generators, self.packs.discriminators
         self.assigned_B: list[Assigned] | None = None
         self.scores_B: list[list[NDArray[np.floating]]] = []
+        self.fakes: dict[int, NDArray[np.floating]] = {}
+        """Samples of the present round that were drawn before its generators trained."""
 
     def start(self, directory: RunDirectory, last: Generation | None) -> None:
+        self.fakes = {}
         if last is None:
             self.packs.initialise(self.rows_B)
             self.assigned_B = None
@@ -62,6 +65,11 @@ class LocalWorkers:
         shards = {k: pretraining_rows(self.config, self.rows_B, k) for k in steps}
         count = self._counting("pre-train", sum(steps.values()))
         return self.generators.train(Phase.PRETRAIN, 0, shards, steps, count)
+
+    def start_generators(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
+        self.fakes = self._draw(round, tuple(steps))
+        fits = self.train_generators(round, steps)
+        return lambda: fits
 
     def train_generators(self, round: int, steps: Mapping[int, int]) -> list[Fit]:
         assert self.assigned_B is not None
@@ -84,11 +92,15 @@ class LocalWorkers:
     def train_discriminators(self, round: int, components: tuple[int, ...]) -> list[Fit]:
         if self.discriminators is None:
             return []
-        num = num_fakes(self.config, self.num_rows)
-        groups = self.generators.groups(components, num)
-        fakes = {k: rows for group in groups for k, rows in self.generators.fakes(group, num, round).items()}
+        fakes, self.fakes = self.fakes or self._draw(round, components), {}
         self.report("train discriminators", None)
         return self.discriminators.train(round, self.rows_B, fakes)
+
+    def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, NDArray[np.floating]]:
+        """The samples that the discriminators of a round see."""
+        num = num_fakes(self.config, self.num_rows)
+        groups = self.generators.groups(components, num)
+        return {k: rows for group in groups for k, rows in self.generators.fakes(group, num, round).items()}
 
     def score(self, round: int, components: tuple[int, ...]) -> NDArray[np.float64]:
         judges = self.packs.judges

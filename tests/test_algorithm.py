@@ -30,6 +30,15 @@ class FakeWorkers:
         self.calls.append(("generators", round, steps))
         return [Fit(k, num, 2.0) for k, num in steps.items()]
 
+    def start_generators(self, round, steps):
+        self.calls.append(("start generators", round, steps))
+
+        def wait():
+            self.calls.append(("wait", round))
+            return [Fit(k, num, 2.0) for k, num in steps.items()]
+
+        return wait
+
     def train_discriminators(self, round, components):
         self.calls.append(("discriminators", round))
         return [Fit(k, 7, 0.5) for k in components]
@@ -92,6 +101,25 @@ def test_controls_train_and_deal_without_judging(mode):
     assert workers.phases == [("pretrain", 0), ("deal", 0), *rounds]
     assert all(info.discriminators == () for _, info in seen)
     assert all(set(state.log_z_K) == {0.0} for state, _ in seen)
+
+
+def test_overlapping_rounds_judge_while_generators_train_and_the_last_rounds_do_not():
+    workers, seen, _ = run(config_of("compete", rounds=3, overlap=True, synchronous_rounds=2))
+    assert workers.phases[4:9] == [
+        ("start generators", 1),
+        ("discriminators", 1),
+        ("score", 1),
+        ("assign", 1),
+        ("wait", 1),
+    ]
+    assert [phase for phase in workers.phases if phase[0] == "generators"] == [("generators", 2), ("generators", 3)]
+    assert seen[1][1].generators == (Fit(0, 47, 2.0), Fit(1, 47, 2.0))
+    assert "train generators" in seen[1][1].seconds
+
+
+@pytest.mark.parametrize("mode", ["bag", "single", "random", "oracle"])
+def test_controls_do_not_overlap(mode):
+    assert run(config_of(mode, overlap=True))[0].phases == run(config_of(mode))[0].phases
 
 
 def test_no_rounds_judge_only():

@@ -48,6 +48,15 @@ def test_one_digest_for_any_pack_whose_components_train_one_after_another(
     assert trained(config, tmp_path / "local", "local") == trained(packed, tmp_path / "ray", "ray")
 
 
+@pytest.mark.parametrize("trunk", ["separate", "shared"])
+def test_overlapping_rounds_give_one_digest_and_another_than_synchronous_ones(trunk: str, tmp_path: Path) -> None:
+    plain = replaced(small(trunk), {"resources.pack": 2, "resources.fused": True, "schedule.synchronous_rounds": 1})
+    overlapping = replaced(plain, {"schedule.overlap": True})
+    here = trained(overlapping, tmp_path / "local", "local")
+    assert here == trained(overlapping, tmp_path / "ray", "ray")
+    assert here != trained(plain, tmp_path / "plain", "local")
+
+
 @pytest.mark.parametrize("mode", ["single", "oracle"])
 def test_controls_give_one_digest(mode: str, tmp_path: Path) -> None:
     config = replaced(small("separate", mode), {"schedule.rounds": 1, "resources.pack": 3, "resources.fused": True})

@@ -72,6 +72,8 @@ class RayWorkers:
         self.classes_B: list[Ref] = [classes for _, classes in refs]
         self.assigned_B: list[Ref] = [None] * len(bounds)
         self.scores_B: list[list[Ref]] = []
+        self.fakes: dict[int, Ref] = {}
+        """Samples of the present round that were drawn before its generators trained."""
 
     def close(self) -> None:
         self.crew.close()
@@ -136,9 +138,12 @@ class RayWorkers:
 
     def recover(self, directory: RunDirectory, last: Generation | None) -> None:
         self.crew.replace_lost()
-        self._take_state([seat for seat in self.crew.seats if seat.fresh], directory, last)
+        # a generator that has trained on already could not draw again what its discriminator was to see
+        overlap = self.config.schedule.overlap
+        self._take_state([seat for seat in self.crew.seats if seat.fresh or overlap], directory, last)
 
     def _take_state(self, seats: Sequence[Seat], directory: RunDirectory, last: Generation | None) -> None:
+        self.fakes = {}
         if last is None:
             initialised = [seat.actor.initialise.remote(self.rows_B) for seat in seats]
             pairs = list(zip(seats, initialised, strict=True))
@@ -200,9 +205,17 @@ class RayWorkers:
     # ---- phases
 
     def pretrain(self, steps: Mapping[int, int]) -> list[Fit]:
-        return self._train(steps, lambda actor, own: actor.pretrain.remote(own, self.rows_B), "pre-train")
+        return self._train(steps, lambda actor, own: actor.pretrain.remote(own, self.rows_B), "pre-train")()
 
     def train_generators(self, round: int, steps: Mapping[int, int]) -> list[Fit]:
+        return self._train_on_shards(round, steps)()
+
+    def start_generators(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
+        self.fakes = self._draw(round, tuple(steps))
+        self._gather(list(self.fakes.values()), "drawing samples", fetch=False)  # before the generators change
+        return self._train_on_shards(round, steps)
+
+    def _train_on_shards(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
         for seat in self.crew.seats:
             seat.fresh = False  # whoever was reseeded in the last round has been committed so
 
@@ -211,10 +224,13 @@ class RayWorkers:
 
         return self._train(steps, call, "train generators")
 
-    def _train(self, steps: Mapping[int, int], call: Callable[[Any, Mapping[int, int]], Ref], doing: str) -> list[Fit]:
+    def _train(
+        self, steps: Mapping[int, int], call: Callable[[Any, Mapping[int, int]], Ref], doing: str
+    ) -> Callable[[], list[Fit]]:
+        """Let generators train; the result waits for them."""
         asked = _those_of(self.crew.generators, tuple(steps))
         calls = [call(seat.actor, {k: steps[k] for k in own}) for seat, own in asked]
-        return _flat(self._gather(calls, doing, sum(steps.values())))
+        return lambda: _flat(self._gather(calls, doing, sum(steps.values())))
 
     def train_discriminators(self, round: int, components: tuple[int, ...]) -> list[Fit]:
         judges = _those_of(self.crew.discriminators, components)
@@ -224,14 +240,19 @@ class RayWorkers:
         for seat, _ in self._starting:
             seat.fresh = False
         self._starting = []
-        num = num_fakes(self.config, self.num_rows)
-        fakes: dict[int, Ref] = {}
-        for seat, own in _those_of(self.crew.generators, components):
-            fakes |= zip(own, _several(seat.actor.fakes, len(own), own, num, round), strict=True)
+        fakes, self.fakes = self.fakes or self._draw(round, components), {}
         calls = [seat.actor.train.remote(round, self.rows_B, {k: fakes[k] for k in own}) for seat, own in judges]
         networks = 1 if self.shared else len(components)
         steps = networks * self.config.discriminator.steps(self.num_rows)
         return _flat(self._gather(calls, "train discriminators", steps))
+
+    def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, Ref]:
+        """The samples that the discriminators of a round see."""
+        num = num_fakes(self.config, self.num_rows)
+        fakes: dict[int, Ref] = {}
+        for seat, own in _those_of(self.crew.generators, components):
+            fakes |= zip(own, _several(seat.actor.fakes, len(own), own, num, round), strict=True)
+        return fakes
 
     def score(self, round: int, components: tuple[int, ...]) -> NDArray[np.float64]:
         num_blocks = len(self.rows_B)

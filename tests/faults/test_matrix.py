@@ -94,6 +94,19 @@ def test_every_process_at_every_place(
 
 @pytest.mark.faults
 @pytest.mark.parametrize("victim", [GENERATORS, DISCRIMINATORS])
+@pytest.mark.parametrize("place", [("train discriminators", 2), ("score", 2), ("before publish", 2)])
+def test_a_round_that_overlaps_is_repeated_from_what_it_began_with(
+    victim: str, place: tuple[str, int], tmp_path: Path, nodes: Arena
+) -> None:
+    settings = config(overlap=True, synchronous_rounds=1)
+    expected = undisturbed_digest(settings, tmp_path / "undisturbed")
+    run = Disturbed(nodes.address, tmp_path / "run", settings)
+    disturb(run, place, victim, lambda: nodes.strike(run, victim))
+    run.require(expected)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("victim", [GENERATORS, DISCRIMINATORS])
 @pytest.mark.parametrize("place", [("reseed", 1), ("before publish", 1)])
 def test_a_round_that_reseeds_is_repeated_from_what_it_began_with(
     victim: str, place: tuple[str, int], tmp_path: Path, nodes: Arena
