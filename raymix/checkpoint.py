@@ -30,6 +30,7 @@ from safetensors.numpy import save as safetensors_save
 from raymix.config import Config, dump_config, parse_config
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, DamagedError, MissingError
+from raymix.metrics.catalogue import objective
 from raymix.state import Assigned, State
 from raymix.storage import FileStamp, Storage
 
@@ -142,15 +143,16 @@ class RunDirectory:
         """Where this writer puts the files of a round."""
         return f"generations/{round:06d}-{self.writer:04d}"
 
-    def publish(self, state: State, files: Mapping[str, FileStamp], record: dict[str, Any]) -> Generation:
+    def prepared(self, state: State, files: Mapping[str, FileStamp], record: dict[str, Any]) -> Generation:
+        """A round whose files are written and do not count yet."""
+        return Generation(self.folder_for(state.round).rsplit("/", 1)[1], state, dict(files), record)
+
+    def publish(self, generation: Generation) -> None:
         """Make a round's files count. Raises `CheckpointError` when another writer took over."""
         self.require_writer()
-        folder = self.folder_for(state.round)
-        generation = Generation(folder.rsplit("/", 1)[1], state, dict(files), record)
-        manifest = {"state": asdict(state), "files": generation.files, "record": record}
-        self.storage.write_json(f"{folder}/manifest.json", manifest)
+        manifest = {"state": asdict(generation.state), "files": generation.files, "record": generation.record}
+        self.storage.write_json(f"{generation.folder}/manifest.json", manifest)
         self._read[generation.name] = generation
-        return generation
 
     def generations(self) -> list[Generation]:
         """Everything that was ever published, oldest first; of a round published twice the later writer's."""
@@ -255,9 +257,9 @@ def writer_of(name: str) -> int:
 
 
 def best_of(generations: Iterable[Generation], metric: str) -> Generation | None:
-    """The generation with the highest measure, where any was evaluated; the earliest of equals."""
-    measured = [g for g in generations if (g.record.get("measures") or {}).get(metric) is not None]
-    return max(measured, key=lambda g: g.record["measures"][metric], default=None)
+    """The generation that is best by a measure, where any was evaluated; the earliest of equals."""
+    values = [(objective(g.record.get("measures") or {}, metric), g) for g in generations]
+    return min(((value, g) for value, g in values if value is not None), key=lambda pair: pair[0], default=(0, None))[1]
 
 
 def write_tensors(storage: Storage, name: str, arrays: Mapping[str, NDArray[np.generic]]) -> FileStamp:

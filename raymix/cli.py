@@ -33,6 +33,7 @@ COMMANDS = {
     "resume": Command("go on with a run that was interrupted", "train", "resume"),
     "status": Command("where a run stands", "status", "status"),
     "evaluate": Command("measure a trained mixture", "evaluate", "evaluate"),
+    "compare": Command("one table of several runs", "compare", "compare"),
     "sample": Command("draw rows from a trained mixture", "sample", "sample"),
     "assign": Command("give each row of a data set to its component", "assign", "assign"),
     "digest": Command("one hash over everything a run has learned", "status", "digest"),

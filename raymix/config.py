@@ -150,10 +150,47 @@ class ScheduleConfig(Frozen):
     halve its learning rate, or let it compete no longer."""
     evaluate_every: Annotated[int, Field(ge=0)] = 0
     """Evaluate after every so many rounds; 0 never does."""
-    best_metric: Literal["kde_log_likelihood", "modes_captured", "high_quality_share", "nmi", "ari", "purity"] = (
-        "kde_log_likelihood"
-    )
-    """Measure of `evaluate` by which the best generation is kept (higher is better)."""
+    best_metric: Literal[
+        "auto",
+        "kde_log_likelihood",
+        "modes_captured",
+        "high_quality_share",
+        "fd_classifier",
+        "fid",
+        "fd_pixels",
+        "precision",
+        "recall",
+        "ivom",
+        "nmi",
+        "ari",
+        "purity",
+        "matched_accuracy",
+        "effective_components",
+    ] = "auto"
+    """Measure of `evaluate` by which the best generation is kept; auto is the first of these that was measured."""
+
+    def evaluates(self, round: int) -> bool:
+        """Whether a round is evaluated."""
+        return self.evaluate_every > 0 and (round % self.evaluate_every == 0 or round == self.rounds)
+
+
+class EvaluationConfig(Frozen):
+    """What `raymix evaluate` and `schedule.evaluate_every` measure."""
+
+    num_samples: Positive = 10_000
+    """Rows drawn from the mixture, and at most so many real rows that they are compared with."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Seed of these rows."""
+    features: Literal["auto", "classifier", "inception", "pixels", "none"] = "auto"
+    """What images are compared by; auto is a classifier where the data has labels, else Inception where its weights
+    are, else nothing."""
+    inception_weights: str | None = None
+    """File of pytorch-fid's Inception weights; unset: where pytorch-fid keeps them."""
+    bandwidth: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
+    """Standard deviation of the kernel density's Gaussians in data units; auto is 0.3 for the synthetic sets, else
+    chosen among samples."""
+    inversions: Annotated[int, Field(ge=0)] = 0
+    """Held-out rows whose nearest sample is looked for by descent on the latent (IvOM); 0 leaves that out."""
 
 
 class AssignConfig(Frozen):
@@ -182,6 +219,8 @@ class ResourcesConfig(Frozen):
     """Whether the components of an actor train as one batched model or one after another; auto is what is faster."""
     compile: bool = False
     """Compile the networks of stacked components, on a GPU with CUDA graphs: slow to start, and its own rounding."""
+    score_precision: Literal["float32", "bfloat16"] = "float32"
+    """Arithmetic of discriminators when they score; bfloat16 is faster on GPUs and rounds log ratios to about 1 %."""
     cpus_per_component: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     """Processors a component asks for; auto is one per pack, or an equal fraction where there are fewer."""
     gpus_per_component: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
@@ -213,6 +252,7 @@ class Config(Frozen):
     assign: AssignConfig = AssignConfig()
     balance: BalanceConfig = BalanceConfig()
     resources: ResourcesConfig = ResourcesConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="after")
     def _overlap_has_discriminators(self) -> Self:

@@ -16,12 +16,14 @@ from raymix.config import Config
 from raymix.data.blocks import read_blocks
 from raymix.data.source import Block, DataSpec, block_bounds
 from raymix.errors import TRUNK
+from raymix.evaluation.evaluate import evaluate_generation
 from raymix.maths import blockwise
+from raymix.portrait import report_files
 from raymix.seeds import Phase
 from raymix.state import Assigned, Fit, Outcome
 from raymix.storage import FileStamp
 from raymix.training.packs import Packs
-from raymix.training.shards import drawn_rows, pretraining_rows, shard
+from raymix.training.shards import pretraining_rows, shard
 
 
 class LocalWorkers:
@@ -158,18 +160,19 @@ class LocalWorkers:
             files[labels_name(b)] = checkpoint.write_assigned(storage, f"{folder}/{labels_name(b)}", assigned)
         return files
 
-    def sample(self, component: int, num: int, seed: int) -> NDArray[np.floating]:
-        return self.generators.sample_in_data_units(component, num, seed)
+    def evaluate(self, directory: RunDirectory, generation: Generation) -> dict[str, Any]:
+        self.report("evaluate", None)
+        return evaluate_generation(directory, generation)
+
+    def pictures(self, directory: RunDirectory, generation: Generation) -> Mapping[str, bytes]:
+        self.report("report", None)
+        return report_files(directory, generation)
 
     def recover(self, directory: RunDirectory, last: Generation | None) -> None:
         self.start(directory, last)  # nothing can be lost in one process
 
     def close(self) -> None:
         pass
-
-    def owned_rows(self, component: int, num: int, seed: int) -> NDArray[np.generic]:
-        assert self.assigned_B is not None
-        return drawn_rows(self.rows_B, self.assigned_B, component, num, seed)
 
 
 def map_blocks(

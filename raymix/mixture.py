@@ -18,7 +18,9 @@ from raymix.checkpoint import RunDirectory
 from raymix.config import Config, config_from_mapping
 from raymix.data.layout import array_layout
 from raymix.errors import CheckpointError, ConfigError, DataError, RaymixError
-from raymix.evaluation import NUM_SAMPLES, evaluate, sample_mixture
+from raymix.evaluation.evaluate import evaluate
+from raymix.evaluation.samples import sample_mixture
+from raymix.evaluation.subject import Subject
 from raymix.maths.assignment import winners
 from raymix.models.registry import close
 from raymix.recipes import recipe, with_data
@@ -152,18 +154,18 @@ class Mixture(ClusterMixin, BaseEstimator):
         if n < 1:
             raise ConfigError(f"is {n}", "n", "sample one row at least")
         if component is None:
-            return sample_mixture(
-                self.state_.components, self.state_.weights_K, n, seed, generators.sample_in_data_units
-            )
+            return sample_mixture(generators, self.state_, n, seed)
         if component not in self.state_.components:
             raise ConfigError(f"there is no component {component}", "component", f"one of {self.state_.components}")
         rows = generators.sample_in_data_units(component, n, seed)
         return rows, np.full(n, component, np.int64)
 
-    def evaluate(self, *, num_samples: int = NUM_SAMPLES, seed: int = 0) -> dict[str, Any]:
-        """The measures of `raymix.evaluation.evaluate`, from `num_samples` samples of this seed."""
-        sample, clustering = self._packs().generators.sample_in_data_units, self.record_.get("clustering")
-        return evaluate(self.config_, self.spec_, self.state_, clustering, sample, num=num_samples, seed=seed)
+    def evaluate(self, **settings: Any) -> dict[str, Any]:
+        """What `raymix.evaluation.evaluate` measures; `settings` replace fields of the config's `evaluation`, such as
+        `num_samples` and `seed`. Raises `ConfigError`, `DataError`."""
+        generators, storage = self._packs().generators, Storage.at(self.directory_)
+        config = replaced(self.config_, {f"evaluation.{name}": value for name, value in settings.items()})
+        return evaluate(Subject(generators, storage, self._generation, config.evaluation))
 
     # ---- keeping
 
@@ -184,7 +186,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         config, spec = directory.load()
         generation = directory.require_last()
         self.config_, self.spec_, self.directory_ = close(config), spec, storage.uri
-        self._generation, self.state_ = generation, generation.state
+        self._generation, self.generation_, self.state_ = generation, generation.name, generation.state
         self.weights_ = np.array(self.state_.weights_K)
         self.n_features_in_ = int(np.prod(spec.row_shape))
         names = sorted(name for name in generation.files if name.startswith("labels-"))

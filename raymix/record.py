@@ -18,6 +18,7 @@ from raymix.metrics.health import effective_components
 from raymix.state import Fit, RoundInfo, State
 from raymix.storage import FileStamp, Storage
 
+EVALUATION = "evaluation.json"  # in a run directory: what `raymix evaluate` found last
 SATURATED = 0.1  # discriminator loss (chance 0.693) below which its log ratios say little
 
 

@@ -3,33 +3,24 @@
 The same function serves the in-process workers and the coordinator on Ray.
 """
 
-import io
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, Literal, NamedTuple, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Any, NamedTuple, Protocol
 
 from raymix.algorithm import Workers, train_mixture, without
 from raymix.checkpoint import Generation, RunDirectory
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import DivergedError, RaymixError, WorkerLostError
-from raymix.evaluation import evaluate
 from raymix.failures import TRIES, Action, action
 from raymix.record import Events, Record, record_line
-from raymix.report.pictures import save_samples
-from raymix.seeds import Phase, phase_seed
 from raymix.state import RoundInfo, State
 from raymix.storage import FileStamp
 
 log = logging.getLogger(__name__)
-PICTURED = 16  # samples and real rows per component of an image set
-SCATTERED = 400  # the same of a vector set
 
 
 class RunWorkers(Workers, Protocol):
@@ -52,12 +43,12 @@ class RunWorkers(Workers, Protocol):
         """Write every component's tensors and every block's labels under the round's folder."""
         ...
 
-    def sample(self, component: int, num: int, seed: int) -> NDArray[np.floating]:
-        """(num, *row_shape) samples of one generator in data units."""
+    def evaluate(self, directory: RunDirectory, generation: Generation) -> dict[str, Any]:
+        """Measures of a round whose files are written."""
         ...
 
-    def owned_rows(self, component: int, num: int, seed: int) -> NDArray[np.generic]:
-        """At most `num` of the rows the component won, drawn at random, in data units."""
+    def pictures(self, directory: RunDirectory, generation: Generation) -> Mapping[str, bytes]:
+        """What shows a round to people, by file name."""
         ...
 
     def close(self) -> None:
@@ -136,7 +127,7 @@ class Run:
                         workers = employ()
                     state = self._prepare(workers, fresh)
                     state = train_mixture(self.config, workers, state, partial(self._commit, workers))
-                    self.directory.write("samples.png", picture(self.config, self.spec, state, workers))
+                    self._picture(workers)
                     return state
                 except RaymixError as failure:
                     if self._mend(failure) is Action.RESTART and workers:
@@ -145,6 +136,12 @@ class Run:
         finally:
             if workers:
                 workers.close()
+
+    def _picture(self, workers: RunWorkers) -> None:
+        """Write what shows the last round to people."""
+        assert self.last is not None
+        for name, content in workers.pictures(self.directory, self.last).items():
+            self.directory.write(name, content)
 
     def _mend(self, failure: RaymixError) -> Action:
         """Decide what to do, or raise the failure."""
@@ -177,13 +174,16 @@ class Run:
     def _commit(self, workers: RunWorkers, state: State, info: RoundInfo) -> None:
         config, directory = self.config, self.directory
         line = record_line(state, info, [(str(failure), action.value) for failure, action in self.mendings])
-        every = config.schedule.evaluate_every
-        if every and (state.round % every == 0 or state.round == config.schedule.rounds):
-            line["measures"] = evaluate(config, self.spec, state, line.get("clustering"), workers.sample)
         start = time.perf_counter()
         files = workers.commit(directory, state.round)
         line["seconds"]["commit"] = round(time.perf_counter() - start, 3)
-        self.last = directory.publish(state, files, line)
+        generation = directory.prepared(state, files, line)
+        if config.schedule.evaluates(state.round):
+            start = time.perf_counter()
+            line["measures"] = workers.evaluate(directory, generation)
+            line["seconds"]["evaluate"] = round(time.perf_counter() - start, 3)
+        directory.publish(generation)
+        self.last = generation
         self.mendings.clear()
         self.record.append(line)
         self.progress.lines.append(line)
@@ -214,17 +214,3 @@ def run(
     if deaths >= TRIES:
         raise WorkerLostError(f"died {deaths} times without a commit between", "the coordinator", "look at its log")
     return Run(config, spec, directory, progress, stopping).finish(employ)
-
-
-def picture(config: Config, spec: DataSpec, state: State, workers: RunWorkers) -> bytes:
-    """A PNG of samples of each component beside real rows it owns."""
-    num = PICTURED if spec.is_image else SCATTERED
-    samples, real = [], []
-    for k in state.components:
-        seed = phase_seed(config.seed, state.round, k, Phase.PICTURE)
-        samples.append(workers.sample(k, num, seed))
-        real.append(workers.owned_rows(k, num, seed))
-    buffer = io.BytesIO()
-    kind: Literal["image", "vector"] = "image" if spec.is_image else "vector"
-    save_samples(buffer, samples, real, state.weights_K, kind, state.components)
-    return buffer.getvalue()

@@ -57,8 +57,10 @@ def commit(directory, round=0, *, measure=None, tensors=None, assigned=None, sta
     assigned = assigned or [Assigned.of(np.array([0, 0, 3])), Assigned.of(np.array([0, 3, 0]))]
     for b, block in enumerate(assigned):
         files[labels_name(b)] = write_assigned(storage, f"{folder}/{labels_name(b)}", block)
-    record = {"round": round, "measures": None if measure is None else {"score": measure}}
-    return directory.publish(state or state_of(round), files, record)
+    record = {"round": round, "measures": None if measure is None else {"nmi": measure}}
+    generation = directory.prepared(state or state_of(round), files, record)
+    directory.publish(generation)
+    return generation
 
 
 @pytest.fixture
@@ -190,7 +192,7 @@ def test_generation_comes_back_as_it_was_published(tmp_path, directory):
     read = RunDirectory(Storage.at(tmp_path)).last()
     assert read == written
     assert read.state == state_of(3) and isinstance(read.state.won_K, tuple)
-    assert read.record == {"round": 3, "measures": {"score": 1.5}}
+    assert read.record == {"round": 3, "measures": {"nmi": 1.5}}
     manifest = json.loads((tmp_path / read.folder / "manifest.json").read_text())
     for name, stamp in read.files.items():
         assert (
@@ -251,7 +253,7 @@ def test_damaged_manifest_falls_back_with_a_warning(tmp_path, directory, caplog,
 
 def test_nothing_is_left_when_all_are_damaged_and_pruned_ones_are_not_called_so(tmp_path, directory, caplog):
     generations = [commit(directory, round) for round in range(5)]
-    directory.prune("score")
+    directory.prune("nmi")
     for generation in generations[-2:]:
         flip_a_byte(tmp_path / generation.folder / generator_name(0))
     assert directory.last() is None
@@ -269,7 +271,7 @@ def test_a_reader_that_is_overtaken_by_the_writer_looks_again(directory, monkeyp
         if generation.state.round == 0:
             for round in (1, 2):
                 commit(directory, round)
-            directory.prune("score")
+            directory.prune("nmi")
         return real(self, generation)
 
     monkeypatch.setattr(RunDirectory, "damage", damage)
@@ -327,7 +329,7 @@ def kept_rounds(directory):
 
 def test_prune_keeps_the_last_two_and_the_best(directory):
     published = [commit(directory, round, measure=m) for round, m in enumerate((0.1, 0.9, 0.3, 0.2, 0.4))]
-    directory.prune("score")
+    directory.prune("nmi")
     assert kept_rounds(directory) == [1, 3, 4]
     assert len(directory.generations()) == 5  # manifests stay, they are the record
     assert files_of(directory, published[0]) == ["manifest.json"]
@@ -336,23 +338,24 @@ def test_prune_keeps_the_last_two_and_the_best(directory):
 def test_prune_without_measures_keeps_the_last_two(directory):
     for round in range(4):
         commit(directory, round)
-    directory.prune("score")
+    directory.prune("nmi")
     assert kept_rounds(directory) == [2, 3]
 
 
 def test_prune_of_the_best_keeps_the_earliest_of_equals_and_ignores_other_measures(directory):
     for round, measure in enumerate((0.5, 0.5, None, 0.1, 0.2)):
         commit(directory, round, measure=measure)
-    assert best_of(directory.generations(), "score").state.round == 0
-    assert best_of(directory.generations(), "another") is None
-    directory.prune("another")
+    assert best_of(directory.generations(), "nmi").state.round == 0
+    assert best_of(directory.generations(), "auto").state.round == 0
+    assert best_of(directory.generations(), "ari") is None
+    directory.prune("ari")
     assert kept_rounds(directory) == [3, 4]
 
 
 def test_prune_removes_parts_that_were_never_published(directory):
     commit(directory, 0)
     directory.storage.write(f"{directory.folder_for(7)}/part", b"")
-    directory.prune("score")
+    directory.prune("nmi")
     assert directory.storage.names("generations") == [directory.last().name]
 
 
@@ -385,7 +388,7 @@ def test_of_a_round_published_twice_the_later_writers_counts(tmp_path):
 @pytest.mark.parametrize(
     "write",
     [
-        lambda old: old.prune("score"),
+        lambda old: old.prune("nmi"),
         lambda old: old.drop_after(-1),
         lambda old: old.write("record.jsonl", b"old"),
         lambda old: commit(old, 1),
@@ -407,7 +410,7 @@ def test_an_old_writer_changes_nothing_that_a_newer_one_writes(tmp_path, write):
 def test_a_reader_may_not_write(tmp_path):
     commit(directory_at(tmp_path), 0)
     with pytest.raises(CheckpointError, match="another writer took over"):
-        RunDirectory(Storage.at(tmp_path)).prune("score")
+        RunDirectory(Storage.at(tmp_path)).prune("nmi")
 
 
 def test_restarts_are_counted_until_a_commit_or_a_start_by_hand(tmp_path):

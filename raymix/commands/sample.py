@@ -10,7 +10,6 @@ import tyro
 from numpy.typing import NDArray
 
 from raymix.commands.directory import check_new_file, run_directory, write_file
-from raymix.commands.evaluate import check_seed
 from raymix.commands.parsing import parse
 from raymix.errors import ConfigError
 from raymix.mixture import Mixture
@@ -41,7 +40,8 @@ class Sample:
 def sample(argv: list[str]) -> None:
     arguments = parse(Sample, argv, "sample")
     check_new_file(arguments.out, (".npz", ".png"), arguments.force)
-    check_seed(arguments.seed)
+    if arguments.seed < 0:
+        raise ConfigError(f"is {arguments.seed}", "--seed", "give 0 or more")
     mixture = Mixture.load(run_directory(arguments.directory).storage.uri)
     pictured = arguments.out.suffix.lower() == ".png"
     if pictured and mixture.spec_.is_image and arguments.num > MOST_IN_GRID:

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import ray
-from numpy.typing import NDArray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raymix.checkpoint import generator_name, write_states
@@ -129,9 +128,6 @@ class GeneratorActor(Worker):
     def score(self, components: Sequence[int], round: int, rows_B: Refs) -> Iterator[Any]:
         """As `DiscriminatorActor.score`, from the generators' own log-density."""
         return flat_scores(self, components, round, rows_B)
-
-    def sample(self, component: int, num: int, seed: int) -> NDArray[np.floating]:
-        return self.pack.sample_in_data_units(component, num, seed)
 
     def state(self, component: int) -> Any:
         return self.pack.state(component)

@@ -11,7 +11,6 @@ from raymix import checkpoint
 from raymix.config import DataConfig
 from raymix.data.blocks import read_blocks
 from raymix.data.source import DataSpec
-from raymix.seeds import numpy_rng
 from raymix.state import Assigned
 from raymix.storage import FileStamp, Storage
 
@@ -53,10 +52,3 @@ def write_assigned(storage: Storage, folder: str, name: str, assigned: Assigned)
 def read_assigned(storage: Storage, name: str, stamp: FileStamp) -> Assigned:
     """A block's assignment."""
     return checkpoint.read_assigned(storage, name, stamp)
-
-
-@ray.remote(num_cpus=0, max_retries=RETRIES)
-def owned_rows(component: int, num: int, seed: int, rows: NDArray[np.generic], assigned: Assigned) -> Any:
-    """At most `num` of the rows a component won in this block."""
-    won = np.flatnonzero(assigned.labels == component)
-    return rows[np.sort(numpy_rng(seed).permutation(won)[:num])]

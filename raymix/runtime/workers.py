@@ -26,8 +26,8 @@ from raymix.maths import blockwise
 from raymix.runtime import tasks
 from raymix.runtime.actors import GeneratorActor
 from raymix.runtime.crew import Crew, Seat
+from raymix.runtime.evaluator import start_evaluator
 from raymix.runtime.waiting import gather, translated
-from raymix.seeds import numpy_rng
 from raymix.state import Fit, Outcome
 from raymix.storage import FileStamp
 
@@ -72,10 +72,13 @@ class RayWorkers:
         self.classes_B: list[Ref] = [classes for _, classes in refs]
         self.assigned_B: list[Ref] = [None] * len(bounds)
         self.scores_B: list[list[Ref]] = []
+        self.evaluator: Any = None
         self.fakes: dict[int, Ref] = {}
         """Samples of the present round that were drawn before its generators trained."""
 
     def close(self) -> None:
+        if self.evaluator is not None:
+            ray.kill(self.evaluator)
         self.crew.close()
 
     # ---- waiting
@@ -121,14 +124,19 @@ class RayWorkers:
             refs += wave
         return refs
 
-    def _gather_waves(self, calls: Sequence[Call], doing: str) -> list[Any]:
-        return self._gather(self._run_waves(calls, doing), doing)
-
     def _progress(self) -> int:
         """Steps of all actors since they started, as last heard. Raises `WorkerLostError`."""
         self.crew.require_places()
         self.activity.steps_done = self.crew.steps_done(PROGRESS_S)
-        return self.activity.steps_done
+        return self.activity.steps_done + self._pieces()
+
+    def _pieces(self) -> int:
+        """What the evaluator did, as last heard; 0 while it starts."""
+        if self.evaluator is None:
+            return 0
+        answer = self.evaluator.progress.remote()
+        ready, _ = ray.wait([answer], timeout=PROGRESS_S)
+        return ray.get(answer) if ready else 0
 
     # ---- start, recover and commit
 
@@ -311,16 +319,19 @@ class RayWorkers:
 
     # ---- looking
 
-    def sample(self, component: int, num: int, seed: int) -> NDArray[np.floating]:
-        seat = next(seat for seat in self.crew.generators if component in seat.members)
-        rows: NDArray[np.floating] = self._gather([seat.actor.sample.remote(component, num, seed)], "sample")[0]
-        return rows
+    def evaluate(self, directory: RunDirectory, generation: Generation) -> dict[str, Any]:
+        measures: dict[str, Any] = self._gather([self._evaluator(directory).evaluate.remote(generation)], "evaluate")[0]
+        return measures
 
-    def owned_rows(self, component: int, num: int, seed: int) -> NDArray[np.generic]:
-        pairs = enumerate(zip(self.rows_B, self.assigned_B, strict=True))
-        calls = [partial(tasks.owned_rows.remote, component, num, seed + b, *refs) for b, refs in pairs]
-        rows = np.concatenate(self._gather_waves(calls, "reading owned rows"))
-        return rows[np.sort(numpy_rng(seed).permutation(len(rows))[:num])]
+    def pictures(self, directory: RunDirectory, generation: Generation) -> Mapping[str, bytes]:
+        files: Mapping[str, bytes] = self._gather([self._evaluator(directory).pictures.remote(generation)], "report")[0]
+        return files
+
+    def _evaluator(self, directory: RunDirectory) -> Any:
+        """The actor, started when it is first needed."""
+        if self.evaluator is None:
+            self.evaluator = start_evaluator(directory.storage)
+        return self.evaluator
 
 
 def _those_of(seats: Sequence[Seat], components: Sequence[int]) -> list[tuple[Seat, tuple[int, ...]]]:

@@ -138,10 +138,10 @@ class Judges:
         """(components, n) log p_k - log p_data of a block's rows, in nats."""
         members = len(self.keys)
         self.stack.network.eval()
-        with torch.inference_mode():
+        with torch.inference_mode(), self.setting.scoring():
             batches = all_batches(RowView([block], None), self.setting.scaler(), max(64, SCORE_BATCH // members))
             logits = [self.stack.network(rows.expand(members, *rows.shape)) for rows in batches]
-            logits_MHn = torch.cat(logits, dim=1).transpose(1, 2)
+            logits_MHn = torch.cat(logits, dim=1).float().transpose(1, 2)
         ratios: NDArray[np.float32] = log_ratio(logits_MHn.flatten(0, 1).cpu().numpy()).astype(np.float32, copy=False)
         return ratios
 

@@ -21,8 +21,7 @@ class Packs:
     """Every generator, and every discriminator where there are any."""
 
     def __init__(self, config: Config, spec: DataSpec) -> None:
-        use_gpu = torch.cuda.is_available() and config.resources.gpus_per_component != 0
-        setting = Setting.of(config, spec, use_gpu)
+        setting = setting_here(config, spec)
         self.generators = GeneratorPack(setting, config.components)
         judged = config.judges and not config.own_density
         self.discriminators = DiscriminatorPack(setting, config.components) if judged else None
@@ -40,11 +39,27 @@ class Packs:
 
     def load(self, storage: Storage, generation: Generation) -> None:
         """The tensors of a generation. Raises `CheckpointError`."""
-        for k in self.generators.components:
-            self.generators.load(k, _read(storage, generation, generator_name(k)))
+        _load(self.generators, storage, generation)
         if self.discriminators:
             names = self.discriminators.names
             self.discriminators.load({name: _read(storage, generation, name) for name in names})
+
+
+def load_generators(config: Config, spec: DataSpec, storage: Storage, generation: Generation) -> GeneratorPack:
+    """The generators of a generation alone. Raises `CheckpointError`."""
+    generators = GeneratorPack(setting_here(config, spec), config.components)
+    _load(generators, storage, generation)
+    return generators
+
+
+def setting_here(config: Config, spec: DataSpec) -> Setting:
+    """On a GPU where there is one and the run uses any."""
+    return Setting.of(config, spec, torch.cuda.is_available() and config.resources.gpus_per_component != 0)
+
+
+def _load(generators: GeneratorPack, storage: Storage, generation: Generation) -> None:
+    for k in generators.components:
+        generators.load(k, _read(storage, generation, generator_name(k)))
 
 
 def _read(storage: Storage, generation: Generation, name: str) -> Tensors:

@@ -53,6 +53,12 @@ class Setting:
         if self.config.resources.compile:
             network.compile(mode="reduce-overhead" if self.device.type == "cuda" else "default")
 
+    def scoring(self) -> torch.autocast:
+        """The arithmetic in which discriminators score."""
+        return torch.autocast(
+            self.device.type, torch.bfloat16, enabled=self.config.resources.score_precision == "bfloat16"
+        )
+
     def scaler(self, dtype: torch.dtype = torch.float32) -> Scaler:
         return Scaler.of(self.config.data, self.spec, self.device, dtype)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from raymix.config import Config
 from raymix.maths.assignment import control, dealt
-from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
+from raymix.seeds import ALL, Phase, phase_seed
 from raymix.state import Assigned
 from raymix.training.batches import RowView
 
@@ -33,10 +33,3 @@ def pretraining_rows(config: Config, rows_B: Sequence[Rows], component: int) -> 
         seeds = [phase_seed(config.seed, 0, ALL, Phase.PRETRAIN, b) for b in range(len(rows_B))]
         labels_B = [dealt(len(rows), num, seed) for rows, seed in zip(rows_B, seeds, strict=True)]
     return RowView(rows_B, [np.flatnonzero(labels == component) for labels in labels_B])
-
-
-def drawn_rows(rows_B: Sequence[Rows], assigned_B: Sequence[Assigned], component: int, num: int, seed: int) -> Rows:
-    """At most `num` of the rows a component won, drawn without replacement."""
-    won = RowView(rows_B, [np.flatnonzero(assigned.labels == component) for assigned in assigned_B])
-    numbers = numpy_rng(seed).permutation(len(won))[:num]
-    return won.take(np.sort(numbers)).numpy()

@@ -42,7 +42,6 @@ class AfterImport(MetaPathFinder):
 
 
 def patch() -> None:
-    from raymix import run
     from raymix.checkpoint import RunDirectory
     from raymix.runtime.workers import RayWorkers
 
@@ -69,20 +68,12 @@ def patch() -> None:
     RayWorkers._gather = held_gather
     publish = RunDirectory.publish
 
-    def held_publish(self, state, *args, **kwargs):
-        hold("before publish", state.round)
-        generation = publish(self, state, *args, **kwargs)
-        hold("after publish", state.round)
-        return generation
+    def held_publish(self, generation):
+        hold("before publish", generation.state.round)
+        publish(self, generation)
+        hold("after publish", generation.state.round)
 
     RunDirectory.publish = held_publish
-    evaluate = run.evaluate
-
-    def held_evaluate(config, spec, state, *args, **kwargs):
-        hold("evaluate", state.round)
-        return evaluate(config, spec, state, *args, **kwargs)
-
-    run.evaluate = held_evaluate
 
 
 def hold(place: str, round: int) -> None:

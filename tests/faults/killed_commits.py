@@ -25,8 +25,8 @@ import numpy as np
 import tensorboardX  # noqa: F401  before the forks, each of which would import it
 import torch
 
-from raymix import run, storage
-from raymix.checkpoint import RunDirectory, digest
+from raymix import local, storage
+from raymix.checkpoint import Generation, RunDirectory, digest
 from raymix.config import AssignConfig, BalanceConfig, Config, DataConfig, DiscriminatorConfig, ScheduleConfig
 from raymix.models.centroid import CentroidConfig
 from raymix.record import read_record
@@ -159,11 +159,10 @@ def all_but_the_last_round(folder: Path) -> None:
     """A run that was killed right after the commit before its last, with leavings of one killed earlier."""
     publish = RunDirectory.publish
 
-    def published(directory: RunDirectory, state: Any, *rest: Any) -> Any:
-        generation = publish(directory, state, *rest)
-        if state.round == ROUNDS - 1:
+    def published(directory: RunDirectory, generation: Generation) -> None:
+        publish(directory, generation)
+        if generation.state.round == ROUNDS - 1:
             os._exit(0)
-        return generation
 
     RunDirectory.publish = published  # type: ignore[method-assign]
     started = folder / "started"
@@ -215,7 +214,7 @@ def mended(to: str, reference: str) -> dict[str, Any]:
 
 def main(folder: Path, location: str, most: int) -> dict[str, Any]:
     torch.set_num_threads(1)
-    run.picture = lambda *args: b"drawn"  # drawing takes longer than all the rest
+    local.report_files = lambda *args: {"samples.png": b"drawn"}  # drawing takes longer than all the rest
     _, reference = forked(lambda: whole_run(folder))
     forked(lambda: all_but_the_last_round(folder))
     code, names = forked(lambda: disturbed(folder, location.format("counted"), 0, ""))

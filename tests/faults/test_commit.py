@@ -165,7 +165,7 @@ def damage_writer(directory: RunDirectory, caplog: pytest.LogCaptureFixture, tru
     num = 0
     for damage in damages(Path(directory.storage.uri) / "writer.json", truncations, flips):
         with pytest.raises(DamagedError, match="raymix resume"):
-            directory.publish(newest.state, newest.files, newest.record)
+            directory.publish(newest)
         caplog.clear()
         successor = RunDirectory(directory.storage)
         assert successor.take_over(restarted=True) == 0 and successor.writer == 2, damage

@@ -158,7 +158,7 @@ def test_an_old_writer_writes_nothing_more(finished: str) -> None:
     new.take_over()
     last = old.last()
     for write in (
-        lambda: old.publish(last.state, last.files, last.record),
+        lambda: old.publish(last),
         lambda: old.write("samples.png", b"old"),
         lambda: old.prune("nmi"),
         lambda: old.drop_after(0),

@@ -24,7 +24,6 @@ from raymix.models.discriminators import Discriminator
 from raymix.models.vae import VAE, VAEConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
-from raymix.run import picture
 from raymix.session import resume, train
 from raymix.storage import Storage
 from raymix.training import discriminators
@@ -166,12 +165,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Config], 
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take as long as the rest of so small a run."""
-    monkeypatch.setattr("raymix.run.picture", lambda *_: b"")
+    monkeypatch.setattr("raymix.local.report_files", lambda *_: {"samples.png": b""})
 
 
 @pytest.fixture
 def pictured(_without_pictures: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raymix.run.picture", picture)
+    monkeypatch.setattr("raymix.local.report_files", report_files)
 
 
 @pytest.fixture(scope="session")

@@ -85,6 +85,21 @@ def test_scores_are_minus_the_logits_with_their_log_sum_exp(make_setting, trunk)
 
 
 @pytest.mark.parametrize("trunk", ["separate", "shared"])
+def test_scoring_in_bfloat16_rounds_log_ratios_and_nothing_else(make_setting, trunk):
+    setting = make_setting(trunk=trunk, **QUICK)
+    resources = setting.config.resources.model_copy(update={"score_precision": "bfloat16"})
+    coarse = replace(setting, config=setting.config.model_copy(update={"resources": resources}))
+    packs = [DiscriminatorPack(each, (0, 1)) for each in (setting, coarse)]
+    for pack in packs:
+        pack.train(1, BLOCKS, fakes_of((0, 1)))
+    assert same(packs[0].states(), packs[1].states())
+    exact, rounded = (np.stack([pack.score(1, BLOCKS[0], (0, 1))[k][0] for k in (0, 1)]) for pack in packs)
+    assert rounded.dtype == np.float32
+    # bfloat16 keeps 8 bits: 2^-8 of the values that are summed, in each of three layers
+    assert 0 < np.abs(rounded - exact).max() < 3 * 2**-8 * max(1.0, np.abs(exact).max())
+
+
+@pytest.mark.parametrize("trunk", ["separate", "shared"])
 def test_scoring_uses_running_statistics_so_rows_do_not_see_each_other(make_setting, trunk):
     pack = DiscriminatorPack(make_setting(trunk=trunk, **QUICK, batch_norm=True), (0, 1))
     pack.train(1, BLOCKS, fakes_of((0, 1)))

@@ -1,0 +1,158 @@
+"""Every experiment of the paper (Locatello et al.) at its scale, and in a small form for 2 cores.
+
+An experiment is data sets x methods x seeds. Methods differ in the mode and, for the wide one, in the width of the
+networks; all see the same number of generator rows, pre-training included.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from raymix.config import Config
+from raymix.mixture import replaced
+from raymix.recipes import recipe
+
+
+@dataclass(frozen=True)
+class Method:
+    """A mixture, or what it is compared with."""
+
+    mode: str
+    wide: bool = False
+
+
+METHODS = {
+    "kVAE": Method("compete"),
+    "bag": Method("bag"),
+    "single": Method("single"),
+    "wide single": Method("single", wide=True),
+    "random": Method("random"),
+    "oracle": Method("oracle"),
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """What one method's measure should be against another's, seed by seed or in the mean."""
+
+    measure: str
+    least: float | None = None
+    most: float | None = None
+    over: str | None = None
+    """The method it is compared with; None for the number itself."""
+    by: str = "ratio"
+    """`ratio` or `difference`."""
+    of: str = "each"
+    """`each` seed, or the `mean` over them."""
+    cases: Sequence[str] = ()
+    """Data sets it holds for; all when empty."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Methods on data sets, over several seeds."""
+
+    title: str
+    bases: Mapping[str, Config]
+    """The config of competition by data set."""
+    wide: Mapping[str, Any]
+    """What makes the networks of the wide method wide."""
+    measures: Sequence[str]
+    targets: Sequence[Target] = ()
+    methods: Sequence[str] = tuple(METHODS)
+    seeds: Sequence[int] = (0, 1, 2)
+    features: str = "auto"
+
+    def config(self, case: str, method: str, seed: int, data_dir: str | None = None) -> Config:
+        """The complete config of one run."""
+        chosen = METHODS[method]
+        changes: dict[str, Any] = {"mode": chosen.mode, "seed": seed} | (dict(self.wide) if chosen.wide else {})
+        if data_dir is not None:
+            changes["data.dir"] = data_dir
+        return replaced(self.bases[case], changes)
+
+
+def synthetic(name: str, num_rows: int) -> Config:
+    """A synthetic set in one fused pack: bits depend on how components are packed."""
+    config = recipe(name)
+    pack = {"resources.pack": config.num_components, "resources.fused": True}
+    return replaced(config, {"data.num_rows": num_rows} | pack)
+
+
+def images(name: str, **changes: Any) -> Config:
+    """An image set, its components one after another, which is as fast on a CPU and independent of packing."""
+    return replaced(recipe(name), {"resources.fused": False, **changes})
+
+
+WIDE_MLP = {"model.encoder": (150, 150), "model.decoder": (150, 150)}
+WIDE_MNIST = {"model.encoder": (64, 128, 256, 512), "model.decoder": (256, 128, 64)}
+WIDE_SMALL = {"model.encoder": (16, 32, 64, 128), "model.decoder": (128, 64, 32)}
+WIDE_CELEBA = {"model.encoder": (96, 192, 384, 768), "model.decoder": (384, 192, 96), "model.latent": 64}
+
+LIKELIHOOD = "kde_log_likelihood"
+VECTORS = (LIKELIHOOD, "high_quality_share", "modes_captured", "nmi")
+SYNTHETIC_TARGETS = (
+    Target("high_quality_share", least=0.65, cases=("synthetic-5", "synthetic-9")),
+    Target(LIKELIHOOD, least=0.30, over="bag", by="difference", cases=("synthetic-5",)),
+    Target(LIKELIHOOD, least=0.50, over="bag", by="difference", of="mean", cases=("synthetic-5",)),
+    Target("nmi", least=0.65, cases=("synthetic-5",)),
+    Target(LIKELIHOOD, least=0.9, over="bag", by="difference", cases=("synthetic-9",)),
+    Target(LIKELIHOOD, least=0.5, over="wide single", by="difference", cases=("synthetic-9",)),
+)
+
+EXPERIMENTS = {
+    "table-1": Experiment(
+        title="Table 1: synthetic sets of 64,000 rows",
+        bases={name: synthetic(name, 64_000) for name in ("synthetic-3", "synthetic-5", "synthetic-9")},
+        wide=WIDE_MLP,
+        measures=VECTORS,
+        targets=SYNTHETIC_TARGETS,
+    ),
+    "table-1-small": Experiment(
+        title="Table 1, small: synthetic sets of 16,000 rows",
+        bases={name: synthetic(name, 16_000) for name in ("synthetic-5", "synthetic-9")},
+        wide=WIDE_MLP,
+        measures=VECTORS,
+        targets=SYNTHETIC_TARGETS,
+    ),
+    "table-2-small": Experiment(
+        title="Table 2, small: 10,000 rows of MNIST, K = 5",
+        bases={"mnist-small": images("mnist-small")},
+        wide=WIDE_SMALL,
+        measures=("fd_classifier", "precision", "recall", "nmi"),
+        targets=(
+            Target("fd_classifier", most=0.80, over="bag"),
+            Target("fd_classifier", most=0.75, over="random"),
+            Target("fd_classifier", most=1.0, over="single"),
+            Target("nmi", least=0.22),
+        ),
+    ),
+    "table-2-medium": Experiment(
+        title="Table 2, medium: all of MNIST, K = 15",
+        bases={"mnist": images("mnist")},
+        wide=WIDE_SMALL,
+        measures=("fd_classifier", "precision", "recall", "nmi"),
+        methods=("kVAE", "bag", "single", "wide single", "random"),
+        targets=(
+            Target("fd_classifier", most=0.70, over="random"),
+            Target("fd_classifier", most=1.0, over="wide single"),
+            Target("nmi", least=0.28),
+        ),
+    ),
+    "table-2": Experiment(
+        title="Table 2: MNIST with the paper's settings",
+        bases={"mnist": recipe("mnist-paper")},
+        wide=WIDE_MNIST,
+        measures=("fid", "precision", "recall", "nmi"),
+        methods=("kVAE", "bag", "single", "wide single", "random"),
+        features="inception",
+    ),
+    "table-3": Experiment(
+        title="Table 3: CelebA with the paper's settings",
+        bases={"celeba": recipe("celeba")},
+        wide=WIDE_CELEBA,
+        measures=("fid", "precision", "recall"),
+        methods=("kVAE", "bag", "wide single"),
+        features="inception",
+    ),
+}

@@ -1,0 +1,236 @@
+"""Several runs side by side: seeds together as mean and spread, the best of each measure marked.
+
+Everything comes from the run directories; nothing is computed anew, and torch is not needed.
+"""
+
+import itertools
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+from raymix.checkpoint import RunDirectory
+from raymix.config import Config
+from raymix.errors import DamagedError, MissingError
+from raymix.metrics.catalogue import MEASURES
+from raymix.record import EVALUATION, read_record
+from raymix.storage import Storage
+
+APART = ("mode", "num_components")  # have columns of their own
+BESIDE = ("seed", "data.dir", "resources.", "evaluation.", "schedule.evaluate_every", "schedule.best_metric")
+"""Fields that runs of one group may differ in."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One run."""
+
+    location: str
+    config: Config
+    measures: Mapping[str, Any] | None
+    """As `raymix evaluate` found them at the last round, None where it was not asked."""
+    num_rows_seen: int
+    """Rows that all generators trained on, pre-training included: the budget."""
+    minutes: float
+    """Of all recorded phases."""
+    rounds: int
+
+
+class Group(NamedTuple):
+    """Runs that differ in their seeds alone."""
+
+    label: str
+    entries: list[Entry]
+
+    def values(self, name: str) -> list[float]:
+        """A measure of every run that has it."""
+        found = [entry.measures.get(name) for entry in self.entries if entry.measures]
+        return [value for value in found if value is not None]
+
+
+def entry(location: str) -> Entry:
+    """Read one run. Raises `CheckpointError` where there is none, or no complete round."""
+    directory = RunDirectory(Storage.at(location))
+    config, _ = directory.load()
+    last = directory.require_last()
+    record = read_record(directory.storage)
+    steps = sum(sum(line["generator_steps"]) for line in record)
+    seconds = sum(sum(line["seconds"].values()) for line in record)
+    measures = evaluated(directory.storage, last.name) or last.record.get("measures")
+    return Entry(location, config, measures, steps * config.schedule.batch_size, seconds / 60, last.state.round)
+
+
+def evaluated(storage: Storage, generation: str) -> dict[str, Any] | None:
+    """What `raymix evaluate` found at a generation, if it did."""
+    try:
+        found = storage.read_json(EVALUATION)
+    except (MissingError, DamagedError):
+        return None
+    measures: dict[str, Any] = found["measures"]
+    return measures if found["generation"] == generation else None
+
+
+def grouped(entries: Sequence[Entry]) -> list[Group]:
+    """Runs whose configs differ in the seed alone, in the order they are first named."""
+    together: dict[str, list[Entry]] = {}
+    fields = {each.location: compared_fields(each.config) for each in entries}
+    for each in entries:
+        together.setdefault(json.dumps(fields[each.location], sort_keys=True), []).append(each)
+    differing = differing_fields([fields[group[0].location] for group in together.values()])
+    return [Group(label(fields[group[0].location], differing), group) for group in together.values()]
+
+
+def compared_fields(config: Config) -> dict[str, Any]:
+    """Dotted fields of a config by which runs are told apart."""
+    flat = flattened(config.model_dump(mode="json"))
+    return {name: value for name, value in flat.items() if not name.startswith(BESIDE)}
+
+
+def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= flattened(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value}
+    return flat
+
+
+def differing_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Fields that are not the same in all, but for those with columns of their own."""
+    names = dict.fromkeys(itertools.chain.from_iterable(configs))
+    return [name for name in names if name not in APART and len({json.dumps(each.get(name)) for each in configs}) > 1]
+
+
+def label(fields: Mapping[str, Any], differing: Sequence[str]) -> str:
+    """What makes a group another one than the rest, such as `latent 4, encoder 150-150`."""
+    parts = [f"{name.rsplit('.', 1)[-1]} {short(fields[name])}" for name in differing if name in fields]
+    return ", ".join(parts)
+
+
+def short(value: Any) -> str:
+    return "-".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+class Cell(NamedTuple):
+    """A cell of a table."""
+
+    text: str
+    best: bool = False
+
+
+class Comparison(NamedTuple):
+    """A table: a row per group."""
+
+    headings: list[str]
+    rows: list[list[Cell]]
+    notes: list[str]
+    """What the measures mean and what they come from."""
+
+
+def compare(groups: Sequence[Group], measures: Sequence[str] | None = None, apart: Sequence[str] = ()) -> Comparison:
+    """A row per group with mode, K, parameters, budget, measures and minutes. Modes in `apart` do not compete for the
+    best."""
+    names = list(measures) if measures else [name for name in MEASURES if any(g.values(name) for g in groups)]
+    competing = [group for group in groups if group.entries[0].config.mode not in apart]
+    means = {name: [mean(values) for group in competing if (values := group.values(name))] for name in names}
+    rows = []
+    for group in groups:
+        config, first = group.entries[0].config, group.entries[0]
+        fixed = [
+            group.label or "-",
+            config.mode,
+            str(len(config.components)),
+            count(first.measures.get("num_parameters") if first.measures else None),
+            count(first.num_rows_seen),
+            str(len(group.entries)),
+        ]
+        cells = [Cell(text) for text in fixed]
+        for name in names:
+            values = group.values(name)
+            cells.append(Cell(spread(values), group in competing and is_best(name, values, means[name])))
+        cells.append(Cell(spread([each.minutes for each in group.entries])))
+        rows.append(cells)
+    headings = ["differs in", "mode", "K", "parameters", "rows seen", "seeds", *names, "minutes"]
+    return Comparison(headings, rows, notes(groups, names))
+
+
+def is_best(name: str, values: Sequence[float], means: Sequence[float]) -> bool:
+    """Whether the mean of values is the best of several means."""
+    if not values or len(means) < 2:
+        return False
+    return mean(values) == (max(means) if MEASURES[name].better == "higher" else min(means))
+
+
+def notes(groups: Sequence[Group], names: Sequence[str]) -> list[str]:
+    """Definitions, numbers of rows, seeds."""
+    told = [f"{name} ({MEASURES[name].better} is better): {MEASURES[name].definition}" for name in names]
+    measured = [each.measures for group in groups for each in group.entries if each.measures]
+    for sizes in sorted({(each["num_samples"], each["seed"]) for each in measured}):
+        told.append(f"{sizes[0]:,} samples, seed {sizes[1]}")
+    told += sorted({f"{name}: {value}" for each in measured for name, value in each["about"].items()})
+    real = {name: [each["real"][name] for each in measured if name in each["real"]] for name in names}
+    told += [f"real rows in the samples' place: {name} {spread(values)}" for name, values in real.items() if values]
+    told.append("mean and standard deviation over seeds")
+    return told
+
+
+def spread(values: Sequence[float]) -> str:
+    """Mean, and standard deviation where there are several."""
+    if not values:
+        return "-"
+    middle = f"{mean(values):.3g}" if abs(mean(values)) < 100 else f"{mean(values):.1f}"
+    return f"{middle} ± {stdev(values):.2g}" if len(values) > 1 else middle
+
+
+def count(number: int | None) -> str:
+    return "-" if number is None else f"{number:,}"
+
+
+def markdown(table: Comparison) -> str:
+    """A table of GitHub's Markdown, best in bold."""
+    lines = [table.headings, ["---"] * len(table.headings)]
+    lines += [[f"**{cell.text}**" if cell.best else cell.text for cell in row] for row in table.rows]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return text + "\n\n" + "\n".join(f"- {note}" for note in table.notes)
+
+
+def latex(table: Comparison) -> str:
+    """A `tabular` with booktabs' rules, best in bold; notes as comments."""
+
+    def escaped(text: str) -> str:
+        for sign in "_%&#":
+            text = text.replace(sign, f"\\{sign}")
+        return text.replace("±", r"$\pm$")
+
+    lines = [f"% {note}" for note in table.notes]
+    lines += [r"\begin{tabular}{" + "l" * 2 + "r" * (len(table.headings) - 2) + "}", r"\toprule"]
+    lines.append(" & ".join(map(escaped, table.headings)) + r" \\")
+    lines.append(r"\midrule")
+    for row in table.rows:
+        cells = (rf"\textbf{{{escaped(cell.text)}}}" if cell.best else escaped(cell.text) for cell in row)
+        lines.append(" & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
+
+
+def as_json(groups: Sequence[Group]) -> str:
+    """Every run with its measures, group by group."""
+    return json.dumps(
+        [
+            {
+                "differs_in": group.label,
+                "mode": group.entries[0].config.mode,
+                "num_components": len(group.entries[0].config.components),
+                "runs": [
+                    {
+                        "directory": each.location,
+                        "seed": each.config.seed,
+                        "rounds": each.rounds,
+                        "rows_seen": each.num_rows_seen,
+                        "minutes": round(each.minutes, 3),
+                        "measures": each.measures,
+                    }
+                    for each in group.entries
+                ],
+            }
+            for group in groups
+        ]
+    )

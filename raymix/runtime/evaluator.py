@@ -1,0 +1,50 @@
+"""The actor that measures and pictures what a run has written, beside the training."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from raymix.checkpoint import Generation, RunDirectory
+from raymix.storage import Storage
+
+
+class Evaluator:
+    """Reads generations from storage, so that it asks nothing of those who train. torch is imported when it works."""
+
+    def __init__(self, storage: Storage) -> None:
+        self.directory = RunDirectory(storage)
+        self.pieces = 0
+
+    def count(self, pieces: int) -> None:
+        """A sign of life."""
+        self.pieces += pieces
+
+    def evaluate(self, generation: Generation) -> dict[str, Any]:
+        from raymix.evaluation.evaluate import evaluate_generation
+
+        return evaluate_generation(self.directory, generation, self.count)
+
+    def pictures(self, generation: Generation) -> Mapping[str, bytes]:
+        from raymix.portrait import report_files
+
+        return report_files(self.directory, generation)
+
+    @ray.method(concurrency_group="watch")
+    def progress(self) -> int:
+        """Pieces of work done; answered from a second thread."""
+        return self.pieces
+
+
+def start_evaluator(storage: Storage) -> Any:
+    """The actor's handle. It asks no processor, and sits where a local run directory is.
+
+    What it does depends on nothing but the files it reads, so Ray itself may restart it and repeat a call.
+    """
+    options: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+    if storage.is_local:
+        node = ray.get_runtime_context().get_node_id()
+        options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
+    actor_class: Any = ray.remote(concurrency_groups={"watch": 1})(Evaluator)  # type: ignore[call-overload]
+    return actor_class.options(**options).remote(storage)
