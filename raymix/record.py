@@ -14,12 +14,11 @@ import numpy as np
 from raymix.checkpoint import finite_or_none
 from raymix.errors import DamagedError, MissingError
 from raymix.metrics import clustering
-from raymix.metrics.health import effective_components
+from raymix.metrics.health import SATURATED, effective_components
 from raymix.state import Fit, RoundInfo, State
 from raymix.storage import FileStamp, Storage
 
 MOST_FLOWS = 1000  # pairs of components in a line
-SATURATED = 0.1  # discriminator loss (chance 0.693) below which its log ratios say little
 
 
 def record_line(state: State, info: RoundInfo, mendings: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:

@@ -19,6 +19,8 @@ LAYERS = [
     {"models"},
     {"training"},
     {"algorithm"},
+    {"portrait"},
+    {"reporting"},
     {"resolve", "recipes", "run", "packing"},
     {"local"},
     {"runtime"},
