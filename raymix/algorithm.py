@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from raymix.config import Config
 from raymix.maths.balance import reseeds
+from raymix.maths.flow import added
 from raymix.maths.log_ratio import normalisers
 from raymix.state import Fit, Outcome, RoundInfo, State
 
@@ -117,19 +118,21 @@ def judge(
             discriminators = workers.train_discriminators(t, before.components)
     state, outcome = partition(config, workers, before.next_round(), clock)
     generators = trained()
-    moved = outcome.moved
+    moved, flow_F3 = outcome.moved, outcome.flow_F3
     patience = config.balance.patience if t < config.schedule.rounds else 0  # nobody would train the last copies
     donors = reseeds(state.components, state.won_K, state.starved_rounds_K, patience)
     if donors:
         with clock("reseed"):
             outcome = workers.reseed(t, state.components, donors)
         state, moved = state.counted(outcome), moved + outcome.moved
+        flow_F3 = added([flow_F3, outcome.flow_F3])
     info = RoundInfo(
         round=t,
         generators=tuple(generators),
         discriminators=tuple(discriminators),
         moved=moved,
         contingency_KC=outcome.contingency_KC,
+        flow_F3=flow_F3,
         reseeded=donors,
         seconds=clock.seconds,
     )

@@ -32,6 +32,7 @@ COMMANDS = {
     "train": Command("train a mixture on a recipe's data or on a file", "train", "train"),
     "resume": Command("go on with a run that was interrupted", "train", "resume"),
     "status": Command("where a run stands", "status", "status"),
+    "report": Command("write one HTML page about a run", "report", "report"),
     "evaluate": Command("measure a trained mixture", "evaluate", "evaluate"),
     "compare": Command("one table of several runs", "compare", "compare"),
     "sample": Command("draw rows from a trained mixture", "sample", "sample"),

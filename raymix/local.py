@@ -18,7 +18,7 @@ from raymix.data.source import Block, DataSpec, block_bounds
 from raymix.errors import TRUNK
 from raymix.evaluation.evaluate import evaluate_generation
 from raymix.maths import blockwise
-from raymix.portrait import report_files
+from raymix.reporting import report_files
 from raymix.seeds import Phase
 from raymix.state import Assigned, Fit, Outcome
 from raymix.storage import FileStamp
@@ -164,9 +164,9 @@ class LocalWorkers:
         self.report("evaluate", None)
         return evaluate_generation(directory, generation)
 
-    def pictures(self, directory: RunDirectory, generation: Generation) -> Mapping[str, bytes]:
+    def pictures(self, directory: RunDirectory) -> Mapping[str, bytes]:
         self.report("report", None)
-        return report_files(directory, generation)
+        return report_files(directory)
 
     def recover(self, directory: RunDirectory, last: Generation | None) -> None:
         self.start(directory, last)  # nothing can be lost in one process

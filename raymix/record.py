@@ -14,17 +14,18 @@ import numpy as np
 from raymix.checkpoint import finite_or_none
 from raymix.errors import DamagedError, MissingError
 from raymix.metrics import clustering
-from raymix.metrics.health import effective_components
+from raymix.metrics.health import SATURATED, effective_components
 from raymix.state import Fit, RoundInfo, State
 from raymix.storage import FileStamp, Storage
 
 EVALUATION = "evaluation.json"  # in a run directory: what `raymix evaluate` found last
-SATURATED = 0.1  # discriminator loss (chance 0.693) below which its log ratios say little
+MOST_FLOWS = 1000  # pairs of components in a line
 
 
 def record_line(state: State, info: RoundInfo, mendings: Sequence[tuple[str, str]] = ()) -> dict[str, Any]:
     """One round as plain JSON values. Lists are in the order of `components`; losses in nats.
 
+    `flow`: [from component, to component, rows] for the pairs between which most rows moved, the largest first.
     `mendings`: what failed before the round could be committed, and what was done about it.
     """
     line: dict[str, Any] = {
@@ -35,6 +36,7 @@ def record_line(state: State, info: RoundInfo, mendings: Sequence[tuple[str, str
         "weights": [round(weight, 6) for weight in state.weights_K],
         "effective_components": effective_components(np.array(state.weights_K)),
         "rows_moved": info.moved,
+        "flow": info.flow_F3[:MOST_FLOWS].tolist(),
         "starved": list(state.starved),
         "reseeded": {str(k): donor for k, donor in info.reseeded.items()},
         "mendings": [list(mending) for mending in mendings],

@@ -47,8 +47,8 @@ class RunWorkers(Workers, Protocol):
         """Measures of a round whose files are written."""
         ...
 
-    def pictures(self, directory: RunDirectory, generation: Generation) -> Mapping[str, bytes]:
-        """What shows a round to people, by file name."""
+    def pictures(self, directory: RunDirectory) -> Mapping[str, bytes]:
+        """What shows the last committed round to people, by file name."""
         ...
 
     def close(self) -> None:
@@ -139,8 +139,7 @@ class Run:
 
     def _picture(self, workers: RunWorkers) -> None:
         """Write what shows the last round to people."""
-        assert self.last is not None
-        for name, content in workers.pictures(self.directory, self.last).items():
+        for name, content in workers.pictures(self.directory).items():
             self.directory.write(name, content)
 
     def _mend(self, failure: RaymixError) -> Action:

@@ -1,6 +1,6 @@
 """What a round hands to the next (`State`, `Assigned`) and what it shows to an observer (`RoundInfo`).
 
-Axes: N rows, K components, C classes; n rows of one block.
+Axes: N rows, K components, C classes; n rows of one block; F pairs of components between which rows moved.
 """
 
 from dataclasses import dataclass, field, replace
@@ -88,6 +88,8 @@ class Outcome(NamedTuple):
     """Rows whose owner changed; all of them at the first assignment."""
     contingency_KC: NDArray[np.int64] | None
     """Rows won by component and class, where labels are known."""
+    flow_F3: NDArray[np.int64]
+    """Owner before, owner after, rows; the largest first. Empty at the first assignment."""
 
 
 class Fit(NamedTuple):
@@ -109,6 +111,8 @@ class RoundInfo:
     discriminators: tuple[Fit, ...]
     moved: int
     contingency_KC: NDArray[np.int64] | None = None
+    flow_F3: NDArray[np.int64] = field(default_factory=lambda: np.empty((0, 3), np.int64))
+    """Owner before, owner after, rows; the largest first."""
     reseeded: dict[int, int] = field(default_factory=dict)
     """Starved components that began anew as copies of another, and that one."""
     seconds: dict[str, float] = field(default_factory=dict)

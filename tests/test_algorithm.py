@@ -12,6 +12,7 @@ from raymix.maths.log_ratio import log_sum_exp
 from raymix.state import Fit, Outcome, State
 
 MODES = ["compete", "bag", "single", "random", "oracle"]
+FLOW_F3 = np.array([[0, 1, 7], [1, 0, 3]])
 LOG_SUM_EXP_KB = np.array([[0.0, 1e4, -3.0], [5.0, -1e4, 5.0]])
 
 
@@ -63,7 +64,7 @@ class FakeWorkers:
         num = len(components)
         won_K = np.full(num, self.num_rows // num)
         won_K[0] += self.num_rows - won_K.sum()
-        return Outcome(won_K, won_K + round, moved=10 - round, contingency_KC=None)
+        return Outcome(won_K, won_K + round, moved=10 - round, contingency_KC=None, flow_F3=FLOW_F3)
 
     @property
     def phases(self):
@@ -271,7 +272,7 @@ class ScriptedWorkers(FakeWorkers):
 
     def _outcome(self, round, components):
         won_K, loads_K = self.rounds[round] if self.calls[-1][0] != "reseed" else self.reseeded
-        return Outcome(np.array(won_K), np.array(loads_K), moved=10, contingency_KC=None)
+        return Outcome(np.array(won_K), np.array(loads_K), moved=10, contingency_KC=None, flow_F3=FLOW_F3)
 
 
 FED = ((500, 500), (500, 500))
@@ -303,7 +304,7 @@ def test_a_starved_component_is_reseeded_when_patience_ends(patience, at):
         assert ("reseed" in info.seconds) == (info.round in at)
         if info.round in at:
             assert (state.won_K, state.loads_K, state.starved_rounds_K) == ((400, 600), (400, 600), (0, 0))
-            assert info.moved == 20
+            assert info.moved == 20 and info.flow_F3.tolist() == [[0, 1, 14], [1, 0, 6]]
         else:
             assert (state.won_K, state.loads_K) == STARVED and info.moved == 10
 

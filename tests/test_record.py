@@ -19,8 +19,8 @@ STATE = State(2, (0, 3, 5), (6, 2, 0), (6, 3, 3), (0.0, 0.5, 1.0), (0, 1, 2))
 FITS = (Fit(0, 10, 1.5), Fit(3, 10, 2.5), Fit(5, 0, math.nan))
 
 
-def info(discriminators=(), contingency=None):
-    return RoundInfo(2, FITS, discriminators, moved=4, contingency_KC=contingency, seconds={"score": 0.12345})
+def info(discriminators=(), contingency=None, flow=((3, 0, 3), (0, 3, 1))):
+    return RoundInfo(2, FITS, discriminators, 4, contingency, np.array(flow), seconds={"score": 0.12345})
 
 
 def test_line_holds_the_round_in_the_order_of_components():
@@ -28,6 +28,7 @@ def test_line_holds_the_round_in_the_order_of_components():
     assert line["round"] == 2 and line["components"] == [0, 3, 5]
     assert line["won"] == [6, 2, 0] and line["loads"] == [6, 3, 3] and line["weights"] == [0.75, 0.25, 0]
     assert line["starved"] == [3, 5] and line["rows_moved"] == 4
+    assert line["flow"] == [[3, 0, 3], [0, 3, 1]]
     assert line["generator_loss"] == [1.5, 2.5, None] and line["generator_steps"] == [10, 10, 0]
     assert line["discriminator_loss"] == [0.5, 0.6, 0.7] and line["discriminator_steps"] == [5, 6, 7]
     assert line["effective_components"] == pytest.approx(math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25)))
@@ -38,6 +39,11 @@ def test_line_holds_the_round_in_the_order_of_components():
 def test_line_is_strict_json_and_comes_back():
     line = record_line(STATE, info(contingency=np.array([[5, 1], [0, 2], [0, 0]])))
     assert json.loads(json.dumps(line, allow_nan=False)) == line
+
+
+def test_a_line_keeps_the_largest_of_many_flows():
+    flow = [(j, k, 100 - j) for j in range(40) for k in range(40) if j != k]
+    assert record_line(STATE, info(flow=flow))["flow"] == [list(cell) for cell in flow[:1000]]
 
 
 def test_clustering_is_that_of_the_rows_counted():

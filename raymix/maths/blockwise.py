@@ -4,7 +4,7 @@ Each function below runs once per block and returns (what stays with the block, 
 all blocks, in this process or as tasks on a cluster: what stays is then a handle, and only summaries come together.
 The whole N x K matrix exists nowhere.
 
-Axes: n rows of a block, K components, B blocks, C classes.
+Axes: n rows of a block, K components, B blocks, C classes, F pairs of components between which rows moved.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raymix.config import Config
-from raymix.maths import assignment, balance
+from raymix.maths import assignment, balance, flow
 from raymix.seeds import Phase, phase_seed
 from raymix.state import Assigned, Outcome
 
@@ -43,6 +43,7 @@ class Counts(NamedTuple):
     loads_K: NDArray[np.int64]
     moved: int
     contingency_KC: NDArray[np.int64] | None
+    flow_F3: NDArray[np.int64]
 
 
 def win(log_z_K: Sequence[float], *log_ratio_Kn: NDArray[np.floating]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
@@ -176,11 +177,13 @@ def _counts(
     if classes_n is not None:
         flat = positions_n * num_classes + classes_n
         contingency = np.bincount(flat, minlength=len(components) * num_classes).reshape(len(components), -1)
+    moves = flow.NO_FLOW if previous is None else flow.flow(previous.labels, assigned.labels)
     return Counts(
         won_K=np.bincount(positions_n, minlength=len(components)),
         loads_K=np.array([len(assigned.rows_of(k)) for k in components]),
-        moved=len(positions_n) if previous is None else int((assigned.labels != previous.labels).sum()),
+        moved=len(positions_n) if previous is None else int(moves[:, 2].sum()),
         contingency_KC=contingency,
+        flow_F3=flow.largest(moves, len(components)),
     )
 
 
@@ -239,5 +242,6 @@ def _outcome(finished: Sequence[tuple[Handle, Counts]]) -> tuple[list[Handle], O
         loads_K=np.sum([count.loads_K for count in counts], axis=0),
         moved=sum(count.moved for count in counts),
         contingency_KC=np.sum(tables, axis=0) if tables else None,
+        flow_F3=flow.added(count.flow_F3 for count in counts),
     )
     return [assigned for assigned, _ in finished], outcome

@@ -6,6 +6,9 @@ from scipy.special import entr
 
 from raymix.errors import DataError
 
+CHANCE = 0.693  # loss of a discriminator that cannot tell (log 2), in nats
+SATURATED = 0.1  # below which its log ratios say little
+
 
 def effective_components(weights_K: NDArray[np.floating]) -> float:
     """Effective number of components, exp(H(alpha)) with the entropy H in nats: K for equal weights, 1 for one alone.

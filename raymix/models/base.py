@@ -9,7 +9,7 @@ from a batch, and samples. A family is one of two kinds:
 
 What else a family can do is declared by the small protocols below; nobody asks for its name.
 
-Shapes: M members of a stack, B rows of a batch, (B, *row_shape).
+Shapes: M members of a stack, B rows of a batch, (B, *row_shape), Z latent.
 """
 
 from abc import ABC, abstractmethod
@@ -71,6 +71,21 @@ class DataInitialised(Protocol):
 
     def initialise(self, rows: Tensor, component: int) -> None:
         """`rows` are a few drawn at random for this component."""
+        ...
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    """Turns points of a latent space, where samples come from the standard normal distribution, into rows: members of a
+    stack can be walked through."""
+
+    @property
+    def latent(self) -> int:
+        """Dimensions of the latent space."""
+        ...
+
+    def decode(self, latents_MBZ: Tensor) -> Tensor:
+        """(M, B, *row_shape) in scaled units, without observation noise."""
         ...
 
 

@@ -127,9 +127,17 @@ class VAE(StackedGenerator):
         halves_M = 0.5 * squares_M * torch.exp(-2 * log_sigma_M)
         return torch.add(halves_M, log_sigma_M, alpha=num) + 0.5 * num * math.log(2 * math.pi)
 
+    @property
+    def latent(self) -> int:
+        return self.config.latent
+
+    def decode(self, latents_MBZ: Tensor) -> Tensor:
+        output: Tensor = self.decoder(latents_MBZ)
+        return torch.sigmoid(output) if self.raw_sigma is None else output
+
     def sample(self, num: int, noise: Noise) -> Tensor:
-        output: Tensor = self.decoder(noise.normal(num, self.config.latent))
+        mean = self.decode(noise.normal(num, self.latent))
         if self.raw_sigma is None:
-            return torch.sigmoid(output)
-        sigma = self.sigma().view(-1, *[1] * (output.dim() - 1))
-        return torch.addcmul(output, sigma, noise.normal(num, *self.row_shape))
+            return mean
+        sigma = self.sigma().view(-1, *[1] * (mean.dim() - 1))
+        return torch.addcmul(mean, sigma, noise.normal(num, *self.row_shape))

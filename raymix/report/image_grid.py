@@ -25,7 +25,7 @@ def draw_grid(samples: Sequence[Rows], real: Sequence[Rows], labels: Sequence[st
     is shown. Black and white are the smallest and largest value of the real rows (of the samples where there are
     none), for both sides; black is 0 for unsigned integers.
     """
-    low, high = _value_range(real if any(map(len, real)) else samples)
+    low, high = value_range(real if any(map(len, real)) else samples)
     channels, height, width = next(rows.shape[1:] for rows in (*samples, *real) if len(rows))
     note = "" if channels in (1, 3) else f" (channel 0 of {channels})"
     blocks = {
@@ -53,7 +53,7 @@ def draw_grid(samples: Sequence[Rows], real: Sequence[Rows], labels: Sequence[st
     return figure
 
 
-def _value_range(images: Sequence[Rows]) -> tuple[float, float]:
+def value_range(images: Sequence[Rows]) -> tuple[float, float]:
     """The values that are drawn black and white."""
     filled = [rows for rows in images if len(rows)]
     low = 0.0 if filled[0].dtype.kind == "u" else min(float(rows.min()) for rows in filled)

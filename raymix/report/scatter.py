@@ -3,25 +3,22 @@
 Shapes: n rows of a component, N real rows of all, D columns.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
+
+from raymix.report.palette import colour_of, marker_of
 
 Rows = NDArray[np.generic]
 Points = NDArray[np.float64]
 
 DPI = 100
 PANEL_INCHES = 5.0
-# Ten colours that stay apart under colour blindness (Petroff, 2021, arXiv:2107.02270); the second ten are darker and
-# have another marker. The component's number is drawn in each cloud as well.
-COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6", "#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
-MARKERS = "o^sD"
 
 
 def draw_scatter(samples: Sequence[Rows], real: Sequence[Rows], labels: Sequence[str]) -> Figure:
@@ -32,7 +29,7 @@ def draw_scatter(samples: Sequence[Rows], real: Sequence[Rows], labels: Sequence
     samples where there are none); how many points lie outside stands in the panel's title.
     """
     reference = real if any(map(len, real)) else samples
-    project, note = _projection(np.concatenate([rows for rows in reference if len(rows)]))
+    project, note = projection(np.concatenate([rows for rows in reference if len(rows)]))
     panels = {
         "samples": [project(rows, k) for k, rows in enumerate(samples)],
         "real rows, by the component that owns them": [project(rows, k) for k, rows in enumerate(real)],
@@ -53,18 +50,17 @@ def draw_scatter(samples: Sequence[Rows], real: Sequence[Rows], labels: Sequence
         axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
         if not one_column:
             axes.set_aspect("equal")
-        _draw_clouds(axes, clouds, labels)
+        draw_clouds(axes, dict(enumerate(clouds)), [label.split()[0] for label in labels])
         if one_column:
             axes.set_yticks(range(len(labels)))
     handles = []
     for k, label in enumerate(labels):
-        colour, marker = _style(k)
-        handles.append(Line2D([], [], linestyle="", color=colour, marker=marker, label=label))
+        handles.append(Line2D([], [], linestyle="", color=colour_of(k), marker=marker_of(k), label=label))
     figure.legend(handles=handles, loc="outside right center", frameon=False)
     return figure
 
 
-def _projection(rows_ND: Rows) -> tuple[Callable[[Rows, int], Points], str]:
+def projection(rows_ND: Rows) -> tuple[Callable[[Rows, int], Points], str]:
     """What turns the rows of component k into points of the plane, and its name for the title."""
     rows_ND = rows_ND.astype(np.float64)
     D = rows_ND.shape[1]
@@ -81,30 +77,22 @@ def _projection(rows_ND: Rows) -> tuple[Callable[[Rows, int], Points], str]:
     )
 
 
-def _style(k: int) -> tuple[tuple[float, float, float], str]:
-    """Colour and marker of the k-th component."""
-    cycle, place = divmod(k, len(COLOURS))
-    red, green, blue = to_rgb(COLOURS[place])
-    shade = 0.55 if cycle % 2 else 1.0
-    return (shade * red, shade * green, shade * blue), MARKERS[cycle % len(MARKERS)]
-
-
-def _draw_clouds(axes: Axes, clouds: Sequence[Points], labels: Sequence[str]) -> None:
-    """Draw the points of every component in its colour, with its number in their middle."""
-    size = float(np.clip(4000 / max(1, sum(map(len, clouds))), 3, 25))
-    for k, points in enumerate(clouds):
-        colour, marker = _style(k)
-        axes.scatter(points[:, 0], points[:, 1], s=size, color=colour, marker=marker, linewidths=0, alpha=0.8)
-    for points, label in zip(clouds, labels, strict=True):
+def draw_clouds(axes: Axes, clouds: Mapping[int, Points], names: Sequence[str], ground: str = "white") -> None:
+    """Draw each cloud of points in the k-th colour, with its name in the middle."""
+    size = float(np.clip(4000 / max(1, sum(map(len, clouds.values()))), 3, 25))
+    for k, points in clouds.items():
+        xs, ys = points.T
+        axes.scatter(xs, ys, size, colour_of(k), marker=marker_of(k), linewidths=0, alpha=0.8, rasterized=True)
+    for points, name in zip(clouds.values(), names, strict=True):
         if len(points):
             middle = np.abs(points - np.median(points, axis=0)).sum(axis=1).argmin()  # a point: never beside the cloud
             axes.annotate(
-                label.split()[0],
+                name,
                 points[middle],
                 fontweight="bold",
                 fontsize=12,
                 ha="center",
                 va="center",
-                path_effects=[withStroke(linewidth=3, foreground="white")],
+                path_effects=[withStroke(linewidth=3, foreground=ground)],
                 annotation_clip=True,
             )

@@ -26,10 +26,10 @@ class Evaluator:
 
         return evaluate_generation(self.directory, generation, self.count)
 
-    def pictures(self, generation: Generation) -> Mapping[str, bytes]:
-        from raymix.portrait import report_files
+    def pictures(self) -> Mapping[str, bytes]:
+        from raymix.reporting import report_files
 
-        return report_files(self.directory, generation)
+        return report_files(self.directory)
 
     @ray.method(concurrency_group="watch")
     def progress(self) -> int:

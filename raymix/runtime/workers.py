@@ -323,8 +323,8 @@ class RayWorkers:
         measures: dict[str, Any] = self._gather([self._evaluator(directory).evaluate.remote(generation)], "evaluate")[0]
         return measures
 
-    def pictures(self, directory: RunDirectory, generation: Generation) -> Mapping[str, bytes]:
-        files: Mapping[str, bytes] = self._gather([self._evaluator(directory).pictures.remote(generation)], "report")[0]
+    def pictures(self, directory: RunDirectory) -> Mapping[str, bytes]:
+        files: Mapping[str, bytes] = self._gather([self._evaluator(directory).pictures.remote()], "report")[0]
         return files
 
     def _evaluator(self, directory: RunDirectory) -> Any:

@@ -3,7 +3,7 @@
 Members share a process, and a batched model where their family can be stacked. Each has its own tensors, optimiser
 steps, batches and seeds, so how components are packed changes what they learn in rounding only.
 
-Shapes: M members of a stack, S steps.
+Shapes: M members of a stack, S steps, B rows, Z latent.
 """
 
 import math
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from raymix.errors import DivergedError
-from raymix.models.base import ClosedForm, DataInitialised, Generator, LogDensity, StackedGenerator
+from raymix.models.base import ClosedForm, DataInitialised, Decodes, Generator, LogDensity, StackedGenerator
 from raymix.models.registry import family_of
 from raymix.seeds import Phase, numpy_rng, phase_seed
 from raymix.state import Fit
@@ -187,7 +187,24 @@ class GeneratorPack:
 
     def sample_in_data_units(self, component: int, num: int, seed: int) -> NDArray[np.floating]:
         """`num` rows (num, *row_shape) as the data has them, in float32 (float64 where the model works in it)."""
-        rows = self.sample(component, num, seed)
+        return self._in_data_units(self.sample(component, num, seed))
+
+    def latent(self, component: int) -> int:
+        """Dimensions of the component's latent space; 0 where its family cannot decode."""
+        network = self.stack_of(component).network
+        return network.latent if isinstance(network, Decodes) else 0
+
+    def decode_in_data_units(self, component: int, latents_BZ: NDArray[np.floating]) -> NDArray[np.floating]:
+        """The rows (B, *row_shape) at points of the component's latent space, as the data has them."""
+        part = self.stack_of(component).part([component])
+        assert isinstance(part.network, Decodes)
+        part.network.eval()
+        with torch.inference_mode():
+            latents = torch.from_numpy(latents_BZ).to(self.setting.device, torch.float32)
+            rows: NDArray[np.floating] = part.network.decode(latents.unsqueeze(0))[0].cpu().numpy()
+        return self._in_data_units(rows)
+
+    def _in_data_units(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
         return self.setting.scaler(torch.float64).unscaled(rows).astype(rows.dtype)
 
     def score(self, round: int, block: NDArray[np.generic], components: Sequence[int]) -> Scores:

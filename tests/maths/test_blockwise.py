@@ -74,7 +74,7 @@ def test_assignment_equals_that_of_the_whole_matrix():
         won_K = np.bincount(labels_N, minlength=num_components)
         np.testing.assert_array_equal(outcome.won_K, won_K)
         np.testing.assert_array_equal(outcome.loads_K, won_K + [len(rows) for rows in lent_K])
-        assert outcome.moved == sum(sizes)  # no assignment before
+        assert outcome.moved == sum(sizes) and len(outcome.flow_F3) == 0  # no assignment before
         assert outcome.contingency_KC is None
         lent_any += sum(map(len, lent_K)) > 0
     assert lent_any > 20
@@ -115,6 +115,21 @@ def test_moved_counts_rows_with_another_winner():
     previous_B = [Assigned.of(np.array([3, 3])), Assigned.of(np.array([5, 5]))]
     _, outcome, _ = assign_in_blocks(log_ratio_NK, [2, 2], (3, 5), [0.0, 0.0], 0, previous_B=previous_B)
     assert outcome.moved == 2
+    assert outcome.flow_F3.tolist() == [[3, 5, 1], [5, 3, 1]]
+
+
+def test_the_flow_is_that_of_the_whole_set_and_leads_away_from_who_competes_no_longer():
+    rng = np.random.default_rng(5)
+    for sizes in ([60], [1, 20, 39]):
+        log_ratio_NK = rng.normal(size=(60, 3)).astype(np.float32)
+        before_N = rng.choice([2, 4, 7, 9], 60)
+        previous_B = [Assigned.of(part) for part in cut(before_N, sizes)]
+        _, outcome, _ = assign_in_blocks(log_ratio_NK, sizes, (2, 7, 9), [0.0] * 3, 0.5, previous_B=previous_B)
+        after_N = np.array([2, 7, 9])[log_ratio_NK.argmax(1)]
+        pairs = {(j, k): ((before_N == j) & (after_N == k)).sum() for j in (2, 4, 7, 9) for k in (2, 7, 9) if j != k}
+        assert {(j, k): rows for j, k, rows in outcome.flow_F3.tolist()} == {p: n for p, n in pairs.items() if n}
+        assert outcome.flow_F3[:, 2].sum() == outcome.moved == (before_N != after_N).sum()
+        assert (np.diff(outcome.flow_F3[:, 2]) <= 0).all()
 
 
 def test_contingency_counts_rows_won_by_component_and_class():
@@ -231,7 +246,8 @@ def test_reseeding_moves_half_of_a_donors_rows_and_keeps_all_others():
             assert not any(after.labels[row] == k for row, k in expected)
         labels_N = np.concatenate([after.labels for after in after_B])
         classes_N = np.concatenate(classes_B)
-        assert outcome.moved == moved
+        assert outcome.moved == moved == outcome.flow_F3[:, 2].sum()
+        assert {(j, k) for j, k, _ in outcome.flow_F3.tolist()} <= {(donor, k) for k, donor in donors.items()}
         assert outcome.won_K.tolist() == [(labels_N == k).sum() for k in components]
         lent_N = np.concatenate([after.lent_to for after in after_B])
         assert outcome.loads_K.tolist() == [(labels_N == k).sum() + (lent_N == k).sum() for k in components]

@@ -23,6 +23,7 @@ from raymix.mixture import replaced
 from raymix.models.discriminators import Discriminator
 from raymix.models.vae import VAE, VAEConfig
 from raymix.record import read_record
+from raymix.reporting import report_files
 from raymix.resolve import resolve
 from raymix.session import resume, train
 from raymix.storage import Storage

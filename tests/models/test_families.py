@@ -236,6 +236,21 @@ def test_log_density_is_one_finite_number_per_row(bench):
 
 
 @family_and_shape
+def test_what_a_latent_point_decodes_to_is_the_members_own_and_repeats(bench):
+    pack = bench.pack()
+    if not pack.latent(0):
+        pytest.skip("has no latent space")
+    latents_BZ = np.random.default_rng(0).normal(size=(6, pack.latent(0))).astype(np.float32)
+    decoded = {k: pack.decode_in_data_units(k, latents_BZ) for k in COMPONENTS}
+    for k, rows in decoded.items():
+        assert rows.shape == (6, *bench.row_shape) and np.isfinite(rows).all()
+        np.testing.assert_array_equal(rows, pack.decode_in_data_units(k, latents_BZ))
+        np.testing.assert_allclose(rows[2:4], pack.decode_in_data_units(k, latents_BZ[2:4]), rtol=1e-4, atol=1e-5)
+    assert not np.allclose(decoded[0], decoded[3])
+    assert np.ptp(decoded[0], axis=0).max() > 0
+
+
+@family_and_shape
 def test_initial_state_from_data_follows_the_run_seed_alone(bench):
     if not isinstance(bench.pack().stack_of(0).network, DataInitialised):
         pytest.skip("the family does not start from data")

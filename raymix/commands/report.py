@@ -1,0 +1,37 @@
+"""`raymix report`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from raymix.commands.directory import check_new_file, run_directory
+from raymix.commands.parsing import parse
+from raymix.reporting import report_files
+from raymix.storage import Storage
+
+
+@dataclass(frozen=True)
+class Report:
+    """Write one HTML page about a run, from its last complete round: what each component learned, how rows moved, what
+    went wrong. The run may be finished, stopped or going on."""
+
+    directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
+    """Run directory."""
+    out: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
+    """Where to write it; unset: report.html in the run directory, in place of an earlier one."""
+
+
+def report(argv: list[str]) -> None:
+    arguments = parse(Report, argv, "report")
+    directory = run_directory(arguments.directory)
+    out = arguments.out
+    if out is not None:
+        check_new_file(out, (".html",), force=True)
+    directory.load()  # says so where there is no run at all
+    directory.require_last()
+    page = report_files(directory)["report.html"]
+    storage, name = (directory.storage, "report.html") if out is None else (Storage.at(out.parent), out.name)
+    storage.write(name, page)
+    print(storage.where(name))

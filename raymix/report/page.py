@@ -1,0 +1,70 @@
+"""One page about a run: record, config and portrait in, HTML text out. It needs no network and no script."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jinja2
+
+from raymix.config import Config, dump_config
+from raymix.data.source import DataSpec
+from raymix.report import exchange, history, words
+from raymix.report.cards import Images, Vectors, cards
+from raymix.report.classes import class_table
+from raymix.report.contents import Portrait
+from raymix.report.palette import colour_of
+from raymix.report.plane import Plane, fields, overviews
+from raymix.report.troubles import troubles
+
+LAST_ROUNDS = 3  # whose exchanges are shown together
+
+
+def render(
+    lines: Sequence[Mapping[str, Any]],
+    config: Config,
+    spec: DataSpec,
+    environment: Mapping[str, str],
+    portrait: Portrait,
+) -> str:
+    """The page. `lines` are the record's up to the generation that the portrait is of; one at least."""
+    plane = None if spec.is_image else Plane(portrait)
+    ids = history.ids_of(lines)
+    recent = [line for line in lines[1:] if "flow" in line][-LAST_ROUNDS:]
+    competing = len(ids) > 1
+    return _template().render(
+        title=words.title(config, spec),
+        subtitle=words.subtitle(config),
+        summary=words.summary(lines, config, spec),
+        measures=words.measures(lines, spec),
+        troubles=troubles(lines, config, portrait),
+        cards=cards(lines, portrait, Images(portrait) if plane is None else Vectors(plane)),
+        portrait=portrait,
+        chips=[(k, colour_of(k)) for k in ids],
+        bands=exchange.bands(lines) if recent and competing else [],
+        recent=recent,
+        exchange_map=exchange.exchange_map(recent) if recent and competing else None,
+        largest_moves=exchange.largest_moves(lines[-1]) if recent else "",
+        generator_losses=history.loss_chart(lines, "generator"),
+        discriminator_losses=history.loss_chart(lines, "discriminator") if _judged(lines) else None,
+        moved=history.moved_chart(lines) if len(lines) > 1 and competing else None,
+        seconds=history.seconds_chart(lines),
+        class_table=class_table(lines[-1], spec.classes),
+        plane=plane,
+        overviews=overviews(plane, portrait) if plane else [],
+        fields=fields(plane, portrait) if plane else [],
+        field_name="log-density up to a constant" if config.own_density else "log ratio",
+        config=dump_config(config),
+        environment=environment,
+    )
+
+
+def _judged(lines: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether any discriminator took a step."""
+    return any(loss is not None for line in lines for loss in line["discriminator_loss"])
+
+
+def _template() -> jinja2.Template:
+    loader = jinja2.PackageLoader("raymix", "report")
+    environment = jinja2.Environment(
+        loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    return environment.get_template("page.html.j2")

@@ -1,0 +1,126 @@
+"""What a run did, in sentences and measures, from its record."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from raymix.config import Config
+from raymix.data.source import DataSpec
+
+Line = Mapping[str, Any]
+
+HOW = {
+    "compete": "trained by competition",
+    "bag": "each trained on a fixed random subset (the control `bag`)",
+    "single": "trained alone on all rows (the control `single`)",
+    "random": "trained on a new random assignment in each round (the control `random`)",
+    "oracle": "trained on the true classes (the control `oracle`)",
+}
+CLUSTERING = {
+    "nmi": ("NMI", "normalised mutual information of component and class, 0 to 1 (arithmetic mean of the entropies)"),
+    "ari": ("ARI", "adjusted Rand index: 1 for equal partitions, 0 expected by chance"),
+    "purity": ("purity", "share of rows in the most frequent class of their component"),
+}
+SAMPLED = {
+    "kde_log_likelihood": (
+        "KDE log-likelihood",
+        "mean nats per held-out row under a Gaussian kernel density of the samples, bandwidth 0.3",
+    ),
+    "modes_captured": ("modes captured", "known modes with a sample within 3 standard deviations"),
+    "high_quality_share": ("high-quality share", "share of samples within 3 standard deviations of a known mode"),
+}
+
+
+class Measure(NamedTuple):
+    """A number with what it means and what it was computed from."""
+
+    name: str
+    value: str
+    definition: str
+    basis: str
+
+
+def title(config: Config, spec: DataSpec) -> str:
+    num = len(config.components)
+    return f"{num} component{'s' if num > 1 else ''} on {spec.name}"
+
+
+def subtitle(config: Config) -> str:
+    return f"raymix: family {config.model.family}, mode {config.mode}, seed {config.seed}"
+
+
+def standing(lines: Sequence[Line], config: Config) -> str:
+    """Where the run stands."""
+    round, rounds = lines[-1]["round"], config.schedule.rounds
+    if round >= rounds:
+        return f"All {rounds} rounds are done."
+    return f"Round {round} of {rounds}: the run is still going on, or was stopped (`raymix resume` goes on with it)."
+
+
+def summary(lines: Sequence[Line], config: Config, spec: DataSpec) -> list[str]:
+    """The run in a few sentences."""
+    last = lines[-1]
+    num = len(config.components)
+    shape = " × ".join(map(str, spec.row_shape))
+    rows = f"{spec.num_rows:,} rows of {shape} {'pixels' if spec.is_image else 'columns'} ({spec.name})"
+    who = f"{num} component{'s' if num > 1 else ''} of the family {config.model.family} {'were' if num > 1 else 'was'}"
+    spent = duration(sum(sum(line["seconds"].values()) for line in lines))
+    sentences = [f"{who} {HOW[config.mode]} on {rows}, with seed {config.seed}, in {spent}.", standing(lines, config)]
+
+    competing = len(last["components"])
+    share = f"{competing} component{'s' if competing > 1 else ''} share the {spec.num_rows:,} rows"
+    sentences.append(
+        f"{share}; the effective number is {last['effective_components']:.1f}."
+        if competing > 1
+        else f"One component has all {spec.num_rows:,} rows."
+    )
+    if "clustering" in last:
+        agreement = f"NMI {last['clustering']['nmi']:.2f}, purity {last['clustering']['purity']:.2f}"
+        sentences.append(f"Against the {len(spec.classes)} classes, which training never saw: {agreement}.")
+    if len(lines) > 1 and competing > 1:
+        moved = last["rows_moved"] / sum(last["won"])
+        sentences.append(f"Rows still moving in the last round: {percent(moved)}.")
+    return sentences
+
+
+def measures(lines: Sequence[Line], spec: DataSpec) -> list[Measure]:
+    """Every number of the last round and of the last evaluation, with its definition."""
+    last = lines[-1]
+    found = [
+        Measure(
+            "effective components",
+            f"{last['effective_components']:.2f}",
+            "exp of the entropy of the mixing weights (shares of rows won)",
+            f"{sum(last['won']):,} rows",
+        )
+    ]
+    for key, value in (last.get("clustering") or {}).items():
+        name, definition = CLUSTERING[key]
+        found.append(Measure(name, f"{value:.3f}", definition, f"{sum(last['won']):,} training rows"))
+    evaluated = next((line for line in reversed(lines) if line.get("measures")), None)
+    if evaluated is None:
+        return found
+    values = evaluated["measures"]
+    basis = f"{values['num_samples']:,} samples, seed {values['seed']}, round {evaluated['round']}"
+    for key, value in values.items():
+        if key in CLUSTERING or key in ("num_samples", "seed") or not isinstance(value, int | float):
+            continue
+        name, definition = SAMPLED.get(key, (key.replace("_", " "), ""))
+        found.append(Measure(name, f"{value:.4g}", definition, basis))
+    return found
+
+
+def percent(share: float) -> str:
+    """One decimal below 10 %, none above."""
+    return f"{share:.1%}" if 0 < share < 0.0995 else f"{share:.0%}"
+
+
+def quantity(value: float) -> str:
+    """Three digits, or whole numbers."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def duration(seconds: float) -> str:
+    for size, unit in ((3600, "hours"), (60, "minutes")):
+        if seconds >= size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} seconds"

@@ -1,0 +1,49 @@
+"""The files that a run shows itself with, made from a committed generation: the report page and the picture."""
+
+import io
+
+from raymix.checkpoint import Generation, RunDirectory
+from raymix.data.source import DataSpec
+from raymix.errors import MissingError
+from raymix.portrait import portray
+from raymix.report.contents import Portrait
+from raymix.report.page import render
+from raymix.report.pictures import save_samples
+
+
+def report_files(directory: RunDirectory) -> dict[str, bytes]:
+    """`report.html` and `samples.png` of the last committed round; nothing is written.
+
+    Raises `CheckpointError` when there is no such round, `DataError` when the data set is not what it was.
+    """
+    config, spec = directory.load()
+    generation, portrait = last_portrait(directory)
+    lines = [each.record for each in directory.generations() if each.state.round <= generation.state.round]
+    environment = directory.storage.read_json("run.json")["environment"]
+    page = render(lines, config, spec, environment, portrait)
+    return {"report.html": page.encode(), "samples.png": picture(spec, generation, portrait)}
+
+
+def last_portrait(directory: RunDirectory) -> tuple[Generation, Portrait]:
+    """The last generation and its portrait. A run that goes on may prune a generation while it is being looked at."""
+    while True:
+        generation = directory.require_last()
+        try:
+            return generation, portray(directory, generation)
+        except MissingError:
+            if directory.require_last().name == generation.name:
+                raise
+
+
+def picture(spec: DataSpec, generation: Generation, portrait: Portrait) -> bytes:
+    """A PNG of samples of each component beside real rows it owns."""
+    buffer = io.BytesIO()
+    save_samples(
+        buffer,
+        [each.samples for each in portrait.components],
+        [each.owned for each in portrait.components],
+        generation.state.weights_K,
+        "image" if spec.is_image else "vector",
+        generation.state.components,
+    )
+    return buffer.getvalue()
