@@ -9,7 +9,7 @@ from a batch, and samples. A family is one of two kinds:
 
 What else a family can do is declared by the small protocols below; nobody asks for its name.
 
-Shapes: M members of a stack, B rows of a batch, (B, *row_shape).
+Shapes: M members of a stack, B rows of a batch, Z latent, (B, *row_shape).
 """
 
 from abc import ABC, abstractmethod
@@ -62,6 +62,18 @@ class LogDensity(Protocol):
 
     def log_density(self, rows: Tensor) -> Tensor:
         """(B,) in nats."""
+        ...
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    """Turns latents into rows."""
+
+    latent: int
+    """Z."""
+
+    def decode(self, latents_MBZ: Tensor) -> Tensor:
+        """(M, B, Z) -> (M, B, *row_shape): the mean of the likelihood, in scaled units."""
         ...
 
 

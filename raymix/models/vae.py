@@ -75,7 +75,7 @@ class VAE(StackedGenerator):
     def __init__(self, config: VAEConfig, row_shape: tuple[int, ...]) -> None:
         super().__init__()
         assert config.encoder and config.decoder
-        self.config, self.row_shape = config, row_shape
+        self.config, self.row_shape, self.latent = config, row_shape, config.latent
         if config.body == "conv":
             self.encoder = networks.conv_encoder(row_shape, config.encoder, config.kernel, nn.ReLU)
             features = networks.conv_features(row_shape, config.encoder, config.kernel)
@@ -128,8 +128,12 @@ class VAE(StackedGenerator):
         return torch.add(halves_M, log_sigma_M, alpha=num) + 0.5 * num * math.log(2 * math.pi)
 
     def sample(self, num: int, noise: Noise) -> Tensor:
-        output: Tensor = self.decoder(noise.normal(num, self.config.latent))
+        mean = self.decode(noise.normal(num, self.latent))
         if self.raw_sigma is None:
-            return torch.sigmoid(output)
-        sigma = self.sigma().view(-1, *[1] * (output.dim() - 1))
-        return torch.addcmul(output, sigma, noise.normal(num, *self.row_shape))
+            return mean
+        sigma = self.sigma().view(-1, *[1] * (mean.dim() - 1))
+        return torch.addcmul(mean, sigma, noise.normal(num, *self.row_shape))
+
+    def decode(self, latents_MBZ: Tensor) -> Tensor:
+        output: Tensor = self.decoder(latents_MBZ)
+        return torch.sigmoid(output) if self.raw_sigma is None else output
