@@ -4,10 +4,10 @@ A component may have an actor of its own or share one; those that share one may 
 another. What is fastest depends on the networks and on the hardware, so a few steps of each are timed.
 """
 
+import contextlib
 import hashlib
 import json
 import math
-import os
 import platform
 import time
 from collections.abc import Callable, Sequence
@@ -18,6 +18,7 @@ import numpy as np
 import torch
 
 from raymix.algorithm import equal_steps, pretrain_steps
+from raymix.cache import cache_folder, write_whole
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.models.base import ClosedForm, StackedGenerator
@@ -152,7 +153,7 @@ def timed(work: Callable[[int], object], most: int = 1024) -> float:
 
 def cached_paces(config: Config, spec: DataSpec, stacks: Sequence[Packing]) -> list[Pace]:
     """What `paces` measures, or measured before on the same hardware."""
-    path = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "raymix" / "paces.json"
+    path = cache_folder() / "paces.json"
     try:
         known: dict[str, list[float]] = json.loads(path.read_text())
     except (OSError, ValueError):
@@ -162,13 +163,8 @@ def cached_paces(config: Config, spec: DataSpec, stacks: Sequence[Packing]) -> l
     if missing:
         found = zip(missing, paces(config, spec, missing), strict=True)
         known |= {_key(config, spec, each): list(pace) for each, pace in found}
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            part = path.with_suffix(f".{os.getpid()}")
-            part.write_text(json.dumps(known))
-            part.replace(path)
-        except OSError:
-            pass  # it is measured again the next time
+        with contextlib.suppress(OSError):  # it is measured again the next time
+            write_whole(path, json.dumps(known).encode())
     return [Pace(*known[key]) for key in keys]
 
 

@@ -11,14 +11,13 @@ ROOT = Path(__file__).parents[1] / "raymix"
 
 # Lowest first; a module may import its own layer and those before it.
 LAYERS = [
-    {"errors", "seeds"},
+    {"errors", "seeds", "cache"},
     {"config"},
     {"state", "storage", "data", "failures"},
     {"checkpoint", "maths", "metrics", "report"},
     {"record"},
     {"comparison"},
-    {"models"},
-    {"features"},
+    {"models", "features"},
     {"training"},
     {"evaluation"},
     {"algorithm"},
@@ -35,8 +34,20 @@ LAYERS = [
     {"__main__"},
 ]
 # What each layer's modules must not load, not even through others.
-WITHOUT_TORCH = ["maths", "metrics", "report", "data", "state", "config", "algorithm", "record", "checkpoint", "run"]
-WITHOUT_RAY = [*WITHOUT_TORCH, "models", "training", "local"]
+WITHOUT_TORCH = [
+    "maths",
+    "metrics",
+    "report",
+    "data",
+    "state",
+    "config",
+    "algorithm",
+    "record",
+    "checkpoint",
+    "run",
+    "cache",
+]
+WITHOUT_RAY = [*WITHOUT_TORCH, "models", "features", "training", "local"]
 
 
 def rank(part: str) -> int:

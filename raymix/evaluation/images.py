@@ -39,7 +39,7 @@ def image_measures(subject: Subject) -> Measured:
 
     def measured(features_ND: NDArray[np.float32]) -> dict[str, float]:
         subject.count(1)
-        near = precision_recall(*(spread(rows, NUM_NEIGHBOURS) for rows in (target.features_ND, features_ND)))
+        near = precision_recall(spread(target.features_ND, NUM_NEIGHBOURS), spread(features_ND, NUM_NEIGHBOURS))
         return {name: distance(features_ND, target), "precision": near.precision, "recall": near.recall}
 
     of_rows = {} if test is None else measured(real.features_ND)
@@ -60,7 +60,7 @@ def image_measures(subject: Subject) -> Measured:
 def chosen_features(subject: Subject) -> Features | None:
     """The network that is asked for, or the best that data and machine allow. Raises `DataError`."""
     settings, data, device = subject.settings, subject.config.data, subject.generators.setting.device
-    kind = settings.features
+    kind: str = settings.features
     if kind == "auto":
         kind = auto_features(subject.spec, settings.inception_weights)
     if kind == "classifier":

@@ -23,7 +23,7 @@ def vector_measures(subject: Subject) -> Measured:
     pieces = list(subject.samples())
     samples = np.concatenate([rows for _, rows in pieces])
     train = open_source(data)
-    real = drawn_rows(train, min(settings.num_samples, train.spec.num_rows), settings.seed)
+    real = drawn_rows(train, min(settings.num_samples, train.spec.num_rows), settings.seed).astype(np.float64)
     held_out = open_test_source(data)
     test = None
     if held_out is not None:
@@ -31,7 +31,7 @@ def vector_measures(subject: Subject) -> Measured:
     bandwidth = bandwidth_of(subject, real)
     about = {"num_real": len(real), "num_held_out": 0 if test is None else len(test), "bandwidth": bandwidth}
 
-    def measured(rows: NDArray[np.generic]) -> dict[str, float]:
+    def measured(rows: NDArray[np.floating]) -> dict[str, float]:
         subject.count(1)
         likelihood = {} if test is None else {"kde_log_likelihood": kde_log_likelihood(rows, test, bandwidth)}
         return likelihood | coverage(data.name, rows)
@@ -41,7 +41,7 @@ def vector_measures(subject: Subject) -> Measured:
     return Measured(measured(samples), measured(real), components, about)
 
 
-def bandwidth_of(subject: Subject, real: NDArray[np.generic]) -> float:
+def bandwidth_of(subject: Subject, real: NDArray[np.floating]) -> float:
     """The kernel's standard deviation in data units. One that is chosen is chosen on training rows, so that mixtures of
     one data set are measured alike."""
     bandwidth = subject.settings.bandwidth

@@ -77,11 +77,14 @@ def ari(counts_KC: Counts) -> float:
 def purity(counts_KC: Counts) -> float:
     """Share of rows that belong to the most frequent class of their component, 0 to 1.
 
-    The same number is the accuracy under majority vote: each component votes for that class.
     Raises `DataError` for a table without rows.
     """
     counts_KC = _occupied(counts_KC)
     return float(counts_KC.max(axis=1).sum() / counts_KC.sum())
+
+
+majority_vote_accuracy = purity
+"""Accuracy when each component votes for its most frequent class: the same number."""
 
 
 def matched_accuracy(counts_KC: Counts) -> float:

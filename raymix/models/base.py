@@ -85,7 +85,7 @@ class Decodes(Protocol):
         ...
 
     def decode(self, latents_MBZ: Tensor) -> Tensor:
-        """(M, B, *row_shape) in scaled units, without observation noise."""
+        """(M, B, Z) -> (M, B, *row_shape): the mean of the likelihood, in scaled units."""
         ...
 
 

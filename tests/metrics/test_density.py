@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scipy.special import logsumexp
+from sklearn.neighbors import KernelDensity
 
 from raymix.errors import ConfigError, DataError
 from raymix.metrics.density import choose_bandwidth, kde_log_likelihood
@@ -22,6 +23,13 @@ def test_kde_equals_brute_force(D, bandwidth):
     single = generated_ND.astype(np.float32)
     assert kde_log_likelihood(single, held_out_MD, bandwidth) == pytest.approx(expected, rel=1e-5)
     assert kde_log_likelihood(generated_ND, held_out_MD, bandwidth) == pytest.approx(expected, rel=1e-9)
+
+
+def test_kde_equals_scikit_learn():
+    rng = np.random.default_rng(0)
+    generated_ND, held_out_MD = rng.normal(size=(500, 2)), rng.normal(size=(200, 2))
+    theirs = KernelDensity(bandwidth=0.3).fit(generated_ND).score_samples(held_out_MD).mean()
+    assert kde_log_likelihood(generated_ND, held_out_MD, 0.3) == pytest.approx(theirs, rel=1e-9)
 
 
 def test_rows_far_from_all_generated_ones_keep_their_log_likelihood():

@@ -131,3 +131,15 @@ def test_auto_follows_the_rows(row_shape, body, likelihood, encoder):
 def test_settings_that_were_given_are_kept():
     config = VAEConfig(body="mlp", encoder=(3,), decoder=(4,), likelihood="gaussian", latent=2)
     assert config.resolved(DataSpec("file", 10, (1, 32, 32), "uint8")) == config
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_decoding_gives_the_mean_of_the_likelihood(likelihood):
+    model = vae(likelihood)
+    latents = noise(3).normal(5, LATENT)
+    hidden = np.maximum(dense(latents[0].double().numpy(), model.decoder[1]), 0)
+    output = dense(hidden, model.decoder[3]).reshape(5, 2, 2, 2)
+    expected = 1 / (1 + np.exp(-output)) if likelihood == "bernoulli" else output
+    assert model.latent == LATENT
+    with torch.inference_mode():
+        np.testing.assert_allclose(model.decode(latents)[0].numpy(), expected, rtol=1e-5, atol=1e-6)
