@@ -1,0 +1,100 @@
+"""Experiments: complete configs with equal budgets, verdicts on targets, sections of the results."""
+
+from pathlib import Path
+
+import pytest
+
+from launch.recipes import EXPERIMENTS, METHODS, Target
+from launch.tables import Arguments, main, verdict, write_section
+from raymix.algorithm import pretrain_steps, round_steps
+from raymix.config import Config
+
+VALUES = {"kVAE": [1.0, 2.0], "bag": [2.0, 2.0]}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_every_method_sees_as_many_rows(name: str) -> None:
+    experiment = EXPERIMENTS[name]
+
+    def steps(config: Config) -> int:
+        """Of all generators, with 64,000 rows dealt equally."""
+        loads = [64_000 // len(config.components)] * len(config.components)
+        rows = config.schedule.epochs_per_round * 64_000
+        each = sum(round_steps(rows, config, config.components, loads).values())
+        return sum(pretrain_steps(config, 64_000, config.components).values()) + config.schedule.rounds * each
+
+    for case in experiment.bases:
+        budgets = {method: steps(experiment.config(case, method, 0)) for method in experiment.methods}
+        assert max(budgets.values()) - min(budgets.values()) <= 0.001 * max(budgets.values()), budgets
+
+
+def test_methods_are_modes_and_the_wide_one_is_wide() -> None:
+    experiment = EXPERIMENTS["table-1-small"]
+    configs = {method: experiment.config("synthetic-5", method, 7, "somewhere") for method in METHODS}
+    assert {method: config.mode for method, config in configs.items()} == {
+        **{"kVAE": "compete", "bag": "bag", "single": "single"},
+        **{"wide single": "single", "random": "random", "oracle": "oracle"},
+    }
+    assert configs["wide single"].model.encoder == (150, 150) != configs["single"].model.encoder
+    assert {config.seed for config in configs.values()} == {7}
+    assert {config.data.dir for config in configs.values()} == {"somewhere"}
+
+
+@pytest.mark.parametrize(
+    ("target", "holds"),
+    [
+        (Target("nmi", least=1.0), True),
+        (Target("nmi", least=1.5), False),
+        (Target("nmi", least=1.5, of="mean"), True),
+        (Target("fid", most=0.75, over="bag"), False),
+        (Target("fid", most=0.75, over="bag", of="mean"), True),
+        (Target("nmi", least=0.0, over="bag", by="difference"), False),
+        (Target("nmi", least=-1.0, over="bag", by="difference"), True),
+    ],
+)
+def test_a_target_holds_for_each_seed_or_in_the_mean(target: Target, holds: bool) -> None:
+    text, found = verdict(target, VALUES)
+    assert found is holds
+    assert f"{target.least if target.least is not None else target.most:g}" in text
+
+
+def test_a_section_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
+    path = tmp_path / "docs" / "results.md"
+    write_section(path, "table-1", "old")
+    write_section(path, "table-2", "other")
+    write_section(path, "table-1", "new")
+    text = path.read_text()
+    assert "old" not in text
+    assert text.index("new") < text.index("other")
+    assert text.count("<!-- table-1 -->") == text.count("<!-- end of table-1 -->") == 1
+
+
+def test_an_unknown_experiment_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(Arguments("table-9", out=tmp_path)) == 2
+    assert "one of table-1" in capsys.readouterr().err
+
+
+def test_an_experiment_is_run_once_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two methods of a tiny set, from training to the table."""
+    from dataclasses import replace
+
+    from raymix.mixture import replaced
+
+    full = EXPERIMENTS["table-1-small"]
+    tiny = {"data.num_rows": 300, "schedule.rounds": 1, "schedule.pretrain_epochs": 1, "schedule.epochs_per_round": 1}
+    bases = {"synthetic-5": replaced(full.bases["synthetic-5"], tiny | {"evaluation.num_samples": 200})}
+    targets = (Target("kde_log_likelihood", least=-1e9, cases=("synthetic-5",)), Target("nmi", least=2.0))
+    monkeypatch.setitem(
+        EXPERIMENTS, "tiny", replace(full, bases=bases, methods=("kVAE", "bag"), targets=targets, seeds=(0,))
+    )
+    results = tmp_path / "results.md"
+    arguments = Arguments("tiny", jobs=1, out=tmp_path / "runs", results=results)
+    assert main(arguments) == 1  # NMI cannot be 2
+    text = results.read_text()
+    assert "reached: kde_log_likelihood of kVAE at least -1e+09" in text
+    assert "**missed**: nmi of kVAE at least 2" in text
+    assert "| kVAE | compete | 5 |" in text
+    record = tmp_path / "runs" / "tiny" / "synthetic-5" / "kVAE-0" / "record.jsonl"
+    before = record.stat().st_mtime_ns
+    assert main(arguments) == 1
+    assert record.stat().st_mtime_ns == before
