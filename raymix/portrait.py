@@ -52,8 +52,8 @@ def plan(row_shape: Sequence[int], num_components: int) -> Plan:
     if len(row_shape) != 3:
         return Plan(min(400, max(50, VECTORS // num_components)), 5, measured, 0)
     image_bytes = math.prod(min(side, SIDE) for side in row_shape[1:])
-    full = IMAGE_BYTES / (num_components * image_bytes * (2 * 16 + 2 * 5 + 2 * WALK_STEPS))
-    share = min(1.0, full)
+    full_bytes = num_components * image_bytes * (2 * 16 + 2 * 5 + 2 * WALK_STEPS)
+    share = min(1.0, IMAGE_BYTES / full_bytes)
     return Plan(max(4, int(16 * share)), max(2, int(5 * share)), measured, 2 if share > 0.5 else 1)
 
 
@@ -165,7 +165,7 @@ def nearest(samples: Mapping[int, Rows], real: RealRows, todo: Plan) -> dict[int
     exact = np.float64 if real.searched.dtype == np.float64 else np.float32
 
     def flat(rows: Rows) -> NDArray[np.floating]:
-        return rows.reshape(len(rows), -1).astype(exact)
+        return rows.reshape(len(rows), math.prod(rows.shape[1:])).astype(exact)
 
     searched_SD = flat(real.searched)
     index = NearestNeighbors(n_neighbors=min(2, len(searched_SD))).fit(searched_SD)

@@ -84,8 +84,9 @@ class Vectors:
 
     def pictures(self, each: ComponentPortrait) -> tuple[tuple[str, Markup], ...]:
         """Samples over real rows."""
+        real = "real rows it owns in grey" if self.plane.one_column else "real rows it owns as crosses"
         note = f"; {self.plane.note}" if self.plane.projected else ""
-        return ((f"samples in its colour, real rows it owns in grey{note}", card_picture(self.plane, each)),)
+        return ((f"samples in its colour, {real}{note}", card_picture(self.plane, each)),)
 
     def pair(self, sample: Row, row: Row) -> Markup:
         """Both written out, where they are short."""

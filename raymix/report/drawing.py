@@ -40,7 +40,7 @@ STYLE: Any = {
     "figure.facecolor": "none",
     "savefig.facecolor": "none",
     "figure.dpi": PIXELS_PER_INCH,
-    "savefig.dpi": 160,  # of points and fields, which are embedded as PNG
+    "savefig.dpi": 110,  # of points and fields, which are embedded as PNG
     "text.parse_math": False,
 }
 
@@ -59,6 +59,8 @@ def drawn(name: str, about: str, width: int, height: int, draw: Callable[[Figure
     text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
     for stand_in, colour in THEMED.items():
         text = text.replace(stand_in, colour)
+    text = text.replace("image-rendering:crisp-edges;image-rendering:pixelated", "")  # fields are smooth
+    text = re.sub(r' d="[^"]*"', lambda path: re.sub(r"(\.\d\d)\d+", r"\1", path[0]), text)
     text = re.sub(r' id="(figure|axes|patch|line2d|text|matplotlib\.axis|xtick|ytick|legend)_\d+"', "", text)
     box = re.search(r'viewBox="[^"]*"', text)
     assert box

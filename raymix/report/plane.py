@@ -31,34 +31,39 @@ class Plane:
         rows_ND = np.concatenate(known)
         self.one_column, self.projected = rows_ND.shape[1] == 1, rows_ND.shape[1] > 2
         self._project, self.note = projection(rows_ND)
-        points = self.points(rows_ND)
-        margin = 0.08 * np.maximum(np.ptp(points, axis=0), 1e-6)
-        self.low, self.high = points.min(axis=0) - margin, points.max(axis=0) + margin
+        self.low, self.high = around(self.points(rows_ND))
 
     def points(self, rows: NDArray[np.generic]) -> NDArray[np.float64]:
         """(n, 2) in the plane."""
         return self._project(rows, 0)
 
-    def frame(self, axes: Axes) -> None:
-        axes.set(xlim=(self.low[0], self.high[0]), ylim=(self.low[1], self.high[1]))
-        axes.tick_params(length=0)
-        width, height = self.high - self.low
-        if 1 / 3 < width / height < 3:
-            axes.set_aspect("equal")
+
+def around(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Lower left and upper right of a frame around points (n, 2)."""
+    margin = 0.08 * np.maximum(np.ptp(points, axis=0), 1e-6)
+    return points.min(axis=0) - margin, points.max(axis=0) + margin
+
+
+def set_frame(axes: Axes, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+    axes.tick_params(length=0)
+    width, height = high - low
+    if 1 / 3 < width / height < 3:
+        axes.set_aspect("equal")
 
 
 def card_picture(plane: Plane, each: ComponentPortrait) -> Markup:
-    """Samples of one component in its colour over real rows it owns in grey."""
+    """Samples of one component in its colour over real rows it owns, grey crosses."""
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
         if plane.one_column:
             _histograms(axes, plane, each)
             return
-        for rows, shade, size in ((each.owned, GREY, 9), (each.samples, colour, 7)):
-            points = plane.points(rows)
-            axes.scatter(points[:, 0], points[:, 1], size, shade, linewidths=0, alpha=0.7, rasterized=True)
-        plane.frame(axes)
+        (xs, ys), (sample_xs, sample_ys) = plane.points(each.owned).T, plane.points(each.samples).T
+        axes.scatter(xs, ys, 14, GREY, marker="+", linewidths=0.7, alpha=0.8, rasterized=True)
+        axes.scatter(sample_xs, sample_ys, 7, colour, linewidths=0, alpha=0.7, rasterized=True)
+        set_frame(axes, *around(np.concatenate([plane.points(each.owned), plane.points(each.samples)])))
 
     colour = colour_of(each.component)
     about = f"Samples of component {each.component} over real rows it owns"
@@ -88,7 +93,7 @@ def overviews(plane: Plane, portrait: Portrait) -> list[tuple[str, Markup]]:
         def draw(figure: Figure, clouds: dict[int, NDArray[np.float64]] = clouds) -> None:
             axes = figure.add_subplot()
             draw_clouds(axes, clouds, names, SHEET)
-            plane.frame(axes)
+            set_frame(axes, plane.low, plane.high)
 
         note = f"{caption} ({outside} outside the frame)" if outside else caption
         found.append((note, drawn(f"overview-{field}", caption, *PANEL, draw)))
@@ -119,7 +124,7 @@ def _field(
     shades[..., :3] = to_rgb(colour)
     shades[..., 3] = 0.85 * (log_ratio_YX / top).clip(0, 1)
     extent = (grid.xs[0], grid.xs[-1], grid.ys[0], grid.ys[-1])
-    axes.imshow(shades, extent=extent, origin="lower", interpolation="bilinear", aspect="auto")
+    axes.imshow(shades, extent=extent, origin="lower", interpolation="none", aspect="auto")
     for levels, alpha in ((BELOW, 0.4), ((0.0,), 1.0)):
         inside = [level for level in levels if log_ratio_YX.min() < level < log_ratio_YX.max()]
         if inside:

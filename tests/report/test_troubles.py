@@ -1,0 +1,95 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from raymix.config import BalanceConfig
+from raymix.failures import Action
+from raymix.report.troubles import ADVICE, troubles
+
+
+@pytest.fixture
+def sound(make_lines, make_portrait, make_settings):
+    """A run in which nothing went wrong: its lines, config and portrait."""
+    lines = make_lines(3)
+    for line in lines:
+        line["rows_moved"] = 20
+    return lines, make_settings((1, 8, 8), 3)[0], make_portrait((1, 8, 8), [0, 1, 2])
+
+
+def told(lines, config, portrait):
+    return {trouble.what: trouble.sentence for trouble in troubles(lines, config, portrait)}
+
+
+def test_a_sound_run_has_no_troubles(sound):
+    assert troubles(*sound) == []
+
+
+def test_starved_components_are_named_with_what_to_do(sound):
+    lines, config, portrait = sound
+    lines[-1]["starved"], lines[-1]["won"][2] = [2], 0
+    for line in lines[:5]:
+        line["starved"] = [0]
+    lines[0]["starved"] = [0, 1]  # once, long ago: no trouble
+    sentence = told(lines, config, portrait)["Starved"]
+    assert sentence.startswith("Components 0 (in 5 of 7 rounds), 2 (in 1) won too few rows")
+    assert "component 2 won none in the last round and is never sampled from" in sentence
+    assert "lower num_components, or set balance.patience" in sentence
+    patient = config.model_copy(update={"balance": BalanceConfig(patience=2)})
+    assert "balance.patience" not in told(lines, patient, portrait)["Starved"]
+    control = config.model_copy(update={"mode": "random"})
+    assert "Starved" not in told(lines, control, portrait)
+
+
+def test_reseeded_dropped_and_mended_components_are_told(sound):
+    lines, config, portrait = sound
+    lines[2]["reseeded"] = {"2": 0}
+    failure = "component 1: the loss is not finite in round 3 at step 7; lower model.learning_rate"
+    lines[3]["mendings"] = [[failure, Action.SLOW.value], ["generator-0: died", Action.REPLACE.value]]
+    for line in lines[5:]:
+        line["components"] = [0, 2]
+    found = [trouble.sentence for trouble in troubles(lines, config, portrait)]
+    assert any(text.startswith("Component 2 began anew in round 2 as a copy of 0") for text in found)
+    assert any(text.startswith("Component 1 no longer competes") for text in found)
+    mended = [text for text in found if text.startswith("In round 3: ")]
+    assert len(mended) == 2 and "half the component's learning rate; lower model.learning_rate if" in mended[0]
+    assert "nothing is to be done" in mended[1]
+
+
+def test_every_way_of_mending_has_its_advice():
+    assert ADVICE.keys() == {action.value for action in Action} - {Action.GIVE_UP.value}
+
+
+def test_saturated_discriminators_are_told_once_for_all_rounds(sound):
+    lines, config, portrait = sound
+    for line, losses in zip(lines, ([0.5] * 3, [0.09, None, 0.5], [0.05, 0.5, 0.02]), strict=False):
+        line["discriminator_loss"] = losses
+    lines[2]["warnings"] = ["saturated discriminators (loss below 0.1): [0, 2]; raise it", "something else"]
+    sentence = told(lines, config, portrait)["Saturated discriminators"]
+    assert "components 0, 2 fell below 0.1 (chance is 0.693) in rounds 1 to 2" in sentence
+    lines[-1]["warnings"] = lines[2]["warnings"]
+    assert told(lines, config, portrait)["Warning"] == "Something else."
+
+
+@pytest.mark.parametrize(("moved", "advice"), [([500, 300, 200, 100], "raise schedule.rounds"), ([90] * 6, "stopped")])
+def test_rows_that_never_settle_are_told(sound, moved, advice):
+    lines, config, portrait = sound
+    for line, rows in zip(lines[-len(moved) :], moved, strict=True):
+        line["rows_moved"] = rows
+    sentence = told(lines, config, portrait)["Not settled"]
+    assert advice in sentence and ("10%" in sentence or "9.0%" in sentence)
+    assert "Not settled" not in told(lines, config.model_copy(update={"mode": "random"}), portrait)
+
+
+def test_samples_that_repeat_training_rows_are_told(sound):
+    lines, config, portrait = sound
+    first, *rest = portrait.components
+    distances = first.neighbours.distances.copy()
+    distances[:4] = 0.01
+    copies = replace(first, neighbours=replace(first.neighbours, distances=distances))
+    found = told(lines, config, replace(portrait, components=(copies, *rest)))
+    assert found.keys() == {"Memorising"}
+    assert found["Memorising"].startswith("33% of the samples of component 0 lie closer than")
+    nothing = replace(copies.neighbours, real_distances=np.empty(0))
+    alone = replace(portrait, components=(replace(copies, neighbours=nothing), *rest))
+    assert told(lines, config, alone) == {}

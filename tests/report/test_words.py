@@ -1,0 +1,55 @@
+import pytest
+
+from raymix.report.words import duration, measures, percent, quantity, standing, summary, title
+
+
+def test_a_summary_says_what_was_done_and_how_it_ended(make_lines, make_settings):
+    config, spec = make_settings((1, 8, 8), 3, rounds=6, classes="abc")
+    lines = make_lines(3, classes=3)
+    lines[-1] |= {"rows_moved": 31, "effective_components": 2.345}
+    assert title(config, spec) == "3 components on rows"
+    assert summary(lines, config, spec) == [
+        "3 components of the family vae were trained by competition on 1,000 rows of 1 × 8 × 8 pixels (rows), with "
+        "seed 0, in 18 seconds.",
+        "All 6 rounds are done.",
+        "3 components share the 1,000 rows; the effective number is 2.3.",
+        "Against the 3 classes, which training never saw: NMI 0.50, purity 0.75.",
+        "Rows still moving in the last round: 3.1%.",
+    ]
+
+
+def test_one_component_shares_with_nobody(make_lines, make_settings):
+    config, spec = make_settings((2,), 1, mode="single")
+    sentences = summary(make_lines(1, judged=False), config, spec)
+    assert sentences[0].startswith("1 component of the family vae was trained alone on all rows")
+    assert sentences[-1] == "One component has all 1,000 rows."
+
+
+def test_a_run_of_round_zero_alone_is_told(make_lines, make_settings):
+    config, spec = make_settings((2,), 3, rounds=4)
+    lines = make_lines(3, rounds=0)
+    assert standing(lines, config).startswith("Round 0 of 4: the run is still going on, or was stopped")
+    assert not any("still moving" in sentence for sentence in summary(lines, config, spec))
+
+
+def test_measures_carry_definition_sample_count_and_seed(make_lines, make_settings):
+    spec = make_settings((2,), 3)[1]
+    lines = make_lines(3, classes=4)
+    evaluated = {"kde_log_likelihood": -1.5, "modes_captured": None, "nmi": 0.1, "new_number": 2, "mixing_weights": [1]}
+    lines[4]["measures"] = evaluated | {"num_samples": 10_000, "seed": 7}
+    found = {measure.name: measure for measure in measures(lines, spec)}
+    assert list(found) == ["effective components", "NMI", "ARI", "purity", "KDE log-likelihood", "new number"]
+    likelihood = found["KDE log-likelihood"]
+    assert likelihood.value == "-1.5" and "bandwidth 0.3" in likelihood.definition
+    assert likelihood.basis == "10,000 samples, seed 7, round 4"
+    assert found["NMI"].value == "0.500" and found["NMI"].basis == "1,000 training rows"
+
+
+@pytest.mark.parametrize(("share", "text"), [(0, "0%"), (0.0312, "3.1%"), (0.0996, "10%"), (1, "100%")])
+def test_percent(share, text):
+    assert percent(share) == text
+
+
+def test_quantities_and_durations_are_short():
+    assert [quantity(x) for x in (0.01234, 9.876, 99.94, 1234.5)] == ["0.0123", "9.88", "99.9", "1,234"]
+    assert [duration(s) for s in (0.4, 59, 90, 7200)] == ["0 seconds", "59 seconds", "1.5 minutes", "2.0 hours"]
