@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # Two busy threads per process are several times slower than one.
 export OMP_NUM_THREADS := 1
 
-.PHONY: env train test test-slow test-faults lint format synthetic-table clean
+.PHONY: env train test test-slow test-faults lint format clean
 
 env: $(INSTALLED)
 
@@ -45,8 +45,9 @@ format: env
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-synthetic-table: env
-	$(BIN)/python -m launch.synthetic_table
+# An experiment of launch/recipes.py (make table-1, table-1-small, table-2-small, ...), into docs/results.md.
+table-%: env
+	$(BIN)/python -m launch.tables $@ $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
 # Keeps runs/.
 clean:

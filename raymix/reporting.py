@@ -3,6 +3,7 @@
 import io
 
 from raymix.checkpoint import Generation, RunDirectory
+from raymix.comparison import evaluated
 from raymix.data.source import DataSpec
 from raymix.errors import MissingError
 from raymix.portrait import portray
@@ -20,7 +21,7 @@ def report_files(directory: RunDirectory) -> dict[str, bytes]:
     generation, portrait = last_portrait(directory)
     lines = [each.record for each in directory.generations() if each.state.round <= generation.state.round]
     environment = directory.storage.read_json("run.json")["environment"]
-    page = render(lines, config, spec, environment, portrait)
+    page = render(lines, config, spec, environment, portrait, evaluated(directory.storage, generation.name))
     return {"report.html": page.encode(), "samples.png": picture(spec, generation, portrait)}
 
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from raymix.metrics.catalogue import MEASURES
+
 
 def round_line(line: Mapping[str, Any], rounds: int) -> str:
     """One round in plain text."""
@@ -35,7 +37,6 @@ def measure_lines(line: Mapping[str, Any]) -> list[str]:
     lines = []
     if "clustering" in line:
         lines.append(", ".join(f"{name} {value:.3f}" for name, value in line["clustering"].items()))
-    for name, value in (line.get("measures") or {}).items():
-        if isinstance(value, int | float) and name not in ("num_samples", "seed"):
-            lines.append(f"{name} {value:.4g}")
-    return lines
+    measures = line.get("measures") or {}
+    told = [name for name in MEASURES if measures.get(name) is not None and name not in line.get("clustering", {})]
+    return lines + [f"{name} {measures[name]:.4g}" for name in told]

@@ -24,8 +24,10 @@ def render(
     spec: DataSpec,
     environment: Mapping[str, str],
     portrait: Portrait,
+    measures: Mapping[str, Any] | None = None,
 ) -> str:
-    """The page. `lines` are the record's up to the generation that the portrait is of; one at least."""
+    """The page. `lines` are the record's up to the generation that the portrait is of; one at least. `measures` are
+    what `raymix evaluate` found at it, if it was asked."""
     plane = None if spec.is_image else Plane(portrait)
     ids = history.ids_of(lines)
     recent = [line for line in lines[1:] if "flow" in line][-LAST_ROUNDS:]
@@ -34,7 +36,7 @@ def render(
         title=words.title(config, spec),
         subtitle=words.subtitle(config),
         summary=words.summary(lines, config, spec),
-        measures=words.measures(lines, spec),
+        measures=words.measures(lines, measures),
         troubles=troubles(lines, config, portrait),
         cards=cards(lines, portrait, Images(portrait) if plane is None else Vectors(plane)),
         portrait=portrait,

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 from raymix.config import Config
 from raymix.data.source import DataSpec
+from raymix.metrics.catalogue import MEASURES
 
 Line = Mapping[str, Any]
 
@@ -14,19 +15,6 @@ HOW = {
     "single": "trained alone on all rows (the control `single`)",
     "random": "trained on a new random assignment in each round (the control `random`)",
     "oracle": "trained on the true classes (the control `oracle`)",
-}
-CLUSTERING = {
-    "nmi": ("NMI", "normalised mutual information of component and class, 0 to 1 (arithmetic mean of the entropies)"),
-    "ari": ("ARI", "adjusted Rand index: 1 for equal partitions, 0 expected by chance"),
-    "purity": ("purity", "share of rows in the most frequent class of their component"),
-}
-SAMPLED = {
-    "kde_log_likelihood": (
-        "KDE log-likelihood",
-        "mean nats per held-out row under a Gaussian kernel density of the samples, bandwidth 0.3",
-    ),
-    "modes_captured": ("modes captured", "known modes with a sample within 3 standard deviations"),
-    "high_quality_share": ("high-quality share", "share of samples within 3 standard deviations of a known mode"),
 }
 
 
@@ -82,31 +70,33 @@ def summary(lines: Sequence[Line], config: Config, spec: DataSpec) -> list[str]:
     return sentences
 
 
-def measures(lines: Sequence[Line], spec: DataSpec) -> list[Measure]:
-    """Every number of the last round and of the last evaluation, with its definition."""
+def measures(lines: Sequence[Line], found: Mapping[str, Any] | None = None) -> list[Measure]:
+    """Every number of the last round and of an evaluation, with its definition.
+
+    `found` is what `raymix evaluate` found at the last round; where it is None the last line that was evaluated counts.
+    """
     last = lines[-1]
-    found = [
-        Measure(
-            "effective components",
-            f"{last['effective_components']:.2f}",
-            "exp of the entropy of the mixing weights (shares of rows won)",
-            f"{sum(last['won']):,} rows",
-        )
-    ]
-    for key, value in (last.get("clustering") or {}).items():
-        name, definition = CLUSTERING[key]
-        found.append(Measure(name, f"{value:.3f}", definition, f"{sum(last['won']):,} training rows"))
-    evaluated = next((line for line in reversed(lines) if line.get("measures")), None)
-    if evaluated is None:
-        return found
-    values = evaluated["measures"]
-    basis = f"{values['num_samples']:,} samples, seed {values['seed']}, round {evaluated['round']}"
-    for key, value in values.items():
-        if key in CLUSTERING or key in ("num_samples", "seed") or not isinstance(value, int | float):
-            continue
-        name, definition = SAMPLED.get(key, (key.replace("_", " "), ""))
-        found.append(Measure(name, f"{value:.4g}", definition, basis))
-    return found
+    rows = f"{sum(last['won']):,} training rows"
+    of_rows = {**last.get("clustering", {}), "effective_components": last["effective_components"]}
+    round = last["round"]
+    if found is None:
+        evaluated = next((line for line in reversed(lines) if line.get("measures")), {"measures": {}, "round": 0})
+        found, round = evaluated["measures"], evaluated["round"]
+    told = []
+    for name, about in MEASURES.items():
+        if name in of_rows:
+            told.append(Measure(plain(name), f"{of_rows[name]:.3f}", about.definition, rows))
+        elif found.get(name) is not None:
+            basis = f"{found['num_samples']:,} samples, seed {found['seed']}, round {round}"
+            if name in found["real"]:
+                basis += f"; training rows in the samples' place reach {found['real'][name]:.4g}"
+            told.append(Measure(plain(name), f"{found[name]:.4g}", about.definition, basis))
+    return told
+
+
+def plain(name: str) -> str:
+    """A measure's name for people."""
+    return name.replace("_", " ")
 
 
 def percent(share: float) -> str:

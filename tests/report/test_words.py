@@ -33,16 +33,24 @@ def test_a_run_of_round_zero_alone_is_told(make_lines, make_settings):
 
 
 def test_measures_carry_definition_sample_count_and_seed(make_lines, make_settings):
-    spec = make_settings((2,), 3)[1]
     lines = make_lines(3, classes=4)
-    evaluated = {"kde_log_likelihood": -1.5, "modes_captured": None, "nmi": 0.1, "new_number": 2, "mixing_weights": [1]}
+    evaluated = {"kde_log_likelihood": -1.5, "modes_captured": None, "nmi": 0.1, "real": {"kde_log_likelihood": -1.25}}
     lines[4]["measures"] = evaluated | {"num_samples": 10_000, "seed": 7}
-    found = {measure.name: measure for measure in measures(lines, spec)}
-    assert list(found) == ["effective components", "NMI", "ARI", "purity", "KDE log-likelihood", "new number"]
-    likelihood = found["KDE log-likelihood"]
-    assert likelihood.value == "-1.5" and "bandwidth 0.3" in likelihood.definition
-    assert likelihood.basis == "10,000 samples, seed 7, round 4"
-    assert found["NMI"].value == "0.500" and found["NMI"].basis == "1,000 training rows"
+    found = {measure.name: measure for measure in measures(lines)}
+    assert list(found) == ["kde log likelihood", "nmi", "ari", "purity", "effective components"]
+    likelihood = found["kde log likelihood"]
+    assert likelihood.value == "-1.5" and "nats per row" in likelihood.definition
+    basis = "10,000 samples, seed 7, round 4; training rows in the samples' place reach -1.25"
+    assert likelihood.basis == basis
+    assert found["nmi"].value == "0.500" and found["nmi"].basis == "1,000 training rows"
+
+
+def test_measures_asked_for_later_take_the_place_of_the_record_s(make_lines):
+    lines = make_lines(3)
+    lines[4]["measures"] = {"fid": 9.0, "num_samples": 10, "seed": 7, "real": {}}
+    (found, _) = measures(lines, {"fid": 8.0, "num_samples": 20, "seed": 1, "real": {}})
+    assert (found.name, found.value) == ("fid", "8")
+    assert found.basis == f"20 samples, seed 1, round {lines[-1]['round']}"
 
 
 @pytest.mark.parametrize(("share", "text"), [(0, "0%"), (0.0312, "3.1%"), (0.0996, "10%"), (1, "100%")])
