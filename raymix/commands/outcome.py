@@ -27,5 +27,6 @@ def print_outcome(out: str, seconds: float) -> None:
     else:
         for row in (HEADINGS, *rows):
             print("  ".join(f"{cell:>{len(heading)}}" for cell, heading in zip(row, HEADINGS, strict=True)))
-    for text in (*measure_lines(line), f"run: {out}", f"picture: {out}/samples.png", f"seconds: {seconds:.1f}"):
+    places = (f"run: {out}", f"report: {out}/report.html", f"picture: {out}/samples.png")
+    for text in (*measure_lines(line), *places, f"seconds: {seconds:.1f}"):
         print(text)

@@ -40,7 +40,9 @@ class Scaler(NamedTuple):
         return cls(offset, scale, dtype)
 
     def scaled(self, rows: Tensor) -> Tensor:
-        return ((rows.to(self.offset.device, self.offset.dtype) - self.offset) * self.scale).to(self.dtype)
+        """On the scaler's device. Rows travel there in the data's own dtype; pinned ones do in the background."""
+        moved = rows.to(self.offset.device, non_blocking=True)
+        return ((moved.to(self.offset.dtype) - self.offset) * self.scale).to(self.dtype)
 
     def unscaled(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
         """Back to data units, in float64."""
@@ -62,9 +64,10 @@ class RowView:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def empty(self, *sizes: int) -> Tensor:
-        """Room for rows, (*sizes, *row_shape), in the data's own dtype and torch's own memory."""
-        return torch.empty((*sizes, *self.blocks[0].shape[1:]), dtype=torch_dtype(self.blocks[0].dtype))
+    def empty(self, *sizes: int, pinned: bool = False) -> Tensor:
+        """Room for rows, (*sizes, *row_shape), in the data's own dtype and torch's own memory; `pinned` for a GPU."""
+        shape, dtype = (*sizes, *self.blocks[0].shape[1:]), torch_dtype(self.blocks[0].dtype)
+        return torch.empty(shape, dtype=dtype, pin_memory=pinned)
 
     def take(self, numbers: NDArray[np.int64], out: Tensor | None = None) -> Tensor:
         """The rows of these numbers, (len(numbers), *row_shape), put into `out` where it is given."""
@@ -129,7 +132,8 @@ class Draws:
         if self.on_device is not None:
             pairs = zip(self.on_device, numbers, strict=True)
             return torch.stack([rows[torch.from_numpy(each).to(rows.device)] for rows, each in pairs])
-        raw = self.views[0].empty(len(self.views), len(numbers[0]))
+        pinned = self.scaler.offset.device.type == "cuda"
+        raw = self.views[0].empty(len(self.views), len(numbers[0]), pinned=pinned)
         for view, each, room in zip(self.views, numbers, raw, strict=True):
             view.take(each, room)
         return raw
