@@ -79,9 +79,12 @@ def carry_out(arguments: Arguments, experiment: Experiment, case: str, method: s
     out.parent.mkdir(parents=True, exist_ok=True)
     settings = out.with_suffix(".yaml")
     settings.write_text(dump_config(experiment.config(case, method, seed, arguments.data_dir)))
-    there = RunDirectory(Storage.at(out)).holds_run
-    start = ["resume", str(out)] if there else ["train", "--config", str(settings), "--out", str(out)]
-    code = call([*start, "--workers", arguments.workers], out.with_suffix(".log"))
+    directory, code = RunDirectory(Storage.at(out)), 0
+    if not directory.holds_run:
+        words = ["train", "--config", str(settings), "--out", str(out)]
+        code = call([*words, "--workers", arguments.workers], out.with_suffix(".log"))
+    elif not directory.finished(directory.load()[0], directory.last()):
+        code = call(["resume", str(out), "--workers", arguments.workers], out.with_suffix(".log"))
     if code == 0 and comparison.entry(str(out)).measures is None:
         code = call(["evaluate", str(out), "--features", experiment.features], out.with_suffix(".log"))
     print(f"{case} {method} {seed}: {'failed' if code else 'done'}", file=sys.stderr, flush=True)

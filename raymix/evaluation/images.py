@@ -74,16 +74,9 @@ def auto_features(spec: DataSpec, weights: str | None) -> str:
     """A classifier where the data has labels, else Inception where its weights are, else none."""
     if len(spec.classes) > 1:
         return "classifier"
-    if spec.row_shape[0] in (1, 3) and (weights is not None or are_usual_weights_there()):
+    if spec.row_shape[0] in (1, 3) and (weights is not None or usual_weights().is_file()):
         return "inception"
     return "none"
-
-
-def are_usual_weights_there() -> bool:
-    try:
-        return usual_weights().is_file()
-    except DataError:
-        return False
 
 
 def described(subject: Subject, source: Source, features: Features) -> Reference:
