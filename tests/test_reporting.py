@@ -47,7 +47,7 @@ def test_page_and_picture_come_from_the_committed_round_and_write_nothing(run: P
     assert files.keys() == {"report.html", "samples.png"}
     assert Image.open(io.BytesIO(files["samples.png"])).format == "PNG"
     page = files["report.html"].decode()
-    assert "All 2 rounds are done." in page and "NMI" in page and 'id="plane"' in page
+    assert "All rounds are done (2 of 2)." in page and "NMI" in page and 'id="plane"' in page
     lines = [json.loads(line) for line in (run / "record.jsonl").read_text().splitlines()]
     for k, won in enumerate(lines[-1]["won"]):
         assert f"Component {k}" in page and f"{won:,} rows won" in page

@@ -40,7 +40,7 @@ def standing(lines: Sequence[Line], config: Config) -> str:
     """Where the run stands."""
     round, rounds = lines[-1]["round"], config.schedule.rounds
     if round >= rounds:
-        return f"All {rounds} rounds are done."
+        return f"All rounds are done ({round} of {rounds})."
     return f"Round {round} of {rounds}: the run is still going on, or was stopped (`raymix resume` goes on with it)."
 
 

@@ -124,7 +124,7 @@ def test_a_run_under_way_says_so(make_lines, make_portrait, make_settings):
     text = " ".join(check(render(lines, config, spec, ENVIRONMENT, portrait), 3).text)
     assert "Round 3 of 8: the run is still going on, or was stopped" in text
     config, spec = make_settings((2,), 3, rounds=3)
-    assert "All 3 rounds are done." in render(lines, config, spec, ENVIRONMENT, portrait)
+    assert "All rounds are done (3 of 3)." in render(lines, config, spec, ENVIRONMENT, portrait)
 
 
 def test_records_from_before_flows_were_kept_are_drawn_without(make_lines, make_portrait, make_settings):

@@ -11,7 +11,7 @@ def test_a_summary_says_what_was_done_and_how_it_ended(make_lines, make_settings
     assert summary(lines, config, spec) == [
         "3 components of the family vae were trained by competition on 1,000 rows of 1 × 8 × 8 pixels (rows), with "
         "seed 0, in 18 seconds.",
-        "All 6 rounds are done.",
+        "All rounds are done (6 of 6).",
         "3 components share the 1,000 rows; the effective number is 2.3.",
         "Against the 3 classes, which training never saw: NMI 0.50, purity 0.75.",
         "Rows still moving in the last round: 3.1%.",
