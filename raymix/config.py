@@ -41,7 +41,9 @@ class DataConfig(Frozen):
     num_rows: Positive | None = None
     """Take the first rows only; of an embedded random data set, how many to draw."""
     seed: Annotated[int, Field(ge=0)] = 0
-    """Seed of data sets that are drawn at random."""
+    """Seed of data sets that are drawn at random, and of the rows held out."""
+    holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Share of the rows that are never trained on, and take the test set's place in measures."""
     block_bytes: Positive = 64 * 2**20
     """Largest size of a block."""
     offset: tuple[float, ...] | None = None

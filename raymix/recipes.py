@@ -62,7 +62,7 @@ def mnist_small() -> Config:
         num_components=5,
         data=DataConfig(name="mnist", num_rows=10_000),
         model=VAEConfig(),
-        discriminator=DiscriminatorConfig(trunk="shared"),
+        discriminator=DiscriminatorConfig(trunk="shared", guard_loss=0.5),
         schedule=ScheduleConfig(rounds=8, pretrain_epochs=10, epochs_per_round=6),
     )
 

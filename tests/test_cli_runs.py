@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from raymix.cli import main
+from raymix.metrics import catalogue
 
 QUICK = [
     "synthetic-3",
@@ -29,9 +30,8 @@ MEASURES = [
     "nmi",
     "ari",
     "purity",
-    "mixing_weights",
-    "num_samples",
-    "seed",
+    "matched_accuracy",
+    "effective_components",
 ]
 
 
@@ -62,8 +62,8 @@ def test_train_shows_rounds_on_stderr_and_the_outcome_on_stdout(
         assert [line.split()[0] for line in lines[1:4]] == ["0", "1", "2"]
         assert lines[4].startswith("nmi ")
         assert f"run: {folder}" in lines
-        assert f"picture: {folder}/samples.png" in lines
-        assert Path(folder, "samples.png").exists()
+        assert f"picture: {folder}/samples.png" in lines and f"report: {folder}/report.html" in lines
+        assert Path(folder, "samples.png").exists() and Path(folder, "report.html").exists()
         assert err.startswith(f"raymix: run directory {folder}\n")
         for round in range(3):
             assert err.count(f"round {round}/2: ") == 1
@@ -120,12 +120,13 @@ def test_digest_is_one_hash(run: str, capsys: pytest.CaptureFixture[str]) -> Non
 def test_evaluate_prints_one_object_with_every_measure(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["evaluate", run, "--num-samples", "200", "--seed", "5"]
     measures = json.loads(answer([*argv, "--json"], capsys))
-    assert list(measures) == MEASURES
+    assert [name for name in catalogue.MEASURES if measures[name] is not None] == MEASURES
     assert (measures["num_samples"], measures["seed"]) == (200, 5)
-    assert sum(measures["mixing_weights"]) == pytest.approx(1)
-    assert all(value is not None for value in measures.values())
+    assert sum(each["weight"] for each in measures["components"]) == pytest.approx(1)
+    assert json.loads(Path(run, "evaluation.json").read_text())["measures"] == measures
     shown = answer(argv, capsys)
-    assert [line.split(":")[0] for line in shown.splitlines()] == MEASURES
+    assert [line.split(":")[0] for line in shown.splitlines()][: len(MEASURES)] == MEASURES
+    assert "200 samples, seed 5" in answer(["compare", run, "--markdown"], capsys)
 
 
 def test_sample_writes_rows_and_components(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

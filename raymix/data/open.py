@@ -6,6 +6,7 @@ from dataclasses import replace
 from raymix.config import DataConfig
 from raymix.data.catalogue import CATALOGUE
 from raymix.data.files import open_path
+from raymix.data.holdout import parts
 from raymix.data.labels import read_labels
 from raymix.data.source import Source
 from raymix.errors import DataError
@@ -18,6 +19,12 @@ def known_data_sets() -> dict[str, str]:
 
 def open_source(config: DataConfig) -> Source:
     """The rows to train on. Raises `DataError` if they, their labels or the settings are unfit."""
+    whole = open_whole(config)
+    return parts(whole, config.holdout, config.seed)[0] if config.holdout else whole
+
+
+def open_whole(config: DataConfig) -> Source:
+    """All rows that a config names, with those it holds out. Raises `DataError`."""
     _check(config)
     source = open_path(config.path) if config.path is not None else CATALOGUE[config.name].open(config)
     if config.labels is not None:
@@ -28,10 +35,12 @@ def open_source(config: DataConfig) -> Source:
 def open_test_source(config: DataConfig) -> Source | None:
     """Rows that are never trained on, all of them, or None where there are none.
 
-    Drawn sets draw as many fresh rows from another stream; others have their test split, if its files are there.
-    Raises `DataError`.
+    Where rows are held out it is those. Drawn sets draw as many fresh rows from another stream; others have their test
+    split, if its files are there. Raises `DataError`.
     """
     _check(config)
+    if config.holdout:
+        return parts(open_whole(config), config.holdout, config.seed)[1]
     return None if config.path is not None else CATALOGUE[config.name].open_test(config)
 
 

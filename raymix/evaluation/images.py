@@ -6,6 +6,7 @@ Samples are compared with rows that were not trained on where there are any, els
 import numpy as np
 from numpy.typing import NDArray
 
+from raymix.config import Config
 from raymix.data.open import open_source, open_test_source
 from raymix.data.source import DataSpec, Source
 from raymix.errors import DataError
@@ -68,6 +69,19 @@ def chosen_features(subject: Subject) -> Features | None:
     if kind == "inception":
         return inception(data, device, weights=settings.inception_weights)
     return pixels(data, device) if kind == "pixels" else None
+
+
+def require_measurable(config: Config, spec: DataSpec) -> None:
+    """Raises `DataError` for features that the data or the machine does not allow, before a run is trained."""
+    kind = config.evaluation.features
+    if not spec.is_image:
+        return
+    if kind == "classifier" and len(spec.classes) < 2:
+        raise DataError("has no labels to train a classifier on", spec.name, "choose other evaluation.features")
+    if kind == "inception":
+        inception(config.data, weights=config.evaluation.inception_weights)
+    if kind == "pixels":
+        pixels(config.data)
 
 
 def auto_features(spec: DataSpec, weights: str | None) -> str:

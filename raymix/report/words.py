@@ -80,8 +80,8 @@ def measures(lines: Sequence[Line], found: Mapping[str, Any] | None = None) -> l
     of_rows = {**last.get("clustering", {}), "effective_components": last["effective_components"]}
     round = last["round"]
     if found is None:
-        evaluated = next((line for line in reversed(lines) if line.get("measures")), {"measures": {}, "round": 0})
-        found, round = evaluated["measures"], evaluated["round"]
+        evaluated = [line for line in lines if line.get("measures")]
+        found, round = (evaluated[-1]["measures"], evaluated[-1]["round"]) if evaluated else ({}, 0)
     told = []
     for name, about in MEASURES.items():
         if name in of_rows:

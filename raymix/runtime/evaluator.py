@@ -1,5 +1,6 @@
 """The actor that measures and pictures what a run has written, beside the training."""
 
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -30,6 +31,11 @@ class Evaluator:
         from raymix.reporting import report_files
 
         return report_files(self.directory)
+
+    @ray.method(concurrency_group="watch")
+    def pid(self) -> int:
+        """Of this process."""
+        return os.getpid()
 
     @ray.method(concurrency_group="watch")
     def progress(self) -> int:

@@ -62,6 +62,8 @@ class RayWorkers:
         self.stall_s, self.activity = config.resources.stall_s, activity
         self.shared = config.discriminator.trunk == "shared"
         self.crew = crew
+        self.evaluator: Any = None
+        """The actor that measures and pictures, once it was needed."""
         self._starting: list[tuple[Seat, Ref]] = []
         """Discriminators that have not been seen to start, and what tells it."""
         bounds = block_bounds(spec, config.data.block_bytes)
@@ -72,7 +74,6 @@ class RayWorkers:
         self.classes_B: list[Ref] = [classes for _, classes in refs]
         self.assigned_B: list[Ref] = [None] * len(bounds)
         self.scores_B: list[list[Ref]] = []
-        self.evaluator: Any = None
         self.fakes: dict[int, Ref] = {}
         """Samples of the present round that were drawn before its generators trained."""
 
