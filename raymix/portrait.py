@@ -20,6 +20,7 @@ from raymix.data.blocks import read_blocks
 from raymix.data.source import DataSpec, block_bounds
 from raymix.models.registry import close
 from raymix.report.contents import ComponentPortrait, Grid, Neighbours, Portrait, Rows
+from raymix.report.thumbnails import SIDE
 from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
 from raymix.training.generators import GeneratorPack
 from raymix.training.packs import Packs
@@ -28,7 +29,6 @@ READ_BYTES = 256 * 2**20  # of the data set, at most
 SEARCHED_ROWS, SEARCHED_BYTES = 20_000, 256 * 2**20  # among which the nearest training row is looked for
 MEASURED = 960  # samples of all components whose nearest training row is looked for
 IMAGE_BYTES = 2_600_000  # what all pictures of rows may take on a page; a pixel of noise takes a byte
-SIDE = 64  # larger images are shown smaller
 VECTORS = 8_000  # samples of all components, and as many real rows
 WALK_STEPS, WALK_END = 9, 2.0
 GRID_SIDE = 64

@@ -92,6 +92,7 @@ def test_misuse_is_refused_in_one_line(
 
 def test_a_run_without_a_complete_round_is_refused_in_one_line(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     shutil.rmtree(copy / "generations")
+    (copy / "report.html").unlink(missing_ok=True)
     assert main(["report", str(copy)]) == 2
     out, err = capsys.readouterr()
     assert out == "" and "holds no complete round yet" in err

@@ -29,8 +29,6 @@ def report(argv: list[str]) -> None:
     out = arguments.out
     if out is not None:
         check_new_file(out, (".html",), force=True)
-    directory.load()  # says so where there is no run at all
-    directory.require_last()
     page = report_files(directory)["report.html"]
     storage, name = (directory.storage, "report.html") if out is None else (Storage.at(out.parent), out.name)
     storage.write(name, page)
