@@ -83,9 +83,14 @@ class ToUnit(nn.Module):
         return ((images - self.offset) * self.scale).contiguous(memory_format=torch.channels_last)
 
 
+def as_it_comes(data: DataConfig, num_rows: int | None = None) -> DataConfig:
+    """The set without what a run leaves out of it, or its first rows."""
+    return data.model_copy(update={"num_rows": num_rows, "holdout": 0.0})
+
+
 def whole_set(data: DataConfig) -> Source:
-    """All training rows of the set, whatever `data.num_rows` says. Raises `DataError` for rows that are no images."""
-    source = open_source(data.model_copy(update={"num_rows": None}))
+    """All training rows of the set, whatever a run takes of them. Raises `DataError` for rows that are no images."""
+    source = open_source(as_it_comes(data))
     if not source.spec.is_image:
         what = f"has rows of shape {source.spec.row_shape}, features are made of images"
         raise DataError(what, source.spec.name, "measure vectors as they are")
@@ -95,7 +100,7 @@ def whole_set(data: DataConfig) -> Source:
 def to_unit(data: DataConfig, spec: DataSpec) -> ToUnit:
     """What brings the set's images to [0, 1], by the set's own range and not by the scale models train at."""
     if spec.dtype == "uint8":  # the first rows tell, unless none of them exceeds 1
-        few = scan(open_source(data.model_copy(update={"num_rows": min(FEW, spec.num_rows)})), data.block_bytes)
+        few = scan(open_source(as_it_comes(data, min(FEW, spec.num_rows))), data.block_bytes)
         if few.maximum > 1:
             return _unit_of(scaling(few))
     return _unit_of(scaling(scan(whole_set(data), data.block_bytes)))

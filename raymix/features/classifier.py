@@ -23,7 +23,16 @@ from raymix.config import DataConfig
 from raymix.data.open import open_test_source
 from raymix.data.source import Block, Source
 from raymix.errors import DataError
-from raymix.features.base import Features, Progress, ToUnit, arrays_of, ignore_progress, to_unit, whole_set
+from raymix.features.base import (
+    Features,
+    Progress,
+    ToUnit,
+    arrays_of,
+    as_it_comes,
+    ignore_progress,
+    to_unit,
+    whole_set,
+)
 from raymix.models.networks import is_large_image
 from raymix.seeds import numpy_rng
 
@@ -101,7 +110,7 @@ class Split(NamedTuple):
 def split_rows(data: DataConfig, source: Source) -> Split:
     """Training rows and the test split's; where that is absent or labelled otherwise, every 10th row is held out."""
     whole = source.read(0, source.spec.num_rows)
-    test = None if data.labels else open_test_source(data)
+    test = None if data.labels else open_test_source(as_it_comes(data))
     if test is not None and test.spec.classes == source.spec.classes:
         return Split(whole, test.read(0, test.spec.num_rows), f"its {test.spec.num_rows:,} test rows")
     assert whole.labels is not None

@@ -40,7 +40,7 @@ def test_a_run_on_ray_measures_as_one_in_process_and_leaves_a_page(tmp_path: Pat
     assert there[-1]["measures"]["fd_classifier"] > 0
     for workers in ("local", "ray"):
         page = (tmp_path / workers / "report.html").read_text()
-        assert page.startswith("<!doctype html>") and "All 1 rounds are done" in page
+        assert page.startswith("<!doctype html>") and "All rounds are done (1 of 1)." in page
         assert (tmp_path / workers / "samples.png").read_bytes().startswith(b"\x89PNG")
 
 
