@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from raymix.config import Config
-from raymix.mixture import replaced
+from raymix.config import Config, replaced
 from raymix.recipes import recipe
 
 

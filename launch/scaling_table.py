@@ -43,7 +43,7 @@ class Arguments:
 
 def seconds(arguments: Arguments, trunk: str, num: int) -> dict[str, float]:
     """Median seconds of each phase of a round, and of the whole round."""
-    from raymix.mixture import replaced
+    from raymix.config import replaced
     from raymix.recipes import recipe
     from raymix.record import read_record
     from raymix.resolve import resolve

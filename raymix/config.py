@@ -300,6 +300,18 @@ def config_from_mapping(values: dict[str, Any], where: str) -> Config:
         raise config_error(error, where) from None
 
 
+def replaced(config: Config, values: dict[str, Any]) -> Config:
+    """The config with dotted fields replaced, validated again. Raises `ConfigError`."""
+    tree = config.model_dump()
+    for name, value in values.items():
+        *path, leaf = name.split(".")
+        branch = tree
+        for part in path:
+            branch = branch.setdefault(part, {})
+        branch[leaf] = value
+    return config_from_mapping(tree, "overrides")
+
+
 def config_error(error: ValidationError, where: str, model: type[BaseModel] = Config, prefix: str = "") -> ConfigError:
     """One line for the first field that pydantic found wrong; `prefix` is the dotted place of `model` in the config."""
     found = error.errors(include_url=False)

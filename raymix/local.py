@@ -16,9 +16,7 @@ from raymix.config import Config
 from raymix.data.blocks import read_blocks
 from raymix.data.source import Block, DataSpec, block_bounds
 from raymix.errors import TRUNK
-from raymix.evaluation.evaluate import evaluate_generation
 from raymix.maths import blockwise
-from raymix.reporting import report_files
 from raymix.seeds import Phase
 from raymix.state import Assigned, Fit, Outcome
 from raymix.storage import FileStamp
@@ -161,10 +159,14 @@ class LocalWorkers:
         return files
 
     def evaluate(self, directory: RunDirectory, generation: Generation) -> dict[str, Any]:
+        from raymix.evaluation.evaluate import evaluate_generation  # scikit-learn takes seconds to import
+
         self.report("evaluate", None)
         return evaluate_generation(directory, generation)
 
     def pictures(self, directory: RunDirectory) -> Mapping[str, bytes]:
+        from raymix.reporting import report_files  # so does matplotlib, and training needs neither
+
         self.report("report", None)
         return report_files(directory)
 

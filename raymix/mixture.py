@@ -15,7 +15,7 @@ from sklearn.base import BaseEstimator, ClusterMixin
 
 from raymix import checkpoint
 from raymix.checkpoint import RunDirectory
-from raymix.config import Config, config_from_mapping
+from raymix.config import Config, replaced
 from raymix.data.layout import array_layout
 from raymix.errors import CheckpointError, ConfigError, DataError, RaymixError
 from raymix.evaluation.evaluate import evaluate
@@ -207,15 +207,3 @@ class Mixture(ClusterMixin, BaseEstimator):
             self._loaded = Packs(self.config_, self.spec_)
             self._loaded.load(Storage.at(self.directory_), self._generation)
         return self._loaded
-
-
-def replaced(config: Config, values: dict[str, Any]) -> Config:
-    """The config with dotted fields replaced, validated again. Raises `ConfigError`."""
-    tree = config.model_dump()
-    for name, value in values.items():
-        *path, leaf = name.split(".")
-        branch = tree
-        for part in path:
-            branch = branch.setdefault(part, {})
-        branch[leaf] = value
-    return config_from_mapping(tree, "overrides")

@@ -9,7 +9,6 @@ from raymix import __version__
 from raymix.checkpoint import RunDirectory
 from raymix.config import Config
 from raymix.data.source import DataSpec
-from raymix.evaluation.images import require_measurable
 from raymix.local import LocalWorkers
 from raymix.models.registry import close
 from raymix.packing import packed
@@ -45,6 +44,8 @@ def train(
     directory = RunDirectory(Storage.at(uri))
     directory.require_new()
     if config.schedule.evaluate_every:
+        from raymix.evaluation.images import require_measurable  # torchvision and scikit-learn take seconds to import
+
         require_measurable(config, spec)
     if workers == "local":
         config, reason = packed(config, spec, slots=1)

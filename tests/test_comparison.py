@@ -8,10 +8,9 @@ import pytest
 from raymix import comparison
 from raymix.checkpoint import RunDirectory
 from raymix.cli import main
-from raymix.config import Config, DataConfig
+from raymix.config import Config, DataConfig, replaced
 from raymix.data.source import DataSpec
 from raymix.metrics.catalogue import MEASURES
-from raymix.mixture import replaced
 from raymix.record import EVALUATION, Record
 from raymix.state import State
 from raymix.storage import Storage

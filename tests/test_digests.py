@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 
 from raymix.checkpoint import RunDirectory, digest
-from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig
-from raymix.mixture import replaced
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig, replaced
 from raymix.models.vae import VAEConfig
 from raymix.resolve import resolve
 from raymix.session import train

@@ -5,9 +5,8 @@ import json
 import pytest
 
 from raymix import packing
-from raymix.config import Config, DataConfig
+from raymix.config import Config, DataConfig, replaced
 from raymix.data.source import DataSpec
-from raymix.mixture import replaced
 from raymix.models.centroid import CentroidConfig
 from raymix.models.vae import VAEConfig
 from raymix.packing import Pace, Packing, choices, packed, run_seconds

@@ -78,7 +78,7 @@ def test_an_experiment_is_run_once_and_written(tmp_path: Path, monkeypatch: pyte
     """One method on a tiny set, from training to the table."""
     from dataclasses import replace
 
-    from raymix.mixture import replaced
+    from raymix.config import replaced
 
     full = EXPERIMENTS["table-1-small"]
     tiny = {"data.num_rows": 300, "schedule.rounds": 1, "schedule.pretrain_epochs": 1, "schedule.epochs_per_round": 1}

@@ -15,9 +15,9 @@ import torch
 from raymix.bench.plain import PlainLoop, plain_round
 from raymix.bench.timing import REPEATS, TIMED_S, Timing, timings
 from raymix.bench.ways import Actors, Shape, Way, local, plain
+from raymix.config import replaced
 from raymix.data.blocks import read_blocks
 from raymix.data.source import block_bounds
-from raymix.mixture import replaced
 from raymix.models.vae import VAEConfig
 from raymix.recipes import recipe
 from raymix.resolve import resolve

@@ -13,7 +13,6 @@ from raymix.errors import DataError
 from raymix.evaluation.subject import Measured, Subject
 from raymix.features.base import Features
 from raymix.features.classifier import classifier
-from raymix.features.inception import inception, usual_weights
 from raymix.features.pixels import pixels
 from raymix.features.reference import Reference, drawn_numbers, drawn_rows, reference
 from raymix.metrics.frechet import frechet_distance, statistics
@@ -67,6 +66,8 @@ def chosen_features(subject: Subject) -> Features | None:
     if kind == "classifier":
         return classifier(data, device, progress=lambda done, total: subject.count(1)).features
     if kind == "inception":
+        from raymix.features.inception import inception  # torchvision takes seconds to import
+
         return inception(data, device, weights=settings.inception_weights)
     return pixels(data, device) if kind == "pixels" else None
 
@@ -79,6 +80,8 @@ def require_measurable(config: Config, spec: DataSpec) -> None:
     if kind == "classifier" and len(spec.classes) < 2:
         raise DataError("has no labels to train a classifier on", spec.name, "choose other evaluation.features")
     if kind == "inception":
+        from raymix.features.inception import inception
+
         inception(config.data, weights=config.evaluation.inception_weights)
     if kind == "pixels":
         pixels(config.data)
@@ -88,9 +91,11 @@ def auto_features(spec: DataSpec, weights: str | None) -> str:
     """A classifier where the data has labels, else Inception where its weights are, else none."""
     if len(spec.classes) > 1:
         return "classifier"
-    if spec.row_shape[0] in (1, 3) and (weights is not None or usual_weights().is_file()):
-        return "inception"
-    return "none"
+    if spec.row_shape[0] not in (1, 3):
+        return "none"
+    from raymix.features.inception import usual_weights
+
+    return "inception" if weights is not None or usual_weights().is_file() else "none"
 
 
 def described(subject: Subject, source: Source, features: Features) -> Reference:

@@ -114,6 +114,8 @@ class Crew:
 
     def steps_done(self, timeout_s: float) -> int:
         """Steps of all actors since they started, as last heard. Raises `WorkerLostError` for one that died."""
+        if not self.seats:
+            return 0
         answers = {seat.actor.progress.remote(): seat for seat in self.seats}
         ready, _ = ray.wait(list(answers), num_returns=len(answers), timeout=timeout_s)
         for answer in ready:
@@ -131,3 +133,4 @@ class Crew:
                 ray.kill(seat.actor)
         for place in self.places:
             remove_placement_group(place)
+        self.seats, self.groups, self.places = [], [], []

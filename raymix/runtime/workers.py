@@ -325,6 +325,7 @@ class RayWorkers:
         return measures
 
     def pictures(self, directory: RunDirectory) -> Mapping[str, bytes]:
+        self.crew.close()  # nobody trains any more, and few processes should hold torch at a time
         files: Mapping[str, bytes] = self._gather([self._evaluator(directory).pictures.remote()], "report")[0]
         return files
 

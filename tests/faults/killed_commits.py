@@ -25,7 +25,7 @@ import numpy as np
 import tensorboardX  # noqa: F401  before the forks, each of which would import it
 import torch
 
-from raymix import local, storage
+from raymix import reporting, storage
 from raymix.checkpoint import Generation, RunDirectory, digest
 from raymix.config import AssignConfig, BalanceConfig, Config, DataConfig, DiscriminatorConfig, ScheduleConfig
 from raymix.models.centroid import CentroidConfig
@@ -214,7 +214,7 @@ def mended(to: str, reference: str) -> dict[str, Any]:
 
 def main(folder: Path, location: str, most: int) -> dict[str, Any]:
     torch.set_num_threads(1)
-    local.report_files = lambda *args: {"samples.png": b"drawn"}  # drawing takes longer than all the rest
+    reporting.report_files = lambda *args: {"samples.png": b"drawn"}  # drawing takes longer than all the rest
     _, reference = forked(lambda: whole_run(folder))
     forked(lambda: all_but_the_last_round(folder))
     code, names = forked(lambda: disturbed(folder, location.format("counted"), 0, ""))

@@ -10,7 +10,7 @@ import ray
 from harness import GENERATORS, run_id_of
 
 from raymix.checkpoint import RunDirectory, digest
-from raymix.mixture import replaced
+from raymix.config import replaced
 from raymix.recipes import recipe
 from raymix.record import read_record
 from raymix.resolve import resolve

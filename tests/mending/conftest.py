@@ -17,9 +17,8 @@ import torch
 
 from raymix import checkpoint
 from raymix.checkpoint import Generation, RunDirectory, generator_name, read_assigned, read_tensors
-from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, replaced
 from raymix.errors import DivergedError
-from raymix.mixture import replaced
 from raymix.models.discriminators import Discriminator
 from raymix.models.vae import VAE, VAEConfig
 from raymix.record import read_record
@@ -166,12 +165,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Config], 
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take as long as the rest of so small a run."""
-    monkeypatch.setattr("raymix.local.report_files", lambda *_: {"samples.png": b""})
+    monkeypatch.setattr("raymix.reporting.report_files", lambda *_: {"samples.png": b""})
 
 
 @pytest.fixture
 def pictured(_without_pictures: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raymix.local.report_files", report_files)
+    monkeypatch.setattr("raymix.reporting.report_files", report_files)
 
 
 @pytest.fixture(scope="session")

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from raymix.config import AssignConfig, BalanceConfig, Config, DiscriminatorConfig, ScheduleConfig
+from raymix.config import AssignConfig, BalanceConfig, Config, DiscriminatorConfig, ScheduleConfig, replaced
 from raymix.failures import Action
-from raymix.mixture import Mixture, replaced
+from raymix.mixture import Mixture
 from raymix.models.centroid import CentroidConfig
 
 JUDGED = ["discriminator logit", "discriminator loss", "log ratio"]
