@@ -6,7 +6,7 @@ import pytest
 from raymix.config import Config, ScheduleConfig
 from raymix.maths import blockwise
 from raymix.state import Assigned
-from raymix.training.shards import drawn_rows, pretraining_rows, shard
+from raymix.training.shards import pretraining_rows, shard
 
 ROWS_B = [np.arange(0, 12)[:, None].astype(np.float32), np.arange(12, 17)[:, None].astype(np.float32)]
 NONE = np.empty(0, np.int32)
@@ -50,15 +50,3 @@ def test_a_bag_is_pretrained_on_the_rows_it_keeps(pretrain_on):
         kept_B = [np.flatnonzero(blockwise.deal(deal, None)[0] == k) for deal in deals]
         expected = [*kept_B[0], *(kept_B[1] + 12)]
         assert numbers(pretraining_rows(config, ROWS_B, k)) == expected
-
-
-def test_drawn_rows_are_won_ones_without_repeats():
-    assigned_B = [
-        Assigned(np.array([1] * 9 + [0] * 3, np.int32), np.array([0], np.int32), np.array([0], np.int32)),
-        Assigned(np.array([0] * 5, np.int32), NONE, NONE),
-    ]
-    own = {9, 10, 11, 12, 13, 14, 15, 16}  # row 0 is lent, not won
-    few = drawn_rows(ROWS_B, assigned_B, 0, 4, seed=1).flatten().tolist()
-    assert len(set(few)) == 4 and set(few) <= own
-    assert few != drawn_rows(ROWS_B, assigned_B, 0, 4, seed=2).flatten().tolist()
-    assert set(drawn_rows(ROWS_B, assigned_B, 0, 99, seed=1).flatten().tolist()) == own
