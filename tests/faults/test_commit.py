@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raymix import cli, run
+from raymix import cli, reporting
 from raymix.checkpoint import Generation, RunDirectory, digest
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig
 from raymix.errors import CheckpointError, DamagedError
@@ -60,7 +60,7 @@ def test_a_commit_killed_at_every_call_is_whole_or_absent(tmp_path: Path) -> Non
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than all the rest."""
-    monkeypatch.setattr(run, "picture", lambda *args: b"drawn")
+    monkeypatch.setattr(reporting, "report_files", lambda *args: {"samples.png": b"drawn"})
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from killed_commits import ROUNDS, config
 
-from raymix import cli, run
+from raymix import cli, reporting
 from raymix.checkpoint import RunDirectory, digest
 from raymix.config import Config
 from raymix.errors import StorageFullError
@@ -42,7 +42,7 @@ def disk(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than all the rest."""
-    monkeypatch.setattr(run, "picture", lambda *args: b"drawn")
+    monkeypatch.setattr(reporting, "report_files", lambda *args: {"samples.png": b"drawn"})
 
 
 @pytest.fixture(name="config")

@@ -13,7 +13,7 @@ import pyarrow.fs as pafs
 import pytest
 from moto.server import ThreadedMotoServer
 
-from raymix import cli, run
+from raymix import cli, reporting
 from raymix.checkpoint import RunDirectory, digest
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.errors import CheckpointError, DamagedError, MissingError
@@ -53,7 +53,7 @@ def uri(options: str, request: pytest.FixtureRequest) -> str:
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing takes longer than all the rest."""
-    monkeypatch.setattr(run, "picture", lambda *args: b"drawn")
+    monkeypatch.setattr(reporting, "report_files", lambda *args: {"samples.png": b"drawn"})
 
 
 def config() -> Config:
