@@ -16,7 +16,7 @@ Line = Mapping[str, Any]
 
 UNSETTLED = 0.05  # of all rows, moving in the last round
 COPY = 1 / 3  # of the distance between real neighbours: a sample nearer than this to a row may be a copy of it
-COPIES = 0.1  # of a component's samples
+COPIES = 0.1  # of a component's samples, beyond the share of real rows
 ADVICE = {
     Action.REPLACE.value: "the numbers are those of an undisturbed run, nothing is to be done",
     Action.RESTART.value: "the numbers are those of an undisturbed run; look at the nodes if it happens again",
@@ -133,12 +133,13 @@ def _copies(portrait: Portrait) -> list[Trouble]:
         if not len(near.real_distances):
             continue
         bound = COPY * float(np.median(near.real_distances))
-        share = float((near.distances < bound).mean())
-        if share > COPIES:
+        share, usual = (float((distances < bound).mean()) for distances in (near.distances, near.real_distances))
+        if share - usual > COPIES:  # in few dimensions some real rows lie as close to another by chance
             sentence = (
                 f"{percent(share)} of the samples of component {each.component} lie closer than {quantity(bound)} to a "
-                "training row, a third of what real rows keep from each other: it may repeat rows; look at the pairs "
-                "below, and train for fewer epochs or with a smaller model if they are copies."
+                f"training row, a third of what real rows keep from each other ({percent(usual)} of these lie closer): "
+                "it may repeat rows; look at the pairs below, and train for fewer epochs or with a smaller model if "
+                "they are copies."
             )
             found.append(Trouble("Memorising", sentence))
     return found
