@@ -94,7 +94,8 @@ def train_generators(
         with clock("train generators"):
             fits = workers.train_generators(round, steps)
         return lambda: fits
-    wait = workers.start_generators(round, steps)
+    with clock("train generators"):  # beside the discriminators on Ray, before them in one process
+        wait = workers.start_generators(round, steps)
 
     def trained() -> list[Fit]:
         with clock("train generators"):
