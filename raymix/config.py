@@ -80,6 +80,8 @@ class DiscriminatorConfig(Frozen):
 
     trunk: Literal["separate", "shared"] = "separate"
     """A network per component, or one trunk with a head per component."""
+    workers: Positive = 1
+    """Actors that train and score a shared trunk together, each on its part of every batch and of the blocks."""
     body: Literal["auto", "mlp", "conv", "none"] = "auto"
     """Kind of network; `none` lets the family's own log-density take the discriminator's place."""
     widths: Widths | None = None
@@ -116,6 +118,12 @@ class DiscriminatorConfig(Frozen):
     def steps(self, num_rows: int) -> int:
         """Steps of one discriminator in a round, unless the guard stops it before."""
         return max(1, math.ceil(self.epochs * num_rows / self.batch_size))
+
+    @model_validator(mode="after")
+    def _workers_share_a_trunk(self) -> Self:
+        if self.workers > 1 and (self.trunk != "shared" or self.batch_norm):
+            raise ValueError("discriminator.workers above 1 need trunk shared and batch_norm false")
+        return self
 
     @field_validator("lowpass")
     @classmethod

@@ -7,6 +7,7 @@ Shapes: M members (separate discriminators stacked as one model), B rows, H head
 """
 
 import math
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
@@ -68,12 +69,23 @@ class Discriminator(StackedModule):
         for optimiser in self.optimisers().values():
             optimiser.descend(loss_M)
 
+    def step(self, gradients: Sequence[Tensor]) -> None:
+        """One step of every member, the gradients in the order of the parameters."""
+        for optimiser in self.optimisers().values():
+            optimiser.step(gradients)
+
 
 class Leaky(nn.LeakyReLU):
     """The discriminators' activation."""
 
     def __init__(self) -> None:
         super().__init__(0.2)
+
+
+def partial_loss(real_logits_MbH: Tensor, fake_logits_MbH: Tensor, num_real: int, num_fakes: int) -> Tensor:
+    """What a part of a batch of `num_real` rows and `num_fakes` of each head's fakes adds to `discriminator_loss`."""
+    real = F.softplus(-real_logits_MbH).sum(1) / num_real
+    return 0.5 * (real + F.softplus(fake_logits_MbH).sum(1) / num_fakes)
 
 
 def discriminator_loss(real_logits_MBH: Tensor, fake_logits_MBH: Tensor) -> Tensor:

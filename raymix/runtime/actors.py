@@ -156,9 +156,31 @@ class DiscriminatorActor(Worker):
     def slow(self, component: int, round: int) -> None:
         self.pack.slow(component, round)
 
-    def train(self, round: int, rows_B: Refs, fakes: Mapping[int, Any]) -> list[Fit]:
+    def meeting_point(self) -> tuple[str, int]:
+        """Host and port where a team meets that this actor is the first of."""
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+        host = ray.util.get_node_ip_address()
+        self.store = TCPStore(host, 0, is_master=True, wait_for_workers=False)  # it lives as long as this actor
+        return host, self.store.port
+
+    def train(
+        self, round: int, rows_B: Refs, fakes: Mapping[int, Any], rank: int = 0, meeting: tuple[str, int] | None = None
+    ) -> list[Fit]:
+        """`meeting`: where those meet who train the trunk together, as number `rank` of them."""
         blocks, arrays = ray.get(list(rows_B)), dict(zip(fakes, ray.get(list(fakes.values())), strict=True))
-        return self.once("train", round, lambda: self.pack.train(round, blocks, arrays, self.count))
+
+        def work() -> list[Fit]:
+            if meeting is None:
+                return self.pack.train(round, blocks, arrays, self.count)
+            from raymix.training.teams import Together
+
+            config, device = self.setting.config, self.setting.device
+            stall_s, parts = config.resources.stall_s, config.discriminator.workers
+            with Together(rank, parts, *meeting, f"round-{round}", device, stall_s) as team:
+                return self.pack.train(round, blocks, arrays, self.count, team)
+
+        return self.once("train", round, work)
 
     def score(self, components: Sequence[int], round: int, rows_B: Refs) -> Iterator[Any]:
         """One log-ratio array per (block, component), then the log-sum-exp of each: results of their own, so that the

@@ -71,8 +71,8 @@ def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
     assert resources.pack != "auto"
     members = config.packs
     judged = config.judges and not config.own_density
-    trunk = judged and config.discriminator.trunk == "shared"
-    num = len(members) + trunk
+    trunks = config.discriminator.workers if judged and config.discriminator.trunk == "shared" else 0
+    num = len(members) + trunks
 
     def asking(cpus: float, gpus: float) -> list[Group]:
         """The groups, when each asks for so much where the config leaves it open."""
@@ -84,9 +84,10 @@ def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
             asked = ask(resources.cpus_per_component, cpus, size), ask(resources.gpus_per_component, gpus, size)
             return Group(name, generators, discriminators, *asked)
 
-        paired = judged and not trunk
+        paired = judged and not trunks
         found = [group(f"pack-{i}", pack, pack if paired else (), len(pack)) for i, pack in enumerate(members)]
-        return [*found, group("trunk", (), config.components, 1)] if trunk else found
+        names = [f"trunk-{i}" if trunks > 1 else "trunk" for i in range(trunks)]
+        return found + [group(name, (), config.components, 1) for name in names]
 
     gpus = equal_fraction([device for node in nodes for device in node.devices], num)
     asked = largest_that_fit(lambda cpus: asking(cpus, gpus), equal_asks([node.cpus for node in nodes], num), nodes)

@@ -6,6 +6,7 @@ pass it by.
 Axes: K components, B blocks.
 """
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -147,9 +148,13 @@ class RayWorkers:
 
     def recover(self, directory: RunDirectory, last: Generation | None) -> None:
         self.crew.replace_lost()
-        # a generator that has trained on already could not draw again what its discriminator was to see
-        overlap = self.config.schedule.overlap
-        self._take_state([seat for seat in self.crew.seats if seat.fresh or overlap], directory, last)
+        # A generator that has trained on already could not draw again what its discriminator was to see, and those who
+        # trained a trunk together must do so again.
+        overlap, team = self.config.schedule.overlap, self.config.discriminator.workers > 1
+        seats = [
+            seat for seat in self.crew.seats if seat.fresh or overlap or (team and seat.kind is not GeneratorActor)
+        ]
+        self._take_state(seats, directory, last)
 
     def _take_state(self, seats: Sequence[Seat], directory: RunDirectory, last: Generation | None) -> None:
         self.fakes = {}
@@ -181,7 +186,9 @@ class RayWorkers:
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
         storage, folder = directory.storage, directory.folder_for(round)
         home = ray.get_runtime_context().get_node_id() if storage.is_local else None
-        states = [seat.actor.write.remote(storage, folder, home) for seat in self.crew.seats]
+        # those who train a trunk together all have the same
+        writers = self.crew.generators + (self.crew.discriminators[:1] if self.shared else self.crew.discriminators)
+        states = [seat.actor.write.remote(storage, folder, home) for seat in writers]
         write = tasks.write_assigned.options(**self._near(directory))
         named = [(labels_name(b), assigned) for b, assigned in enumerate(self.assigned_B)]
         labels = self._run_waves([partial(write.remote, storage, folder, *each) for each in named], "commit")
@@ -250,10 +257,15 @@ class RayWorkers:
             seat.fresh = False
         self._starting = []
         fakes, self.fakes = self.fakes or self._draw(round, components), {}
+        steps = self.config.discriminator.steps(self.num_rows)
+        if self.shared:
+            team = [seat for seat, _ in judges]
+            meeting = self._gather([team[0].actor.meeting_point.remote()], "starting actors")[0] if team[1:] else None
+            calls = [seat.actor.train.remote(round, self.rows_B, fakes, i, meeting) for i, seat in enumerate(team)]
+            fits: list[Fit] = self._gather(calls, "train discriminators", steps * len(team))[0]  # all find the same
+            return fits
         calls = [seat.actor.train.remote(round, self.rows_B, {k: fakes[k] for k in own}) for seat, own in judges]
-        networks = 1 if self.shared else len(components)
-        steps = networks * self.config.discriminator.steps(self.num_rows)
-        return _flat(self._gather(calls, "train discriminators", steps))
+        return _flat(self._gather(calls, "train discriminators", steps * len(components)))
 
     def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, Ref]:
         """The samples that the discriminators of a round see."""
@@ -264,15 +276,26 @@ class RayWorkers:
         return fakes
 
     def score(self, round: int, components: tuple[int, ...]) -> NDArray[np.float64]:
-        num_blocks = len(self.rows_B)
-        sums, by_component = [], {}
-        for seat, own in _those_of(self.crew.discriminators or self.crew.generators, components):
-            results = _several(seat.actor.score, 1 + len(own) * num_blocks, own, round, self.rows_B)
+        num_blocks, places = len(self.rows_B), {k: i for i, k in enumerate(components)}
+        self.scores_B = [[None] * len(components) for _ in range(num_blocks)]
+        asked = _those_of(self.crew.discriminators or self.crew.generators, components)
+        team = self.shared and self.crew.discriminators  # who each have the whole trunk, and so share the blocks
+        parts = len(asked) if team else 1
+        sums, cells = [], []
+        for number, (seat, own) in enumerate(asked):
+            blocks = range(number % parts, num_blocks, parts)
+            if not blocks:
+                continue
+            own_places, rows = [places[k] for k in own], [self.rows_B[b] for b in blocks]
+            results = _several(seat.actor.score, 1 + len(own) * len(blocks), own, round, rows)
+            for (b, place), ref in zip(itertools.product(blocks, own_places), results[:-1], strict=True):
+                self.scores_B[b][place] = ref
             sums.append(results[-1])
-            for i, k in enumerate(own):
-                by_component[k] = results[i : -1 : len(own)]
-        self.scores_B = [[by_component[k][b] for k in components] for b in range(num_blocks)]
-        return np.concatenate(self._gather(sums, "score"))
+            cells.append(np.ix_(own_places, blocks))
+        log_sum_exp_KB = np.empty((len(components), num_blocks))
+        for cell, values in zip(cells, self._gather(sums, "score"), strict=True):
+            log_sum_exp_KB[cell] = values
+        return log_sum_exp_KB
 
     def assign(self, round: int, components: tuple[int, ...], log_z_K: Sequence[float]) -> Outcome:
         self.assigned_B, outcome = blockwise.assign(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from raymix.checkpoint import discriminator_name
 from raymix.errors import TRUNK, DivergedError
 from raymix.maths.log_ratio import log_ratio
-from raymix.models.discriminators import Discriminator, discriminator_loss
+from raymix.models.discriminators import Discriminator, discriminator_loss, partial_loss
 from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
 from raymix.state import Fit
 from raymix.training import tensors
@@ -23,6 +23,7 @@ from raymix.training.batches import Draws, RowView, Scaler, all_batches
 from raymix.training.divergence import Scores, checked_scores
 from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
 from raymix.training.stacks import Stack
+from raymix.training.teams import Alone, Team
 
 SMOOTHING = 0.9  # of the loss that the guard looks at
 SCORE_BATCH = 1024
@@ -74,9 +75,12 @@ class Judges:
         blocks: Sequence[NDArray[np.generic]],
         fakes: Mapping[int, NDArray[np.floating]],
         progress: Progress = ignore_progress,
+        team: Team | None = None,
     ) -> list[Fit]:
         """Train on the whole data set against the scaled samples {component: (m, *row_shape)}. A separate network
-        without samples stays as it is, a head without them has no loss. Raises `DivergedError`."""
+        without samples stays as it is, a head without them has no loss. `team`: who trains a shared network together;
+        alone this process does all parts. Raises `DivergedError`, and `WorkerLostError` when one of a team is gone."""
+        team = team or Alone(self.setting.config.discriminator.workers)
         settings, seed = self.setting.config.discriminator, self.setting.config.seed
         components = [k for k in self.components if k in fakes]
         keys = self.keys if self.shared else tuple(components)
@@ -100,7 +104,7 @@ class Judges:
         smooth_MH = np.full((len(keys), len(heads)), np.nan)
         for step in range(1, steps + 1):
             fake = own_fakes.batch().flatten(0, 1).unflatten(0, (len(part.keys), -1))
-            loss_MH = descend(part.network, reals.batch(), fake, heads).double().cpu().numpy()
+            loss_MH = descend(part.network, reals.batch(), fake, heads, team).double().cpu().numpy()
             self._require_finite(loss_MH, part, components, round, step - 1)
             smooth_MH = loss_MH if step == 1 else SMOOTHING * smooth_MH + (1 - SMOOTHING) * loss_MH
             if step % REPORT_EVERY == 0:
@@ -163,15 +167,40 @@ class Judges:
         return discriminator_name(key, self.shared)
 
 
-def descend(network: Discriminator, real: torch.Tensor, fake: torch.Tensor, heads: Sequence[int]) -> torch.Tensor:
+def descend(
+    network: Discriminator, real: torch.Tensor, fake: torch.Tensor, heads: Sequence[int], team: Team
+) -> torch.Tensor:
     """One step on real rows (M, B, *row_shape) and fakes (M, H * m, *row_shape), head after head; (M, H) losses."""
+    if team.parts == 1:
+        loss_MH = discriminator_loss(*own_logits(network, real, fake, heads))
+        network.descend(loss_MH.mean(1))
+        return loss_MH.detach()
+    parameters = list(network.parameters())
+    num_real, num_fakes = real.shape[1], fake.shape[1] // len(heads)
+
+    def gradient(part: int) -> torch.Tensor:
+        """Of one part of the batch, flat, with its share of the losses at the end."""
+        some = fake.unflatten(1, (len(heads), -1))[:, :, part :: team.parts].flatten(1, 2)
+        logits = own_logits(network, real[:, part :: team.parts], some, heads)
+        loss_MH = partial_loss(*logits, num_real, num_fakes)
+        gradients = torch.autograd.grad(loss_MH.mean(1).sum(), parameters)
+        return torch.cat([*(each.flatten() for each in gradients), loss_MH.detach().flatten()])
+
+    total = team.summed(gradient)
+    flat, losses = total[: -len(heads)], total[-len(heads) :]
+    pieces = flat.split([each.numel() for each in parameters])
+    network.step([piece.view_as(each) for piece, each in zip(pieces, parameters, strict=True)])
+    return losses.unflatten(0, (1, len(heads)))
+
+
+def own_logits(
+    network: Discriminator, real: torch.Tensor, fake: torch.Tensor, heads: Sequence[int]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits of real rows, (M, B, H), and of each head on its own fakes, (M, m, H)."""
     logits = network(torch.cat([real, fake], dim=1))
     logits = logits if len(heads) == logits.shape[2] else logits[..., heads]
     real_MBH, fake_all = logits.split([real.shape[1], fake.shape[1]], dim=1)
-    own_MmH = fake_all.unflatten(1, (len(heads), -1)).diagonal(dim1=1, dim2=3)  # each head on its own fakes
-    loss_MH = discriminator_loss(real_MBH, own_MmH)
-    network.descend(loss_MH.mean(1))
-    return loss_MH.detach()
+    return real_MBH, fake_all.unflatten(1, (len(heads), -1)).diagonal(dim1=1, dim2=3)
 
 
 class DiscriminatorPack:
@@ -200,10 +229,11 @@ class DiscriminatorPack:
         blocks: Sequence[NDArray[np.generic]],
         fakes: Mapping[int, NDArray[np.floating]],
         progress: Progress = ignore_progress,
+        team: Team | None = None,
     ) -> list[Fit]:
         """Train the networks of the components in `fakes` on the whole data set against those."""
         asked = [judges for judges in self.judges if fakes.keys() & judges.components]
-        return [fit for judges in asked for fit in judges.train(round, blocks, fakes, progress)]
+        return [fit for judges in asked for fit in judges.train(round, blocks, fakes, progress, team)]
 
     def score(self, round: int, block: NDArray[np.generic], components: Sequence[int]) -> Scores:
         """For each component (log ratios of a block's rows, their log-sum-exp). Raises `DivergedError`."""

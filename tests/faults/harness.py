@@ -40,14 +40,18 @@ DRIVER = Path(__file__).with_name("driver.py")
 GENERATORS, DISCRIMINATORS = "generators of pack-0", "discriminators of pack-0"
 
 
-def config(rounds: int = 4, pack: int = 3, balance: BalanceConfig | None = None, **schedule: Any) -> Config:
-    """K = 3 on three blocks, evaluated in every round."""
+def config(
+    rounds: int = 4, pack: int = 3, balance: BalanceConfig | None = None, team: int = 1, **schedule: Any
+) -> Config:
+    """K = 3 on three blocks, evaluated in every round; a team of more than one trains a shared trunk together."""
     schedule = {"pretrain_epochs": 3, "epochs_per_round": 10, "batch_size": 8, "evaluate_every": 1} | schedule
     return Config(
         num_components=3,
         data=DataConfig(name="synthetic-3", num_rows=NUM_ROWS, block_bytes=300 * 8),
         model=VAEConfig(encoder=(16,), decoder=(16,), latent=2),
-        discriminator=DiscriminatorConfig(widths=(16,), batch_size=32),
+        discriminator=DiscriminatorConfig(
+            trunk="shared" if team > 1 else "separate", workers=team, widths=(16,), batch_size=32
+        ),
         schedule=ScheduleConfig(rounds=rounds, **schedule),
         balance=balance or BalanceConfig(),
         resources=ResourcesConfig(pack=pack, fused=pack > 1, stall_s=60),

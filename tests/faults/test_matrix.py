@@ -106,6 +106,19 @@ def test_a_round_that_overlaps_is_repeated_from_what_it_began_with(
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("victim", ["discriminators of trunk-0", "discriminators of trunk-1", GENERATORS])
+@pytest.mark.parametrize("place", [("train discriminators", 2), ("score", 2)])
+def test_a_trunk_that_lost_one_of_its_team_is_trained_again(
+    victim: str, place: tuple[str, int], tmp_path: Path, nodes: Arena
+) -> None:
+    settings = config(team=2)
+    expected = undisturbed_digest(settings, tmp_path / "undisturbed")
+    run = Disturbed(nodes.address, tmp_path / "run", settings)
+    disturb(run, place, victim, lambda: nodes.strike(run, victim))
+    run.require(expected)
+
+
+@pytest.mark.faults
 @pytest.mark.parametrize("victim", [GENERATORS, DISCRIMINATORS])
 @pytest.mark.parametrize("place", [("reseed", 1), ("before publish", 1)])
 def test_a_round_that_reseeds_is_repeated_from_what_it_began_with(

@@ -20,6 +20,7 @@ from raymix.errors import TRUNK, DivergedError
 from raymix.models.discriminators import discriminator_loss
 from raymix.training import discriminators
 from raymix.training.discriminators import REPORT_EVERY, SMOOTHING, DiscriminatorPack, descend
+from raymix.training.teams import Alone
 
 NUM_REAL = 4_000
 TOLERANCE_NATS = 0.25
@@ -115,8 +116,8 @@ def watched(monkeypatch):
     """(real rows, fakes, losses) of each step."""
     seen = []
 
-    def watching(network, real, fake, heads):
-        seen.append((real, fake, descend(network, real, fake, heads)))
+    def watching(network, real, fake, heads, team):
+        seen.append((real, fake, descend(network, real, fake, heads, team)))
         return seen[-1][2]
 
     monkeypatch.setattr(discriminators, "descend", watching)
@@ -156,7 +157,7 @@ def test_each_head_is_judged_by_its_own_fakes(make_setting, trunk, heads):
         discriminator_loss(real_logits[m : m + 1, :, h : h + 1], fake_logits[m : m + 1, i : i + 2, h : h + 1]).item()
         for m, h, i in pairs
     ]
-    losses = descend(judges.stack.network, real, fake, heads if trunk == "shared" else [0])
+    losses = descend(judges.stack.network, real, fake, heads if trunk == "shared" else [0], Alone(1))
     assert losses.shape == ((1, len(heads)) if trunk == "shared" else (members, 1))
     np.testing.assert_allclose(losses.flatten().numpy(), expected, rtol=1e-6)
 
@@ -171,7 +172,7 @@ def test_a_step_lowers_the_mean_over_heads(make_setting, trunk):
     before = network.heads.bias.detach().clone()
     with torch.no_grad():
         logits = network(real[:, :1]).flatten()  # of each head, the same for real and fake rows
-    descend(network, real, fake, range(3) if trunk == "shared" else [0])
+    descend(network, real, fake, range(3) if trunk == "shared" else [0], Alone(1))
     by_logit = 0.5 * (torch.sigmoid(logits) - torch.sigmoid(-logits)) / (3 if trunk == "shared" else 1)
     moved = (network.heads.bias.detach() - before).flatten()
     np.testing.assert_allclose(moved.numpy(), (-0.1 * by_logit).numpy(), rtol=1e-4, atol=1e-7)
