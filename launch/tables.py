@@ -127,6 +127,8 @@ def section(arguments: Arguments, experiment: Experiment, seeds: tuple[int, ...]
 def verdict(target: Target, values: dict[str, list[float]]) -> tuple[str, bool]:
     """A target in words with what was measured, and whether it was reached."""
     found = values["kVAE"]
+    if not found or (target.over is not None and len(values[target.over]) != len(found)):
+        return f"{target.measure} of kVAE: not every run was measured", False
     name = f"{target.measure} of kVAE"
     if target.over is not None:
         pairs = list(zip(found, values[target.over], strict=True))

@@ -167,7 +167,7 @@ def notes(groups: Sequence[Group], names: Sequence[str]) -> list[str]:
     for sizes in sorted({(each["num_samples"], each["seed"]) for each in measured}):
         told.append(f"{sizes[0]:,} samples, seed {sizes[1]}")
     told += sorted({f"{name}: {value}" for each in measured for name, value in each["about"].items()})
-    real = {name: [each["real"][name] for each in measured if name in each["real"]] for name in names}
+    real = {name: [value for each in measured if (value := each["real"].get(name)) is not None] for name in names}
     told += [f"real rows in the samples' place: {name} {spread(values)}" for name, values in real.items() if values]
     told.append("mean and standard deviation over seeds")
     return told

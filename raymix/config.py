@@ -177,7 +177,8 @@ class ScheduleConfig(Frozen):
         "matched_accuracy",
         "effective_components",
     ] = "auto"
-    """Measure of `evaluate` by which the best generation is kept; auto is the first of these that was measured."""
+    """Measure of `evaluate` by which the best generation is kept; auto is kde_log_likelihood for vectors and a Fréchet
+    distance for images."""
 
     def evaluates(self, round: int) -> bool:
         """Whether a round is evaluated."""
@@ -197,8 +198,8 @@ class EvaluationConfig(Frozen):
     inception_weights: str | None = None
     """File of pytorch-fid's Inception weights; unset: where pytorch-fid keeps them."""
     bandwidth: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
-    """Standard deviation of the kernel density's Gaussians in data units; auto is 0.3 for the synthetic sets, else
-    chosen among samples."""
+    """Standard deviation of the kernel density's Gaussians in data units; auto is 0.3 for the synthetic sets, else what
+    suits the training rows best."""
     inversions: Annotated[int, Field(ge=0)] = 0
     """Held-out rows whose nearest sample is looked for by descent on the latent (IvOM); 0 leaves that out."""
 

@@ -137,9 +137,27 @@ class Run:
             if workers:
                 workers.close()
 
+    def _measured(self, workers: RunWorkers, generation: Generation) -> dict[str, Any] | None:
+        """What was measured, or None with a warning: a round counts without it."""
+        try:
+            return workers.evaluate(self.directory, generation)
+        except WorkerLostError:
+            raise
+        except RaymixError as error:
+            log.warning("round %d could not be measured: %s", generation.state.round, error)
+            generation.record["warnings"].append(f"not measured: {error}")
+            return None
+
     def _picture(self, workers: RunWorkers) -> None:
-        """Write what shows the last round to people."""
-        for name, content in workers.pictures(self.directory).items():
+        """Write what shows the last round to people; what was learned counts without it."""
+        try:
+            files = workers.pictures(self.directory)
+        except WorkerLostError:
+            raise
+        except RaymixError as error:
+            log.warning("the page could not be made: %s; try `raymix report`", error)
+            return
+        for name, content in files.items():
             self.directory.write(name, content)
 
     def _mend(self, failure: RaymixError) -> Action:
@@ -179,7 +197,7 @@ class Run:
         generation = directory.prepared(state, files, line)
         if config.schedule.evaluates(state.round):
             start = time.perf_counter()
-            line["measures"] = workers.evaluate(directory, generation)
+            line["measures"] = self._measured(workers, generation)
             line["seconds"]["evaluate"] = round(time.perf_counter() - start, 3)
         directory.publish(generation)
         self.last = generation

@@ -1,6 +1,7 @@
 """`raymix evaluate`."""
 
 import json
+import logging
 import sys
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
@@ -11,9 +12,12 @@ from rich.table import Table
 
 from raymix.commands.directory import run_directory
 from raymix.commands.parsing import parse
+from raymix.errors import CheckpointError
 from raymix.metrics.catalogue import MEASURES
 from raymix.mixture import Mixture
 from raymix.record import EVALUATION
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -63,7 +67,10 @@ def measured(location: str, **settings: Any) -> dict[str, Any]:
     directory = run_directory(location)
     mixture = Mixture.load(directory.storage.uri)
     measures = mixture.evaluate(**settings)
-    directory.storage.write_json(EVALUATION, {"generation": mixture.generation_, "measures": measures})
+    try:
+        directory.storage.write_json(EVALUATION, {"generation": mixture.generation_, "measures": measures})
+    except CheckpointError as error:
+        log.warning("the answer cannot be kept: %s", error)
     return measures
 
 

@@ -3,6 +3,8 @@
 Samples are compared with rows that were not trained on where there are any, else with training rows.
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -12,7 +14,7 @@ from raymix.data.source import DataSpec, Source
 from raymix.errors import DataError
 from raymix.evaluation.subject import Measured, Subject
 from raymix.features.base import Features
-from raymix.features.classifier import classifier
+from raymix.features.classifier import NUM_FEATURES, classifier
 from raymix.features.pixels import pixels
 from raymix.features.reference import Reference, drawn_numbers, drawn_rows, reference
 from raymix.metrics.frechet import frechet_distance, statistics
@@ -21,6 +23,7 @@ from raymix.training.inversion import invert
 
 DISTANCES = {"classifier": "fd_classifier", "inception": "fid", "pixels": "fd_pixels"}
 """Names of the Fréchet distance by features."""
+INCEPTION_FEATURES = 2_048
 NUM_NEIGHBOURS = 5_000  # rows of each side that precision and recall look at: their cost is the product
 
 
@@ -29,7 +32,8 @@ def image_measures(subject: Subject) -> Measured:
     features = chosen_features(subject)
     held_out = inversion_errors(subject)
     if features is None:
-        return Measured(held_out, {}, {}, {"features": "none: the data has no labels and Inception has no weights"})
+        told = "none: the data has no labels and Inception no weights, or rows are fewer than features"
+        return Measured(held_out, {}, {}, {"features": told})
     settings, name = subject.settings, DISTANCES[features.name]
     train, test = open_source(subject.config.data), open_test_source(subject.config.data)
     real = described(subject, train, features)
@@ -62,13 +66,16 @@ def chosen_features(subject: Subject) -> Features | None:
     settings, data, device = subject.settings, subject.config.data, subject.generators.setting.device
     kind: str = settings.features
     if kind == "auto":
-        kind = auto_features(subject.spec, settings.inception_weights)
+        test = open_test_source(data)
+        num = min(settings.num_samples, *(each.num_rows for each in (subject.spec, *([test.spec] if test else []))))
+        kind = auto_features(subject.spec, settings.inception_weights, num)
     if kind == "classifier":
-        return classifier(data, device, progress=lambda done, total: subject.count(1)).features
+        found = classifier(data, device, progress=lambda done, total: subject.count(1)).features
+        return replace(found, count=subject.count)
     if kind == "inception":
         from raymix.features.inception import inception  # torchvision takes seconds to import
 
-        return inception(data, device, weights=settings.inception_weights)
+        return replace(inception(data, device, weights=settings.inception_weights), count=subject.count)
     return pixels(data, device) if kind == "pixels" else None
 
 
@@ -87,11 +94,12 @@ def require_measurable(config: Config, spec: DataSpec) -> None:
         pixels(config.data)
 
 
-def auto_features(spec: DataSpec, weights: str | None) -> str:
-    """A classifier where the data has labels, else Inception where its weights are, else none."""
-    if len(spec.classes) > 1:
+def auto_features(spec: DataSpec, weights: str | None, num_rows: int) -> str:
+    """A classifier where the data has labels, else Inception where its weights are, else none; none too where
+    `num_rows` are too few to fit a covariance of the features."""
+    if len(spec.classes) > 1 and num_rows > NUM_FEATURES:
         return "classifier"
-    if spec.row_shape[0] not in (1, 3):
+    if len(spec.classes) > 1 or spec.row_shape[0] not in (1, 3) or num_rows <= INCEPTION_FEATURES:
         return "none"
     from raymix.features.inception import usual_weights
 
@@ -112,13 +120,13 @@ def distance(features_ND: NDArray[np.float32], target: Reference) -> float:
 
 
 def own_distance(samples: list[NDArray[np.float32]], owned_ND: NDArray[np.float32], name: str) -> dict[str, float]:
-    """Fréchet distance of one component's samples to the rows it won; nothing where either are too few to fit a
-    covariance."""
+    """Fréchet distance of one component's samples to the training rows it won; nothing where either are too few to fit
+    a covariance."""
     num_features = owned_ND.shape[1]
     if min(sum(map(len, samples)), len(owned_ND)) <= num_features:
         return {}
     pairs = (*statistics(np.concatenate(samples)), *statistics(owned_ND))
-    return {name: frechet_distance(*pairs).distance}
+    return {f"{name}_to_own_rows": frechet_distance(*pairs).distance}
 
 
 def spread(rows: NDArray[np.float32], most: int) -> NDArray[np.float32]:
@@ -135,6 +143,6 @@ def inversion_errors(subject: Subject) -> dict[str, float]:
     if test is None:
         raise DataError("has no rows beside those trained on", subject.spec.name, "set evaluation.inversions to 0")
     rows = drawn_rows(test, min(num, test.spec.num_rows), subject.settings.seed)
-    found = invert(subject.generators, rows, subject.settings.seed)
+    found = invert(subject.generators, rows, subject.settings.seed, count=subject.count)
     competing = [subject.generators.components.index(k) for k in subject.state.components]
     return {"ivom": float(found.error_Kn[competing].min(axis=0).mean())}

@@ -14,7 +14,7 @@ from raymix.state import State
 from raymix.training.generators import GeneratorPack
 
 CHUNK_BYTES = 2**26  # of float32 samples that are held at a time
-FIRST_PIECE, ORDER = 16, 2  # parts of the seeds of evaluation
+COUNTS, ORDER, FIRST_PIECE = 3, 2, 16  # parts of the seeds of evaluation
 
 
 def drawn(
@@ -31,7 +31,7 @@ def drawn(
 def mixed_counts(state: State, num: int, seed: int) -> list[tuple[int, int]]:
     """How many of `num` rows of the mixture come from each component, drawn by the mixing weights."""
     weights = np.array(state.weights_K)
-    counts = numpy_rng(phase_seed(seed, 0, ALL, Phase.EVALUATE)).multinomial(num, weights / weights.sum())
+    counts = numpy_rng(phase_seed(seed, 0, ALL, Phase.EVALUATE, COUNTS)).multinomial(num, weights / weights.sum())
     return list(zip(state.components, counts.tolist(), strict=True))
 
 

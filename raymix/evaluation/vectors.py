@@ -14,7 +14,7 @@ from raymix.metrics.modes import mode_coverage
 
 NUM_HELD_OUT = 2_000
 SYNTHETIC_BANDWIDTH = 0.3
-BANDWIDTHS = tuple(0.05 * 2 ** (i / 2) for i in range(12))  # of the mean standard deviation of a column
+BANDWIDTHS = tuple(0.005 * 2 ** (i / 2) for i in range(18))  # of the mean standard deviation of a column
 
 
 def vector_measures(subject: Subject) -> Measured:
@@ -27,9 +27,14 @@ def vector_measures(subject: Subject) -> Measured:
     held_out = open_test_source(data)
     test = None
     if held_out is not None:
-        test = held_out.read(0, min(NUM_HELD_OUT, held_out.spec.num_rows)).rows.astype(np.float64)
+        num = min(NUM_HELD_OUT, held_out.spec.num_rows)
+        test = drawn_rows(held_out, num, settings.seed).astype(np.float64)
     bandwidth = bandwidth_of(subject, real)
-    about = {"num_real": len(real), "num_held_out": 0 if test is None else len(test), "bandwidth": bandwidth}
+    about = {
+        "num_training_rows": len(real),
+        "num_held_out": 0 if test is None else len(test),
+        "bandwidth": bandwidth,
+    }
 
     def measured(rows: NDArray[np.floating]) -> dict[str, float]:
         subject.count(1)
@@ -47,10 +52,10 @@ def bandwidth_of(subject: Subject, real: NDArray[np.floating]) -> float:
     bandwidth = subject.settings.bandwidth
     if bandwidth != "auto":
         return bandwidth
-    if is_synthetic(subject.config.data.name):
+    if subject.config.data.name.startswith("synthetic-"):
         return SYNTHETIC_BANDWIDTH
-    spread = float(real.std(axis=0).mean())
-    return choose_bandwidth(real[:NUM_HELD_OUT], [spread * share for share in BANDWIDTHS])
+    spread, some = float(real.std(axis=0).mean()), real[:: max(1, len(real) // NUM_HELD_OUT)]
+    return choose_bandwidth(some, [spread * share for share in BANDWIDTHS])
 
 
 def coverage(name: str, rows: NDArray[Any]) -> dict[str, float]:

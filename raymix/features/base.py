@@ -47,6 +47,8 @@ class Features:
     """(B, C, H, W) float32 in data units -> (B, D)."""
     device: torch.device = CPU
     batch_size: int = 512
+    count: Callable[[int], None] = lambda batches: None
+    """Told of each batch: a sign of life."""
 
     @property
     def hash(self) -> str:
@@ -65,6 +67,7 @@ class Features:
             for start in range(0, len(rows), size):
                 batch = torch.from_numpy(rows[start : start + size].astype(np.float32)).to(self.device)
                 out[start : start + size] = self.network(batch).cpu().numpy()
+                self.count(1)
         return out
 
 

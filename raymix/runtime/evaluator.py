@@ -1,6 +1,5 @@
 """The actor that measures and pictures what a run has written, beside the training."""
 
-import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -33,22 +32,14 @@ class Evaluator:
         return report_files(self.directory)
 
     @ray.method(concurrency_group="watch")
-    def pid(self) -> int:
-        """Of this process."""
-        return os.getpid()
-
-    @ray.method(concurrency_group="watch")
     def progress(self) -> int:
         """Pieces of work done; answered from a second thread."""
         return self.pieces
 
 
 def start_evaluator(storage: Storage) -> Any:
-    """The actor's handle. It asks no processor, and sits where a local run directory is.
-
-    What it does depends on nothing but the files it reads, so Ray itself may restart it and repeat a call.
-    """
-    options: dict[str, Any] = {"num_cpus": 0, "max_restarts": -1, "max_task_retries": -1}
+    """The actor's handle. It asks no processor, and sits where a local run directory is."""
+    options: dict[str, Any] = {"num_cpus": 0}
     if storage.is_local:
         node = ray.get_runtime_context().get_node_id()
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)

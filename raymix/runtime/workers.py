@@ -138,7 +138,10 @@ class RayWorkers:
             return 0
         answer = self.evaluator.progress.remote()
         ready, _ = ray.wait([answer], timeout=PROGRESS_S)
-        return ray.get(answer) if ready else 0
+        try:
+            return ray.get(answer) if ready else 0
+        except RayError:  # whoever waits for its work is told
+            return 0
 
     # ---- start, recover and commit
 
@@ -344,19 +347,23 @@ class RayWorkers:
     # ---- looking
 
     def evaluate(self, directory: RunDirectory, generation: Generation) -> dict[str, Any]:
-        measures: dict[str, Any] = self._gather([self._evaluator(directory).evaluate.remote(generation)], "evaluate")[0]
+        measures: dict[str, Any] = self._of_evaluator(directory, "evaluate", generation)
         return measures
 
     def pictures(self, directory: RunDirectory) -> Mapping[str, bytes]:
         self.crew.close()  # nobody trains any more, and few processes should hold torch at a time
-        files: Mapping[str, bytes] = self._gather([self._evaluator(directory).pictures.remote()], "report")[0]
+        files: Mapping[str, bytes] = self._of_evaluator(directory, "pictures")
         return files
 
-    def _evaluator(self, directory: RunDirectory) -> Any:
-        """The actor, started when it is first needed."""
+    def _of_evaluator(self, directory: RunDirectory, method: str, *args: Any) -> Any:
+        """What the evaluator's method gives. The actor is started when it is first needed, and anew after it died."""
         if self.evaluator is None:
             self.evaluator = start_evaluator(directory.storage)
-        return self.evaluator
+        try:
+            return self._gather([getattr(self.evaluator, method).remote(*args)], method)[0]
+        except WorkerLostError:
+            self.evaluator = None
+            raise
 
 
 def _those_of(seats: Sequence[Seat], components: Sequence[int]) -> list[tuple[Seat, tuple[int, ...]]]:

@@ -10,6 +10,7 @@ Shapes: K components, M members of a stack, n rows, P latents of a pool, S start
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -54,6 +55,7 @@ def invert(
     starts: int = STARTS,
     steps: int = STEPS,
     learning_rate: float = LEARNING_RATE,
+    count: Callable[[int], None] = lambda batches: None,
 ) -> Inversion:
     """Descend from `starts` latents per row and component (at most 256) and keep the best end.
 
@@ -84,6 +86,7 @@ def invert(
         for some in targets.split(size):
             start_MnSZ = _nearest(pool_MPZ, pool_MPD, some, starts)
             ends.append(_descended(network, start_MnSZ, some, steps, learning_rate))
+            count(1)
         error_Mn, latent_MnZ = (torch.cat(parts, dim=1).cpu() for parts in zip(*ends, strict=True))
         errors |= zip(stack.keys, error_Mn.double().numpy(), strict=True)
         latents |= zip(stack.keys, latent_MnZ.numpy(), strict=True)

@@ -1,11 +1,12 @@
 """The actor that measures and pictures: the same numbers as in process, whatever happens to it."""
 
-import os
-import signal
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
+import psutil
 import pytest
-import ray
 
 from raymix.checkpoint import RunDirectory
 from raymix.config import Config, DataConfig, DiscriminatorConfig, EvaluationConfig, ResourcesConfig, ScheduleConfig
@@ -13,7 +14,6 @@ from raymix.errors import DataError
 from raymix.models.vae import VAEConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
-from raymix.runtime.evaluator import start_evaluator
 from raymix.session import train
 from raymix.storage import Storage
 
@@ -44,19 +44,50 @@ def test_a_run_on_ray_measures_as_one_in_process_and_leaves_a_page(tmp_path: Pat
         assert (tmp_path / workers / "samples.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_an_evaluator_that_dies_is_started_again_and_repeats_its_work(tmp_path: Path) -> None:
+def test_an_evaluator_that_dies_is_replaced_and_the_round_measured_as_if_nothing_had_happened(tmp_path: Path) -> None:
+    train(*resolve(config()), str(tmp_path / "local"), workers="local")
+    killed = []
+
+    def kill_once() -> None:
+        while not killed:
+            for process in psutil.Process().children(recursive=True):
+                with suppress(psutil.Error):
+                    if process.cmdline()[:1] == ["ray::Evaluator.evaluate"]:
+                        process.kill()
+                        killed.append(process.pid)
+                        return
+            time.sleep(0.05)
+
+    killer = threading.Thread(target=kill_once, daemon=True)
+    killer.start()
+    train(*resolve(config()), str(tmp_path / "ray"), workers="ray")
+    assert killed
+    here, there = (read_record(Storage.at(tmp_path / workers)) for workers in ("local", "ray"))
+    assert [line["measures"] for line in here] == [line["measures"] for line in there]
+    assert any("evaluate" in failure for line in there for failure, _ in line["mendings"])
+
+
+def test_a_round_that_cannot_be_measured_counts_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise DataError("is gone", "the test set")
+
+    monkeypatch.setattr("raymix.evaluation.evaluate.evaluate", fail)
     train(*resolve(config()), str(tmp_path / "run"), workers="local")
-    directory = RunDirectory(Storage.at(tmp_path / "run"))
-    generation = directory.require_last()
-    evaluator = start_evaluator(directory.storage)
-    try:
-        measures = ray.get(evaluator.evaluate.remote(generation), timeout=120)
-        assert measures == generation.record["measures"]
-        again = evaluator.evaluate.remote(generation)
-        os.kill(ray.get(evaluator.pid.remote(), timeout=60), signal.SIGKILL)
-        assert ray.get(again, timeout=120) == measures
-    finally:
-        ray.kill(evaluator)
+    lines = read_record(Storage.at(tmp_path / "run"))
+    assert [line["measures"] for line in lines] == [None, None]
+    assert all("not measured: the test set: is gone" in line["warnings"] for line in lines)
+
+
+def test_a_page_that_cannot_be_made_leaves_what_was_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object) -> None:
+        raise DataError("has changed", "the data set")
+
+    monkeypatch.setattr("raymix.reporting.report_files", fail)
+    train(*resolve(config()), str(tmp_path / "run"), workers="local")
+    assert RunDirectory(Storage.at(tmp_path / "run")).require_last().state.round == 1
+    assert "try `raymix report`" in caplog.text
 
 
 @pytest.mark.parametrize("workers", ["local", "ray"])
