@@ -38,7 +38,7 @@ def test_in_process_and_ray_give_one_digest_for_fused_packs(trunk: str, pack: in
     assert trained(config, tmp_path / "local", "local") == trained(config, tmp_path / "ray", "ray")
 
 
-@pytest.mark.parametrize(("trunk", "pack"), [("separate", 2), ("shared", 1)])
+@pytest.mark.parametrize(("trunk", "pack"), [("separate", 2), pytest.param("shared", 1, marks=pytest.mark.slow)])
 def test_one_digest_for_any_pack_whose_components_train_one_after_another(
     trunk: str, pack: int, tmp_path: Path
 ) -> None:
@@ -47,7 +47,7 @@ def test_one_digest_for_any_pack_whose_components_train_one_after_another(
     assert trained(config, tmp_path / "local", "local") == trained(packed, tmp_path / "ray", "ray")
 
 
-@pytest.mark.parametrize("trunk", ["separate", "shared"])
+@pytest.mark.parametrize("trunk", [pytest.param("separate", marks=pytest.mark.slow), "shared"])
 def test_overlapping_rounds_give_one_digest_and_another_than_synchronous_ones(trunk: str, tmp_path: Path) -> None:
     plain = replaced(small(trunk), {"resources.pack": 2, "resources.fused": True, "schedule.synchronous_rounds": 1})
     overlapping = replaced(plain, {"schedule.overlap": True})
@@ -56,7 +56,7 @@ def test_overlapping_rounds_give_one_digest_and_another_than_synchronous_ones(tr
     assert here != trained(plain, tmp_path / "plain", "local")
 
 
-@pytest.mark.parametrize("mode", ["single", "oracle"])
+@pytest.mark.parametrize("mode", ["single", pytest.param("oracle", marks=pytest.mark.slow)])
 def test_controls_give_one_digest(mode: str, tmp_path: Path) -> None:
     config = replaced(small("separate", mode), {"schedule.rounds": 1, "resources.pack": 3, "resources.fused": True})
     assert trained(config, tmp_path / "local", "local") == trained(config, tmp_path / "ray", "ray")

@@ -52,6 +52,7 @@ def blobs(num, seed):
     return np.kron(coarse, np.ones((8, 8))).astype(np.uint8)
 
 
+@pytest.mark.slow
 def test_distance_is_that_of_pytorch_fids_command(torch_home, weights, save_images, tmp_path):
     both = blobs(70, 0), np.clip(blobs(70, 1) * 1.3 + 10, 0, 255).astype(np.uint8)
     for folder, rows in zip("ab", both, strict=True):

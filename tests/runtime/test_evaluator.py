@@ -32,18 +32,6 @@ def config(features: str = "auto") -> Config:
     )
 
 
-def test_a_run_on_ray_measures_as_one_in_process_and_leaves_a_page(tmp_path: Path) -> None:
-    for workers in ("local", "ray"):
-        train(*resolve(config()), str(tmp_path / workers), workers=workers)
-    here, there = (read_record(Storage.at(tmp_path / workers)) for workers in ("local", "ray"))
-    assert [line["measures"] for line in here] == [line["measures"] for line in there]
-    assert there[-1]["measures"]["fd_classifier"] > 0
-    for workers in ("local", "ray"):
-        page = (tmp_path / workers / "report.html").read_text()
-        assert page.startswith("<!doctype html>") and "All rounds are done (1 of 1)." in page
-        assert (tmp_path / workers / "samples.png").read_bytes().startswith(b"\x89PNG")
-
-
 def test_an_evaluator_that_dies_is_replaced_and_the_round_measured_as_if_nothing_had_happened(tmp_path: Path) -> None:
     train(*resolve(config()), str(tmp_path / "local"), workers="local")
     killed = []
@@ -65,6 +53,11 @@ def test_an_evaluator_that_dies_is_replaced_and_the_round_measured_as_if_nothing
     here, there = (read_record(Storage.at(tmp_path / workers)) for workers in ("local", "ray"))
     assert [line["measures"] for line in here] == [line["measures"] for line in there]
     assert any("evaluate" in failure for line in there for failure, _ in line["mendings"])
+    assert there[-1]["measures"]["fd_classifier"] > 0
+    for workers in ("local", "ray"):
+        page = (tmp_path / workers / "report.html").read_text()
+        assert page.startswith("<!doctype html>") and "All rounds are done (1 of 1)." in page
+        assert (tmp_path / workers / "samples.png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_round_that_cannot_be_measured_counts_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
