@@ -90,6 +90,7 @@ def test_labels_are_for_evaluation_only(tmp_path: Path) -> None:
     assert labelled.evaluate(num_samples=100)["nmi"] is not None
 
 
+@pytest.mark.slow
 def test_ray_workers_fit_the_same_mixture(tmp_path: Path, ray_cluster: None) -> None:
     rows = np.random.default_rng(0).normal(size=(300, 3))
     settings = {"overrides": QUICK | PACKED, "num_components": 2}

@@ -74,6 +74,7 @@ def test_an_unknown_experiment_is_refused(tmp_path: Path, capsys: pytest.Capture
     assert "one of table-1" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_an_experiment_is_run_once_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One method on a tiny set, from training to the table."""
     from dataclasses import replace
