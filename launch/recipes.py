@@ -65,7 +65,8 @@ class Experiment:
     def config(self, case: str, method: str, seed: int, data_dir: str | None = None) -> Config:
         """The complete config of one run."""
         chosen = METHODS[method]
-        changes: dict[str, Any] = {"mode": chosen.mode, "seed": seed} | (dict(self.wide) if chosen.wide else {})
+        changes: dict[str, Any] = {"mode": chosen.mode, "seed": seed, "evaluation.features": self.features}
+        changes |= dict(self.wide) if chosen.wide else {}
         if data_dir is not None:
             changes["data.dir"] = data_dir
         return replaced(self.bases[case], changes)

@@ -21,7 +21,9 @@ from launch.recipes import EXPERIMENTS, Experiment, Target
 from raymix import comparison
 from raymix.checkpoint import RunDirectory
 from raymix.config import dump_config
-from raymix.errors import ConfigError
+from raymix.errors import ConfigError, RaymixError
+from raymix.evaluation.images import require_measurable
+from raymix.resolve import resolve
 from raymix.storage import Storage
 
 RESULTS = Path("docs/results.md")
@@ -54,6 +56,12 @@ def main(arguments: Arguments) -> int:
         return 2
     experiment = EXPERIMENTS[arguments.experiment]
     seeds = arguments.seeds or tuple(experiment.seeds)
+    try:
+        for case in experiment.bases:  # what cannot be measured is not trained
+            require_measurable(*resolve(experiment.config(case, "single", seeds[0], arguments.data_dir)))
+    except RaymixError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     runs = [(case, method, seed) for seed in seeds for case in experiment.bases for method in experiment.methods]
     with ThreadPoolExecutor(arguments.jobs) as pool:
         codes = list(pool.map(lambda run: carry_out(arguments, experiment, *run), runs))
@@ -77,8 +85,11 @@ def carry_out(arguments: Arguments, experiment: Experiment, case: str, method: s
     """Train one run and measure it, as far as that is not done; returns an exit code."""
     out = folder(arguments, case, method, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    settings = out.with_suffix(".yaml")
-    settings.write_text(dump_config(experiment.config(case, method, seed, arguments.data_dir)))
+    settings, text = out.with_suffix(".yaml"), dump_config(experiment.config(case, method, seed, arguments.data_dir))
+    if out.exists() and settings.exists() and settings.read_text() != text:
+        print(f"error: {out}: was trained with another config; remove it or give another --out", file=sys.stderr)
+        return 2
+    settings.write_text(text)
     directory, code = RunDirectory(Storage.at(out)), 0
     if not directory.holds_run:
         words = ["train", "--config", str(settings), "--out", str(out)]
@@ -86,7 +97,7 @@ def carry_out(arguments: Arguments, experiment: Experiment, case: str, method: s
     elif not directory.finished(directory.load()[0], directory.last()):
         code = call(["resume", str(out), "--workers", arguments.workers], out.with_suffix(".log"))
     if code == 0 and comparison.entry(str(out)).measures is None:
-        code = call(["evaluate", str(out), "--features", experiment.features], out.with_suffix(".log"))
+        code = call(["evaluate", str(out)], out.with_suffix(".log"))
     print(f"{case} {method} {seed}: {'failed' if code else 'done'}", file=sys.stderr, flush=True)
     return code
 

@@ -15,9 +15,9 @@ import logging
 import math
 import re
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -37,6 +37,7 @@ from raymix.storage import FileStamp, Storage
 FORMAT = 3
 KEPT = 2
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -188,6 +189,17 @@ class RunDirectory:
         if generation is None:
             raise CheckpointError("holds no complete round yet", self.storage.where(), "start it with `raymix resume`")
         return generation
+
+    def look(self, at: Callable[[Generation], T]) -> tuple[Generation, T]:
+        """The last generation and what a function finds there; the function looks again where a run that goes on prunes
+        the generation meanwhile. Raises `CheckpointError`."""
+        while True:
+            generation = self.require_last()
+            try:
+                return generation, at(generation)
+            except MissingError:
+                if self.require_last().name == generation.name:
+                    raise
 
     def damage(self, generation: Generation) -> str | None:
         """What is wrong with a generation's files. Raises `CheckpointError` when they cannot be read, which says

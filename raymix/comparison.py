@@ -5,20 +5,31 @@ Everything comes from the run directories; nothing is computed anew, and torch i
 
 import itertools
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
 from raymix.checkpoint import RunDirectory
 from raymix.config import Config
+from raymix.data.source import DataSpec
 from raymix.errors import DamagedError, MissingError
 from raymix.metrics.catalogue import MEASURES
 from raymix.record import EVALUATION, read_record
 from raymix.storage import Storage
 
 APART = ("mode", "num_components")  # have columns of their own
-BESIDE = ("seed", "data.dir", "resources.", "evaluation.", "schedule.evaluate_every", "schedule.best_metric")
+BESIDE = (
+    "seed",
+    "data.dir",
+    "data.path",
+    "resources.",
+    "evaluation.",
+    "schedule.evaluate_every",
+    "schedule.best_metric",
+)
 """Fields that runs of one group may differ in."""
 
 
@@ -28,6 +39,7 @@ class Entry:
 
     location: str
     config: Config
+    spec: DataSpec
     measures: Mapping[str, Any] | None
     """As `raymix evaluate` found them at the last round, None where it was not asked."""
     num_rows_seen: int
@@ -52,13 +64,13 @@ class Group(NamedTuple):
 def entry(location: str) -> Entry:
     """Read one run. Raises `CheckpointError` where there is none, or no complete round."""
     directory = RunDirectory(Storage.at(location))
-    config, _ = directory.load()
+    config, spec = directory.load()
     last = directory.require_last()
     record = read_record(directory.storage)
     steps = sum(sum(line["generator_steps"]) for line in record)
     seconds = sum(sum(line["seconds"].values()) for line in record)
     measures = evaluated(directory.storage, last.name) or last.record.get("measures")
-    return Entry(location, config, measures, steps * config.schedule.batch_size, seconds / 60, last.state.round)
+    return Entry(location, config, spec, measures, steps * config.schedule.batch_size, seconds / 60, last.state.round)
 
 
 def evaluated(storage: Storage, generation: str) -> dict[str, Any] | None:
@@ -72,19 +84,27 @@ def evaluated(storage: Storage, generation: str) -> dict[str, Any] | None:
 
 
 def grouped(entries: Sequence[Entry]) -> list[Group]:
-    """Runs whose configs differ in the seed alone, in the order they are first named."""
+    """Runs that differ in the seed alone, in the order they are first named: of one config, on the same rows,
+    measured at the same round in the same way."""
     together: dict[str, list[Entry]] = {}
-    fields = {each.location: compared_fields(each.config) for each in entries}
+    fields = {each.location: compared_fields(each) for each in entries}
     for each in entries:
         together.setdefault(json.dumps(fields[each.location], sort_keys=True), []).append(each)
     differing = differing_fields([fields[group[0].location] for group in together.values()])
     return [Group(label(fields[group[0].location], differing), group) for group in together.values()]
 
 
-def compared_fields(config: Config) -> dict[str, Any]:
-    """Dotted fields of a config by which runs are told apart."""
-    flat = flattened(config.model_dump(mode="json"))
-    return {name: value for name, value in flat.items() if not name.startswith(BESIDE)}
+def compared_fields(entry: Entry) -> dict[str, Any]:
+    """What runs are told apart by: dotted fields of the config, how large the data is, how far the run got, how it was
+    measured."""
+    flat = flattened(entry.config.model_dump(mode="json"))
+    fields = {name: value for name, value in flat.items() if not name.startswith(BESIDE)}
+    fields |= {
+        "data": Path(entry.config.data.path or entry.spec.name).stem,
+        "rows": entry.spec.num_rows,
+        "rounds": entry.rounds,
+    }
+    return fields | {name: entry.measures[name] for name in ("num_samples",) if entry.measures}
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -102,8 +122,9 @@ def differing_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def label(fields: Mapping[str, Any], differing: Sequence[str]) -> str:
     """What makes a group another one than the rest, such as `latent 4, encoder 150-150`."""
-    parts = [f"{name.rsplit('.', 1)[-1]} {short(fields[name])}" for name in differing if name in fields]
-    return ", ".join(parts)
+    last = Counter(name.rsplit(".", 1)[-1] for name in fields)
+    names = {name: word if last[word := name.rsplit(".", 1)[-1]] == 1 else name for name in differing}
+    return ", ".join(f"{names[name]} {short(fields[name])}" for name in differing if name in fields)
 
 
 def short(value: Any) -> str:
@@ -141,7 +162,7 @@ def compare(groups: Sequence[Group], measures: Sequence[str] | None = None, apar
             str(len(config.components)),
             count(first.measures.get("num_parameters") if first.measures else None),
             count(first.num_rows_seen),
-            str(len(group.entries)),
+            seeds(group.entries),
         ]
         cells = [Cell(text) for text in fixed]
         for name in names:
@@ -171,6 +192,12 @@ def notes(groups: Sequence[Group], names: Sequence[str]) -> list[str]:
     told += [f"real rows in the samples' place: {name} {spread(values)}" for name, values in real.items() if values]
     told.append("mean and standard deviation over seeds")
     return told
+
+
+def seeds(entries: Sequence[Entry]) -> str:
+    """How many seeds, and of how many runs where some have the same."""
+    num = len({each.config.seed for each in entries})
+    return str(num) if num == len(entries) else f"{num} in {len(entries)} runs"
 
 
 def spread(values: Sequence[float]) -> str:

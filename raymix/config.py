@@ -43,7 +43,8 @@ class DataConfig(Frozen):
     seed: Annotated[int, Field(ge=0)] = 0
     """Seed of data sets that are drawn at random, and of the rows held out."""
     holdout: Annotated[float, Field(ge=0, le=0.5)] = 0.0
-    """Share of the rows that are never trained on, and take the test set's place in measures."""
+    """Share of the rows that are never trained on, and take the test set's place in measures: one of every
+    round(1 / share) rows."""
     block_bytes: Positive = 64 * 2**20
     """Largest size of a block."""
     offset: tuple[float, ...] | None = None

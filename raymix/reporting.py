@@ -5,7 +5,6 @@ import io
 from raymix.checkpoint import Generation, RunDirectory
 from raymix.comparison import evaluated
 from raymix.data.source import DataSpec
-from raymix.errors import MissingError
 from raymix.portrait import portray
 from raymix.report.contents import Portrait
 from raymix.report.page import render
@@ -18,22 +17,11 @@ def report_files(directory: RunDirectory) -> dict[str, bytes]:
     Raises `CheckpointError` when there is no such round, `DataError` when the data set is not what it was.
     """
     config, spec = directory.load()
-    generation, portrait = last_portrait(directory)
+    generation, portrait = directory.look(lambda last: portray(directory, last))
     lines = [each.record for each in directory.generations() if each.state.round <= generation.state.round]
     environment = directory.storage.read_json("run.json")["environment"]
     page = render(lines, config, spec, environment, portrait, evaluated(directory.storage, generation.name))
     return {"report.html": page.encode(), "samples.png": picture(spec, generation, portrait)}
-
-
-def last_portrait(directory: RunDirectory) -> tuple[Generation, Portrait]:
-    """The last generation and its portrait. A run that goes on may prune a generation while it is being looked at."""
-    while True:
-        generation = directory.require_last()
-        try:
-            return generation, portray(directory, generation)
-        except MissingError:
-            if directory.require_last().name == generation.name:
-                raise
 
 
 def picture(spec: DataSpec, generation: Generation, portrait: Portrait) -> bytes:

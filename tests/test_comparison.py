@@ -1,6 +1,7 @@
 """Runs side by side, from directories that hold a config, a record and measures."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,6 +59,28 @@ def test_runs_that_differ_in_seed_or_machine_are_one_group(folder: Path) -> None
     assert found[0].entries[0].num_rows_seen == 30 * BASE.schedule.batch_size
 
 
+def test_runs_measured_otherwise_or_on_other_rows_are_groups_of_their_own(tmp_path: Path) -> None:
+    first = comparison.entry(run(tmp_path / "a", BASE, -3.0))
+    other = comparison.entry(run(tmp_path / "b", replaced(BASE, {"seed": 1}), -4.0))
+    fewer = replace(other, measures={**(other.measures or {}), "num_samples": 100})
+    shorter = replace(other, spec=replace(SPEC, num_rows=300))
+    moved = replace(other, config=replaced(other.config, {"data.path": "somewhere/rows.npy"}))
+    assert [group.label for group in comparison.grouped([first, other])] == [""]
+    assert [group.label for group in comparison.grouped([first, fewer])] == ["num_samples 500", "num_samples 100"]
+    assert [group.label for group in comparison.grouped([first, shorter])] == ["rows 600", "rows 300"]
+    assert [group.label for group in comparison.grouped([first, moved])] == ["data synthetic-5", "data rows"]
+
+
+def test_a_field_is_named_in_full_where_its_last_part_is_not_enough() -> None:
+    fields = {"discriminator.lr": 0.1, "model.lr": 0.2, "model.latent": 4}
+    assert comparison.label(fields, ["model.lr", "model.latent"]) == "model.lr 0.2, latent 4"
+
+
+def test_a_seed_that_was_trained_twice_is_told(tmp_path: Path) -> None:
+    entries = [comparison.entry(run(tmp_path / name, BASE, -3.0)) for name in "ab"]
+    assert comparison.seeds(entries) == "1 in 2 runs"
+
+
 def test_a_row_has_mean_and_spread_and_the_best_is_marked(folder: Path) -> None:
     table = comparison.compare(groups(folder))
     assert table.headings == [
@@ -110,6 +133,21 @@ def test_command_prints_tables_and_json(folder: Path, capsys: pytest.CaptureFixt
     listed = json.loads(capsys.readouterr().out)
     assert [each["mode"] for each in listed] == ["compete", "bag"]
     assert listed[0]["runs"][0]["measures"]["kde_log_likelihood"] == -3.0
+
+
+def test_a_run_named_twice_counts_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", str(folder), str(folder / "bag"), f"{folder}/./a0", "--json"]) == 0
+    assert sum(len(each["runs"]) for each in json.loads(capsys.readouterr().out)) == 4
+
+
+def test_a_damaged_run_of_a_folder_is_left_out_and_one_that_is_named_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "bag" / "config.yaml").write_text("seed: 1\n")
+    assert main(["compare", str(folder), "--json"]) == 0
+    assert [each["mode"] for each in json.loads(capsys.readouterr().out)] == ["compete", "single"]
+    assert "left out" in caplog.text
+    assert main(["compare", str(folder / "bag")]) == 2
 
 
 @pytest.mark.parametrize(

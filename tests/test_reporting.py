@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raymix import reporting
 from raymix.checkpoint import Generation, RunDirectory
 from raymix.cli import main
 from raymix.portrait import portray
@@ -110,9 +109,7 @@ def test_a_run_whose_rows_are_gone_is_refused_in_one_line(tmp_path: Path, capsys
     assert str(rows) in capsys.readouterr().err
 
 
-def test_a_generation_that_is_pruned_meanwhile_gives_way_to_a_newer_one(
-    copy: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_generation_that_is_pruned_meanwhile_gives_way_to_a_newer_one(copy: Path, tmp_path: Path) -> None:
     older, newer = sorted((copy / "generations").iterdir())[-2:]
     shutil.move(newer, tmp_path / newer.name)  # it is still to come
     looks = []
@@ -124,6 +121,6 @@ def test_a_generation_that_is_pruned_meanwhile_gives_way_to_a_newer_one(
             next(older.glob("generator-*")).unlink()
         return portray(directory, generation)
 
-    monkeypatch.setattr(reporting, "portray", portray_late)
-    generation, _ = reporting.last_portrait(RunDirectory(Storage.at(copy)))
+    directory = RunDirectory(Storage.at(copy))
+    generation, _ = directory.look(lambda last: portray_late(directory, last))
     assert looks == [older.name, newer.name] and generation.name == newer.name

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from launch.recipes import EXPERIMENTS, METHODS, Target
-from launch.tables import Arguments, main, verdict, write_section
+from launch.tables import Arguments, carry_out, main, verdict, write_section
 from raymix.algorithm import pretrain_steps, round_steps
 from raymix.config import Config
 
@@ -72,6 +72,19 @@ def test_a_section_takes_the_place_of_the_one_before(tmp_path: Path) -> None:
 def test_an_unknown_experiment_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(Arguments("table-9", out=tmp_path)) == 2
     assert "one of table-1" in capsys.readouterr().err
+
+
+def test_runs_of_another_config_are_not_taken_for_those_of_an_experiment(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = tmp_path / "table-1-small" / "synthetic-5"
+    for method in METHODS:
+        (runs / f"{method.replace(' ', '-')}-0").mkdir(parents=True)
+        (runs / f"{method.replace(' ', '-')}-0.yaml").write_text("seed: 3\n")
+    assert (
+        carry_out(Arguments("table-1-small", out=tmp_path), EXPERIMENTS["table-1-small"], "synthetic-5", "bag", 0) == 2
+    )
+    assert "was trained with another config" in capsys.readouterr().err
 
 
 @pytest.mark.slow

@@ -1,5 +1,6 @@
 """`raymix compare`."""
 
+import logging
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,9 +14,11 @@ from rich.text import Text
 from raymix import comparison
 from raymix.commands.directory import run_directory
 from raymix.commands.parsing import parse
-from raymix.errors import ConfigError
+from raymix.errors import CheckpointError, ConfigError
 from raymix.metrics.catalogue import MEASURES
 from raymix.record import read_record
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -61,19 +64,31 @@ def entries(arguments: Compare) -> list[comparison.Entry]:
     """Every run that is named. Raises `CheckpointError`, `ConfigError`."""
     found = []
     for location in locations(arguments.directories):
-        each = comparison.entry(location)
-        if each.measures is None and arguments.evaluate:
-            from raymix.commands.evaluate import measured  # torch takes seconds to import, and is not always needed
-
-            print(f"raymix: measuring {location}", file=sys.stderr)
-            measured(location)
-            each = comparison.entry(location)
-        found.append(each)
+        try:
+            found.append(entry(location, arguments.evaluate))
+        except CheckpointError as error:
+            if location in arguments.directories:
+                raise
+            log.warning("left out: %s", error)  # one of many in a folder
+    if not found:
+        raise ConfigError("no run can be read", ", ".join(arguments.directories), "name another")
     return found
 
 
+def entry(location: str, evaluate: bool) -> comparison.Entry:
+    """A run, measured first where that is asked. Raises `CheckpointError`."""
+    each = comparison.entry(location)
+    if each.measures is not None or not evaluate:
+        return each
+    from raymix.commands.evaluate import measured  # torch takes seconds to import, and is not always needed
+
+    print(f"raymix: measuring {location}", file=sys.stderr)
+    measured(location)
+    return comparison.entry(location)
+
+
 def locations(directories: tuple[str, ...]) -> list[str]:
-    """Run directories as they are, and in place of a folder the run directories somewhere inside, by name."""
+    """Run directories as they are, and in place of a folder the run directories inside, by name; each once."""
     found: list[str] = []
     for directory in directories:
         if run_directory(directory).holds_run or "://" in directory or not Path(directory).is_dir():
@@ -83,7 +98,7 @@ def locations(directories: tuple[str, ...]) -> list[str]:
         if not inside:
             raise ConfigError("holds no run with a complete round", directory, "name the --out of a `raymix train`")
         found += inside
-    return found
+    return list({run_directory(location).storage.uri: location for location in reversed(found)}.values())[::-1]
 
 
 def read_record_of(folder: Path) -> bool:

@@ -13,8 +13,8 @@ from rich.table import Table
 from raymix.commands.directory import run_directory
 from raymix.commands.parsing import parse
 from raymix.errors import CheckpointError
+from raymix.evaluation.evaluate import evaluate_generation
 from raymix.metrics.catalogue import MEASURES
-from raymix.mixture import Mixture
 from raymix.record import EVALUATION
 
 log = logging.getLogger(__name__)
@@ -65,10 +65,9 @@ def settings_of(arguments: Evaluate) -> dict[str, Any]:
 def measured(location: str, **settings: Any) -> dict[str, Any]:
     """The measures of a run at its last round, kept in its directory."""
     directory = run_directory(location)
-    mixture = Mixture.load(directory.storage.uri)
-    measures = mixture.evaluate(**settings)
+    generation, measures = directory.look(lambda last: evaluate_generation(directory, last, **settings))
     try:
-        directory.storage.write_json(EVALUATION, {"generation": mixture.generation_, "measures": measures})
+        directory.storage.write_json(EVALUATION, {"generation": generation.name, "measures": measures})
     except CheckpointError as error:
         log.warning("the answer cannot be kept: %s", error)
     return measures

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from raymix.data.source import Block, DataSpec, Source
 from raymix.errors import DataError
+from raymix.seeds import numpy_rng
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,8 @@ class Part:
     def _places(self, strata: NDArray[np.int64]) -> NDArray[np.int64]:
         """Which row of a stratum is held out, from 0: SplitMix64 (Steele et al., 2014) of its number and the seed."""
         golden = 0x9E3779B97F4A7C15
-        start = np.uint64((self.seed * golden) % 2**64)
-        mixed = start + (strata.astype(np.uint64) + np.uint64(1)) * np.uint64(golden)
+        start = np.uint64(numpy_rng(self.seed).integers(2**64, dtype=np.uint64))
+        mixed = start + strata.astype(np.uint64) * np.uint64(golden)
         for shift, factor in ((30, 0xBF58476D1CE4E5B9), (27, 0x94D049BB133111EB)):
             mixed = (mixed ^ (mixed >> np.uint64(shift))) * np.uint64(factor)
         mixed ^= mixed >> np.uint64(31)

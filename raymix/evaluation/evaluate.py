@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from raymix.checkpoint import Generation, RunDirectory, finite_or_none
+from raymix.config import replaced
 from raymix.evaluation.images import image_measures
 from raymix.evaluation.subject import Count, Subject, ignore
 from raymix.evaluation.vectors import vector_measures
@@ -19,10 +20,13 @@ from raymix.models.registry import close
 from raymix.training.packs import load_generators
 
 
-def evaluate_generation(directory: RunDirectory, generation: Generation, count: Count = ignore) -> dict[str, Any]:
-    """`evaluate` as the run's config says, from what is written. Raises `CheckpointError`, `DataError`."""
+def evaluate_generation(
+    directory: RunDirectory, generation: Generation, count: Count = ignore, **settings: Any
+) -> dict[str, Any]:
+    """`evaluate` from what is written, as the run's config says; `settings` replace fields of its `evaluation`. Raises
+    `CheckpointError`, `ConfigError`, `DataError`."""
     config, spec = directory.load()
-    config = close(config)
+    config = close(replaced(config, {f"evaluation.{name}": value for name, value in settings.items()}))
     generators = load_generators(config, spec, directory.storage, generation)
     return evaluate(Subject(generators, directory.storage, generation, config.evaluation, count))
 

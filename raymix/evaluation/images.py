@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raymix.config import Config
-from raymix.data.open import open_source, open_test_source
+from raymix.data.open import open_test_source
 from raymix.data.source import DataSpec, Source
 from raymix.errors import DataError
 from raymix.evaluation.subject import Measured, Subject
@@ -35,7 +35,7 @@ def image_measures(subject: Subject) -> Measured:
         told = "none: the data has no labels and Inception no weights, or rows are fewer than features"
         return Measured(held_out, {}, {}, {"features": told})
     settings, name = subject.settings, DISTANCES[features.name]
-    train, test = open_source(subject.config.data), open_test_source(subject.config.data)
+    train, test = subject.training_rows(), open_test_source(subject.config.data)
     real = described(subject, train, features)
     target = real if test is None else described(subject, test, features)
     pieces = [(k, features(rows)) for k, rows in subject.samples()]

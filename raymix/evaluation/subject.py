@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from raymix.checkpoint import Generation, labels_name, read_assigned
 from raymix.config import Config, EvaluationConfig
-from raymix.data.source import DataSpec, block_bounds
+from raymix.data.blocks import require_same
+from raymix.data.open import open_source
+from raymix.data.source import DataSpec, Source, block_bounds
 from raymix.evaluation.samples import drawn, mixed_counts
 from raymix.state import State
 from raymix.storage import Storage
@@ -44,6 +46,12 @@ class Subject:
     @property
     def state(self) -> State:
         return self.generation.state
+
+    def training_rows(self) -> Source:
+        """The data set that the run was trained on. Raises `DataError` when it is another one now."""
+        source = open_source(self.config.data)
+        require_same(source.spec, self.spec)
+        return source
 
     @property
     def counts(self) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raymix.data.open import open_source, open_test_source
+from raymix.data.open import open_test_source
 from raymix.data.synthetic import is_synthetic, modes
 from raymix.evaluation.subject import Measured, Subject
 from raymix.features.reference import drawn_rows
@@ -22,7 +22,7 @@ def vector_measures(subject: Subject) -> Measured:
     data, settings = subject.config.data, subject.settings
     pieces = list(subject.samples())
     samples = np.concatenate([rows for _, rows in pieces])
-    train = open_source(data)
+    train = subject.training_rows()
     real = drawn_rows(train, min(settings.num_samples, train.spec.num_rows), settings.seed).astype(np.float64)
     held_out = open_test_source(data)
     test = None
@@ -31,7 +31,8 @@ def vector_measures(subject: Subject) -> Measured:
         test = drawn_rows(held_out, num, settings.seed).astype(np.float64)
     bandwidth = bandwidth_of(subject, real)
     about = {
-        "num_training_rows": len(real),
+        "num_real": len(real),
+        "real": f"training rows of {subject.spec.name}",
         "num_held_out": 0 if test is None else len(test),
         "bandwidth": bandwidth,
     }
@@ -52,7 +53,8 @@ def bandwidth_of(subject: Subject, real: NDArray[np.floating]) -> float:
     bandwidth = subject.settings.bandwidth
     if bandwidth != "auto":
         return bandwidth
-    if subject.config.data.name.startswith("synthetic-"):
+    name = subject.config.data.name
+    if is_synthetic(name) and modes(name).warped:
         return SYNTHETIC_BANDWIDTH
     spread, some = float(real.std(axis=0).mean()), real[:: max(1, len(real) // NUM_HELD_OUT)]
     return choose_bandwidth(some, [spread * share for share in BANDWIDTHS])
