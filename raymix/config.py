@@ -75,6 +75,11 @@ class FamilyConfig(Frozen):
         """The settings with every `auto` fitted to a `DataSpec`; families that have any override it."""
         return self
 
+    def with_width(self, width: int) -> Self:
+        """Resolved settings with layers scaled so that the widest has so many units; families that have layers override
+        it. Raises `ConfigError`."""
+        raise ConfigError(f"family {self.family} has no layers", "width", "vary another field")
+
 
 class DiscriminatorConfig(Frozen):
     """The observers that estimate log ratios. They never send gradients to a generator."""

@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Callable
 from importlib import metadata
-from typing import Literal
+from typing import Any, Literal
 
 from raymix import __version__
 from raymix.checkpoint import RunDirectory
@@ -35,8 +35,11 @@ def train(
     address: str | None = None,
     wait_s: float = 0,
     watch: Watch = lambda status: None,
+    reserved: Any = None,
 ) -> None:
     """Train a resolved config into a new run directory.
+
+    `reserved`: a Ray placement group to run in, with a bundle for helpers and one for each of the run's groups.
 
     Raises `CheckpointError` when the directory holds a run, `ResourceError` when the cluster cannot hold it even after
     `wait_s` seconds; nothing is written then.
@@ -54,9 +57,10 @@ def train(
         return
     with cluster(address):
         config, reason = packed_for_cluster(config, spec)
-        require_room(config, wait_s)  # what cannot fit fails before anything is written
+        if reserved is None:
+            require_room(config, wait_s)  # what cannot fit fails before anything is written
         directory.create(config, spec, environment() | {"packing": reason})
-        train_on_ray(config, spec, directory.storage.uri, watch)
+        train_on_ray(config, spec, directory.storage.uri, watch, reserved)
 
 
 def resume(
@@ -66,10 +70,12 @@ def resume(
     address: str | None = None,
     wait_s: float = 0,
     watch: Watch = lambda status: None,
+    reserved: Any = None,
 ) -> bool:
     """Go on with a run from its last commit, or from the beginning when it has none.
 
-    Returns whether there was anything to do. Raises `CheckpointError` when the directory holds no run.
+    Returns whether there was anything to do. `reserved` is as in `train`. Raises `CheckpointError` when the directory
+    holds no run.
     """
     directory = RunDirectory(Storage.at(uri))
     config, spec = directory.load()
@@ -80,8 +86,9 @@ def resume(
         train_here(config, spec, directory, watch)
     else:
         with cluster(address):
-            require_room(config, wait_s)
-            train_on_ray(config, spec, directory.storage.uri, watch)
+            if reserved is None:
+                require_room(config, wait_s)
+            train_on_ray(config, spec, directory.storage.uri, watch, reserved)
     return True
 
 

@@ -68,6 +68,14 @@ class VAEConfig(FamilyConfig, extra="forbid"):
             }
         )
 
+    def with_width(self, width: int) -> Self:
+        assert self.encoder and self.decoder
+
+        def scaled(widths: tuple[int, ...]) -> tuple[int, ...]:
+            return tuple(max(1, round(each * width / max(widths))) for each in widths)
+
+        return self.model_copy(update={"encoder": scaled(self.encoder), "decoder": scaled(self.decoder)})
+
 
 class VAE(StackedGenerator):
     """VAEs over rows of one shape."""

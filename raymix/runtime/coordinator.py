@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import ray
+from ray.util.placement_group import PlacementGroup
 
 from raymix.checkpoint import RunDirectory
 from raymix.config import Config
@@ -16,6 +17,7 @@ from raymix.run import Progress, Status, Stopped, run
 from raymix.runtime.capacity import fitting_groups
 from raymix.runtime.crew import Crew
 from raymix.runtime.groups import remove_groups
+from raymix.runtime.placement import in_bundles
 from raymix.runtime.workers import Activity, RayWorkers
 from raymix.storage import Storage
 
@@ -26,9 +28,11 @@ PREDECESSOR_S = 30
 class Coordinator:
     """Runs the loop in a thread from the last commit; answers `status` and `stop` meanwhile."""
 
-    def __init__(self, config_json: str, spec: DataSpec, uri: str, run_id: str) -> None:
+    def __init__(
+        self, config_json: str, spec: DataSpec, uri: str, run_id: str, reserved: PlacementGroup | None = None
+    ) -> None:
         self.config = Config.model_validate_json(config_json)
-        self.spec, self.run_id = spec, run_id
+        self.spec, self.run_id, self.reserved = spec, run_id, reserved
         self.directory = RunDirectory(Storage.at(uri))
         self.progress = Progress(self.config.schedule.rounds)
         self.activity = Activity()
@@ -64,8 +68,11 @@ class Coordinator:
     def _employ(self) -> RayWorkers:
         """Workers placed on the nodes there are now."""
         self.activity.doing, self.activity.steps_to_do = "waiting for nodes", 0
-        asked = fitting_groups(self.config, self.config.resources.stall_s, name=f"raymix-{self.run_id}")
-        self.crew = Crew(self.config, self.spec, asked, self.run_id, self.config.resources.place_s)
+        config, reserved = self.config, self.reserved
+        asked = fitting_groups(config, config.resources.stall_s, name=f"raymix-{self.run_id}")
+        if reserved is not None:
+            asked = in_bundles(asked, reserved.bundle_specs[1:])
+        self.crew = Crew(config, self.spec, asked, self.run_id, config.resources.place_s, reserved)
         try:
             return RayWorkers(self.config, self.spec, self.crew, self.activity)
         except BaseException:
@@ -94,15 +101,20 @@ class Coordinator:
         self.stopping = True
 
 
-def start_coordinator(config: Config, spec: DataSpec, uri: str, run_id: str) -> Any:
-    """The actor's handle. It asks no processor; with a local run directory it sits on the driver's node."""
+def start_coordinator(
+    config: Config, spec: DataSpec, uri: str, run_id: str, reserved: PlacementGroup | None = None
+) -> Any:
+    """The actor's handle. It asks no processor; with a local run directory it sits on the driver's node.
+
+    `reserved`: a placement group to run in, with a bundle for helpers and one for each of the run's groups.
+    """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
     options: dict[str, Any] = {"num_cpus": 0, "name": f"raymix-{run_id}", "max_restarts": -1}
     if Storage.at(uri).is_local:
         node = ray.get_runtime_context().get_node_id()
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
-    arguments = (config.model_dump_json(), spec, uri, run_id)
+    arguments = (config.model_dump_json(), spec, uri, run_id, reserved)
     deadline = time.monotonic() + PREDECESSOR_S
     while True:
         try:

@@ -45,17 +45,28 @@ class Seat:
 class Crew:
     """Every generator and discriminator actor."""
 
-    def __init__(self, config: Config, spec: DataSpec, groups: Sequence[Group], run_id: str, wait_s: float) -> None:
-        """Raises `ResourceError` when a group has not its place within `wait_s` seconds."""
-        self.config, self.spec, self.groups = config, spec, groups
-        self.places = reserve_all(groups, run_id, wait_s)
+    def __init__(
+        self,
+        config: Config,
+        spec: DataSpec,
+        groups: Sequence[Group],
+        run_id: str,
+        wait_s: float,
+        reserved: PlacementGroup | None = None,
+    ) -> None:
+        """Reserves a placement group for each group, or takes one that holds a bundle for each, after one for helpers.
+
+        Raises `ResourceError` when a group has not its place within `wait_s` seconds.
+        """
+        self.config, self.spec, self.groups, self.reserved = config, spec, groups, reserved
+        self.places = [reserved] * len(groups) if reserved else reserve_all(groups, run_id, wait_s)
         self.seats: list[Seat] = []
-        for group, place in zip(groups, self.places, strict=True):
+        for i, (group, place) in enumerate(zip(groups, self.places, strict=True)):
+            first, last = (1 + i, 1 + i) if reserved else (0, group.num_actors - 1)
             if group.generators:
-                self.seats.append(Seat(GeneratorActor, group.generators, group, place, 0))
+                self.seats.append(Seat(GeneratorActor, group.generators, group, place, first))
             if group.discriminators:
-                bundle = group.num_actors - 1
-                self.seats.append(Seat(DiscriminatorActor, group.discriminators, group, place, bundle))
+                self.seats.append(Seat(DiscriminatorActor, group.discriminators, group, place, last))
         for seat in self.seats:
             self._seat_actor(seat)
 
@@ -131,6 +142,6 @@ class Crew:
         for seat in self.seats:
             if seat.actor is not None:
                 ray.kill(seat.actor)
-        for place in self.places:
+        for place in [] if self.reserved else self.places:
             remove_placement_group(place)
         self.seats, self.groups, self.places = [], [], []

@@ -13,6 +13,7 @@ from typing import Any
 import ray
 from ray._private import services
 from ray.exceptions import AuthenticationError, RayError
+from ray.util.placement_group import PlacementGroup
 
 from raymix.config import Config
 from raymix.data.source import DataSpec
@@ -135,15 +136,22 @@ def require_room(config: Config, wait_s: float) -> None:
         log.warning("%d generator actors on %g processors: they share time", num_packs, cpus)
 
 
-def train_on_ray(config: Config, spec: DataSpec, uri: str, watch: Callable[[Status], None]) -> None:
+def train_on_ray(
+    config: Config,
+    spec: DataSpec,
+    uri: str,
+    watch: Callable[[Status], None],
+    reserved: PlacementGroup | None = None,
+) -> None:
     """Start or go on with the run in `uri` on the connected cluster; returns when it ended.
 
+    `reserved` is a placement group that holds a bundle for helpers and one for each of the run's groups.
     `watch` is called a few times a second, with the record lines it has not seen. A coordinator that died restarts by
     itself and is waited for. Raises what the run itself raises, and `WorkerLostError` when nothing is heard of it any
     more.
     """
     run_id = hashlib.sha256(Storage.at(uri).uri.encode()).hexdigest()[:12]
-    coordinator = start_coordinator(config, spec, uri, run_id)
+    coordinator = start_coordinator(config, spec, uri, run_id, reserved)
     seen, last_answer = 0, time.monotonic()
     try:
         while True:

@@ -4,8 +4,8 @@ A pack's generator and discriminator actors work in turn, so they share the pack
 """
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from raymix.config import Config
 from raymix.errors import ResourceError
@@ -93,6 +93,12 @@ def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
     asked = largest_that_fit(lambda cpus: asking(cpus, gpus), equal_asks([node.cpus for node in nodes], num), nodes)
     require_fit(asked, nodes)
     return asked
+
+
+def in_bundles(asked: Sequence[Group], bundles: Sequence[Mapping[str, float]]) -> list[Group]:
+    """The groups with what the bundles hold that were reserved for them, one for each."""
+    pairs = zip(asked, bundles, strict=True)
+    return [replace(group, cpus=bundle.get("CPU", 0.0), gpus=bundle.get("GPU", 0.0)) for group, bundle in pairs]
 
 
 def largest_that_fit(
