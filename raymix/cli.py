@@ -31,6 +31,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command("train a mixture on a recipe's data or on a file", "train", "train"),
     "resume": Command("go on with a run that was interrupted", "train", "resume"),
+    "tune": Command("search over the config with Ray Tune", "tune", "tune"),
     "status": Command("where a run stands", "status", "status"),
     "report": Command("write one HTML page about a run", "report", "report"),
     "evaluate": Command("measure a trained mixture", "evaluate", "evaluate"),

@@ -75,6 +75,11 @@ class FamilyConfig(Frozen):
         """The settings with every `auto` fitted to a `DataSpec`; families that have any override it."""
         return self
 
+    @property
+    def width(self) -> int:
+        """Units of the widest layer of a generator with resolved settings; 0 for families that have no layers."""
+        return 0
+
     def with_width(self, width: int) -> Self:
         """Resolved settings with layers scaled so that the widest has so many units; families that have layers override
         it. Raises `ConfigError`."""

@@ -65,6 +65,7 @@ def settings_of(arguments: Evaluate) -> dict[str, Any]:
 def measured(location: str, **settings: Any) -> dict[str, Any]:
     """The measures of a run at its last round, kept in its directory."""
     directory = run_directory(location)
+    directory.load()  # before anything else: is there a run?
     generation, measures = directory.look(lambda last: evaluate_generation(directory, last, **settings))
     try:
         directory.storage.write_json(EVALUATION, {"generation": generation.name, "measures": measures})

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from raymix.config import Config
+from raymix.config import Config, EvaluationConfig
 from raymix.data.open import open_test_source
 from raymix.data.source import DataSpec, Source
 from raymix.errors import DataError
@@ -66,9 +66,7 @@ def chosen_features(subject: Subject) -> Features | None:
     settings, data, device = subject.settings, subject.config.data, subject.generators.setting.device
     kind: str = settings.features
     if kind == "auto":
-        test = open_test_source(data)
-        num = min(settings.num_samples, *(each.num_rows for each in (subject.spec, *([test.spec] if test else []))))
-        kind = auto_features(subject.spec, settings.inception_weights, num)
+        kind = usual_features(subject.config, settings, subject.spec)
     if kind == "classifier":
         found = classifier(data, device, progress=lambda done, total: subject.count(1)).features
         return replace(found, count=subject.count)
@@ -92,6 +90,13 @@ def require_measurable(config: Config, spec: DataSpec) -> None:
         inception(config.data, weights=config.evaluation.inception_weights)
     if kind == "pixels":
         pixels(config.data)
+
+
+def usual_features(config: Config, settings: EvaluationConfig, spec: DataSpec) -> str:
+    """`auto_features` for as many rows as samples are compared with."""
+    test = open_test_source(config.data)
+    num = min(settings.num_samples, spec.num_rows, *([test.spec.num_rows] if test else []))
+    return auto_features(spec, settings.inception_weights, num)
 
 
 def auto_features(spec: DataSpec, weights: str | None, num_rows: int) -> str:

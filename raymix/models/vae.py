@@ -68,6 +68,10 @@ class VAEConfig(FamilyConfig, extra="forbid"):
             }
         )
 
+    @property
+    def width(self) -> int:
+        return max((*(self.encoder or ()), *(self.decoder or ())), default=0)
+
     def with_width(self, width: int) -> Self:
         assert self.encoder and self.decoder
 

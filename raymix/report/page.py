@@ -32,7 +32,7 @@ def render(
     ids = history.ids_of(lines)
     recent = [line for line in lines[1:] if "flow" in line][-LAST_ROUNDS:]
     competing = len(ids) > 1
-    return _template().render(
+    return template("page.html.j2").render(
         title=words.title(config, spec),
         subtitle=words.subtitle(config),
         summary=words.summary(lines, config, spec),
@@ -64,9 +64,10 @@ def _judged(lines: Sequence[Mapping[str, Any]]) -> bool:
     return any(loss is not None for line in lines for loss in line["discriminator_loss"])
 
 
-def _template() -> jinja2.Template:
+def template(name: str) -> jinja2.Template:
+    """One of the pages' templates."""
     loader = jinja2.PackageLoader("raymix", "report")
     environment = jinja2.Environment(
         loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return environment.get_template("page.html.j2")
+    return environment.get_template(name)

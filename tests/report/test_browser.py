@@ -8,7 +8,11 @@ import pytest
 from playwright.sync_api import Browser, sync_playwright
 
 from raymix.cli import main
+from raymix.config import Config
+from raymix.data.source import DataSpec
 from raymix.report.page import render
+from raymix.report.search_page import render_search
+from raymix.report.trials import Trial
 
 WIDTHS = (360, 1440)
 QUICK = [
@@ -107,3 +111,15 @@ def test_a_page_of_15_components_with_long_names(
     page = tmp_path / "report.html"
     page.write_text(render(lines, config, spec, environment, make_portrait(shape, range(15))))
     look(browser, page, width)
+
+
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_page_of_a_search_fits(browser: Browser, width: int, tmp_path: Path) -> None:
+    trials = [
+        Trial(f"t{i}", {"num_components": 2**i, "width": 16}, 8 - i % 2, 8, -3.0 + i, 2**i, 1000, 5000, 1e9, 60.0)
+        for i in range(4)
+    ]
+    page = tmp_path / "search.html"
+    spec = DataSpec("synthetic-5", 1_800, (2,), "float32")
+    page.write_text(render_search(trials, "kde_log_likelihood", Config(), spec, None))
+    assert look(browser, page, width)["figures"] == 4
