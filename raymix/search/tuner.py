@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, Literal, NamedTuple
 
+import optuna
 import ray
 from ray import tune
 from ray.tune import CheckpointConfig, FailureConfig, PlacementGroupFactory, ResultGrid, RunConfig, TuneConfig, Tuner
@@ -128,7 +129,8 @@ def begin(task: Task, space: Space, asked: Search, tell: Tell) -> ResultGrid:
         run_config=RunConfig(
             name="tune",
             storage_path=storage.uri,
-            checkpoint_config=CheckpointConfig(num_to_keep=2),
+            # of a population all, because another trial may still be on its way to one
+            checkpoint_config=CheckpointConfig(num_to_keep=None if task.whole_checkpoints else 2),
             failure_config=FailureConfig(max_failures=FAILURES),
             callbacks=[Narrator(asked.metric, tell)],
             verbose=0,
@@ -229,7 +231,8 @@ def tune_domain(asked: Search, values: Dimension) -> Any:
 
 def optuna_of(asked: Search, domains: dict[str, Any]) -> Searcher:
     """Optuna's tree-structured Parzen estimator."""
-    return OptunaSearch(domains, seed=asked.seed)
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    return OptunaSearch(domains, metric=asked.metric, mode=asked.mode, seed=asked.seed)
 
 
 def scheduler_of(asked: Search, base: Config, domains: dict[str, Any]) -> TrialScheduler:
