@@ -181,7 +181,9 @@ class RunDirectory:
 
     def finished(self, config: Config, last: Generation | None) -> bool:
         """Whether a run whose highest generation is `last` has nothing left to do."""
-        return last is not None and last.state.round >= config.schedule.rounds and self.storage.exists("samples.png")
+        if last is None or last.state.round < config.schedule.rounds:
+            return False
+        return not config.schedule.report or self.storage.exists("samples.png")
 
     def require_last(self) -> Generation:
         """The highest generation that holds. Raises `CheckpointError` when there is none."""

@@ -29,6 +29,7 @@ BESIDE = (
     "evaluation.",
     "schedule.evaluate_every",
     "schedule.best_metric",
+    "schedule.report",
 )
 """Fields that runs of one group may differ in."""
 

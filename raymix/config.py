@@ -191,6 +191,9 @@ class ScheduleConfig(Frozen):
     """Measure of `evaluate` by which the best generation is kept; auto is kde_log_likelihood for vectors and a Fréchet
     distance for images."""
 
+    report: bool = True
+    """Make report.html and samples.png at the end; `raymix report` makes them at any time."""
+
     def evaluates(self, round: int) -> bool:
         """Whether a round is evaluated."""
         return self.evaluate_every > 0 and (round % self.evaluate_every == 0 or round == self.rounds)

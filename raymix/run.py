@@ -127,7 +127,8 @@ class Run:
                         workers = employ()
                     state = self._prepare(workers, fresh)
                     state = train_mixture(self.config, workers, state, partial(self._commit, workers))
-                    self._picture(workers)
+                    if self.config.schedule.report:
+                        self._picture(workers)
                     return state
                 except RaymixError as failure:
                     if self._mend(failure) is Action.RESTART and workers:

@@ -22,7 +22,7 @@ def small(trunk: str, mode: str = "compete") -> Config:
         data=DataConfig(name="synthetic-5", num_rows=600, block_bytes=200 * 8),
         model=VAEConfig(encoder=(16,), decoder=(16,), latent=2),
         discriminator=DiscriminatorConfig(trunk=trunk, widths=(16,), batch_size=32),
-        schedule=ScheduleConfig(rounds=2, pretrain_epochs=3, epochs_per_round=3, batch_size=32),
+        schedule=ScheduleConfig(rounds=2, pretrain_epochs=3, epochs_per_round=3, batch_size=32, report=False),
     )
 
 

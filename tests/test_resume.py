@@ -10,7 +10,15 @@ from pathlib import Path
 import pytest
 
 from raymix.checkpoint import RunDirectory, digest
-from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, dump_config
+from raymix.config import (
+    Config,
+    DataConfig,
+    DiscriminatorConfig,
+    ResourcesConfig,
+    ScheduleConfig,
+    dump_config,
+    replaced,
+)
 from raymix.errors import CheckpointError
 from raymix.models.vae import VAEConfig
 from raymix.record import read_record
@@ -72,9 +80,11 @@ def test_a_run_whose_driver_was_killed_ends_with_the_same_digest(
     assert (out / "samples.png").exists()
 
 
-def test_resuming_a_finished_run_does_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("report", [True, False])
+def test_resuming_a_finished_run_does_nothing(report: bool, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    train(*resolve(config(rounds=1)), str(out), workers="local")
+    train(*resolve(replaced(config(rounds=1), {"schedule.report": report})), str(out), workers="local")
+    assert (out / "report.html").exists() is (out / "samples.png").exists() is report
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     assert not resume(str(out), workers="local")
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before

@@ -27,6 +27,7 @@ def print_outcome(out: str, seconds: float) -> None:
     else:
         for row in (HEADINGS, *rows):
             print("  ".join(f"{cell:>{len(heading)}}" for cell, heading in zip(row, HEADINGS, strict=True)))
-    places = (f"run: {out}", f"report: {out}/report.html", f"picture: {out}/samples.png")
+    drawn = Storage.at(out).exists("samples.png")
+    places = [f"run: {out}", *([f"report: {out}/report.html", f"picture: {out}/samples.png"] if drawn else [])]
     for text in (*measure_lines(line), *places, f"seconds: {seconds:.1f}"):
         print(text)

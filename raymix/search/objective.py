@@ -37,8 +37,10 @@ NEEDS: dict[str, tuple[Need, ...]] = {
 
 
 def measured_often(config: Config) -> Config:
-    """The config with measures after every round, on rows that are never trained on."""
-    return replaced(config, {"schedule.evaluate_every": 1, "data.holdout": config.data.holdout or HOLDOUT})
+    """The config with measures after every round, on rows that are never trained on; and no page, which `raymix report`
+    makes of any trial."""
+    changes = {"schedule.evaluate_every": 1, "schedule.report": False, "data.holdout": config.data.holdout or HOLDOUT}
+    return replaced(config, changes)
 
 
 def with_objective(metric: str, config: Config, spec: DataSpec) -> tuple[str, Config]:

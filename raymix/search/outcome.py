@@ -81,5 +81,6 @@ def value_of(config: Config, field: str) -> Any:
 def best_config(best: Config, base: Config) -> str:
     """YAML of a trial's config, to be trained on all rows and packed anew."""
     changes = {"data.holdout": 0.0, "schedule.evaluate_every": 0, "schedule.best_metric": "auto"}
+    changes |= {"schedule.report": True}
     packing = {f"resources.{name}": getattr(base.resources, name) for name in ("pack", "fused")}
     return dump_config(replaced(best, changes | packing))
