@@ -99,8 +99,9 @@ def taken_up(task: Task, trial: str, config: Config) -> int:
 
 
 def adopt(task: Task, trial: str, donor: str, generation: Path, config: Config) -> None:
-    """Begin this trial's run again from the files of a round of another trial's."""
-    own = task.run_directory(trial)
+    """Begin this trial's run again from the files of a round of another trial's, packed as that is."""
+    own, resources = task.run_directory(trial), task.run_directory(donor).load()[0].resources
+    config = config.model_copy(update={"resources": resources})
     if own.holds_run:
         own.storage.delete(".")
     own.create(config, task.spec, session.environment() | {"packing": f"as trial {donor}"})
