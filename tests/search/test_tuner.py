@@ -12,10 +12,15 @@ from pathlib import Path
 import pytest
 
 import raymix
+from raymix import session
 from raymix.checkpoint import RunDirectory, digest
 from raymix.cli import main
-from raymix.config import load_config
+from raymix.config import load_config, replaced
+from raymix.recipes import recipe
 from raymix.record import read_record
+from raymix.resolve import resolve
+from raymix.runtime.driver import cluster
+from raymix.search.objective import measured_often
 from raymix.storage import Storage
 
 pytestmark = pytest.mark.slow
@@ -183,3 +188,24 @@ def test_trials_of_different_size_run_side_by_side_each_in_its_placement_group(t
         assert all(place in groups for place in actors)
     assert any(set(actors) == set(groups) for groups, actors in first["tables"] if len(groups) == 2)
     assert "are free of what a trial asks" in refused["refused"] and refused["seconds"] < 10
+
+
+def test_trials_take_little_more_than_plain_runs(tmp_path: Path) -> None:
+    """Four one after another, each way with one Ray and the same settings; measured on a quiet machine: see the ratio."""
+    overrides = SMALL | {"data.num_rows": 4_000, "schedule.rounds": 6, "resources.pack": 5}
+    base = measured_often(replaced(recipe("synthetic-5"), overrides))
+    seconds = {}
+    with cluster(None, num_cpus=1):
+        started = time.monotonic()
+        for seed in range(4):
+            config, spec = resolve(replaced(base, {"seed": seed}))
+            session.train(config, spec, str(tmp_path / f"plain-{seed}"))
+        seconds["plain"] = time.monotonic() - started
+        started = time.monotonic()
+        out = tmp_path / "search"
+        raymix.tune(base, {"seed": [0, 1, 2, 3]}, out=out, scheduler="none", max_concurrent=1)
+        seconds["search"] = time.monotonic() - started
+    print(f"{seconds}, ratio {seconds['search'] / seconds['plain']:.3f}")
+    assert seconds["search"] <= 1.2 * seconds["plain"]
+    plain = {digest(RunDirectory(Storage.at(tmp_path / f"plain-{seed}"))) for seed in range(4)}
+    assert plain == set(digests(out).values())
