@@ -105,7 +105,10 @@ def compared_fields(entry: Entry) -> dict[str, Any]:
         "rows": entry.spec.num_rows,
         "rounds": entry.rounds,
     }
-    return fields | {name: entry.measures[name] for name in ("num_samples",) if entry.measures}
+    if entry.measures:
+        fields |= {"num_samples": entry.measures["num_samples"], "measures.seed": entry.measures["seed"]}
+        fields |= {name: value for name, value in entry.measures["about"].items() if name in ("features", "bandwidth")}
+    return fields
 
 
 def flattened(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -212,8 +212,8 @@ class EvaluationConfig(Frozen):
     inception_weights: str | None = None
     """File of pytorch-fid's Inception weights; unset: where pytorch-fid keeps them."""
     bandwidth: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
-    """Standard deviation of the kernel density's Gaussians in data units; auto is 0.3 for the synthetic sets, else what
-    suits the training rows best."""
+    """Standard deviation of the kernel density's Gaussians in data units; auto is 0.3 for the sets synthetic-*, else
+    what suits the training rows best."""
     inversions: Annotated[int, Field(ge=0)] = 0
     """Held-out rows whose nearest sample is looked for by descent on the latent (IvOM); 0 leaves that out."""
 

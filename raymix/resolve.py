@@ -32,16 +32,16 @@ def resolve(config: Config) -> tuple[Config, DataSpec]:
     places = {name: getattr(config.data, name) for name in ("path", "dir", "labels")}
     absolute = {name: os.path.abspath(os.path.expanduser(place)) for name, place in places.items() if place}
     data = config.data.model_copy(update={**constants, **absolute})
-    resolved = config.model_copy(
-        update={
-            "data": data,
-            "model": config.model.resolved(spec),
-            "discriminator": discriminators.resolved(config.discriminator, spec),
-        }
-    )
+    resolved = fitted(config.model_copy(update={"data": data}), spec)
     if getattr(resolved.model, "likelihood", None) == "bernoulli":
         check_unit_interval(resolved, summary)
     return resolved, spec
+
+
+def fitted(config: Config, spec: DataSpec) -> Config:
+    """The config with its networks fitted to rows of a `DataSpec`. Raises `ConfigError`."""
+    model, discriminator = config.model.resolved(spec), discriminators.resolved(config.discriminator, spec)
+    return config.model_copy(update={"model": model, "discriminator": discriminator})
 
 
 def check_choices(config: Config) -> None:

@@ -3,7 +3,7 @@
 import platform
 from collections.abc import Callable
 from importlib import metadata
-from typing import Any, Literal
+from typing import Literal
 
 from raymix import __version__
 from raymix.checkpoint import RunDirectory
@@ -13,7 +13,7 @@ from raymix.local import LocalWorkers
 from raymix.models.registry import close
 from raymix.packing import packed
 from raymix.run import Progress, Status, run
-from raymix.runtime.driver import cluster, packed_for_cluster, require_room, train_on_ray
+from raymix.runtime.driver import Reserved, cluster, packed_for_cluster, require_room, train_on_ray
 from raymix.storage import Storage
 
 Watch = Callable[[Status], None]
@@ -35,11 +35,11 @@ def train(
     address: str | None = None,
     wait_s: float = 0,
     watch: Watch = lambda status: None,
-    reserved: Any = None,
+    reserved: Reserved | None = None,
 ) -> None:
     """Train a resolved config into a new run directory.
 
-    `reserved`: a Ray placement group to run in, with a bundle for helpers and one for each of the run's groups.
+    In a `reserved` place the run waits after each round until `watch` has returned.
 
     Raises `CheckpointError` when the directory holds a run, `ResourceError` when the cluster cannot hold it even after
     `wait_s` seconds; nothing is written then.
@@ -70,7 +70,7 @@ def resume(
     address: str | None = None,
     wait_s: float = 0,
     watch: Watch = lambda status: None,
-    reserved: Any = None,
+    reserved: Reserved | None = None,
 ) -> bool:
     """Go on with a run from its last commit, or from the beginning when it has none.
 

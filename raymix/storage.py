@@ -56,6 +56,11 @@ class Storage:
             text = _filesystem(text)[1]
         return cls(text if "://" in text else os.path.abspath(text))
 
+    def below(self, name: str) -> "Storage":
+        """A folder inside this one."""
+        folder, mark, options = self.uri.partition("?") if not self.is_local else (self.uri, "", "")
+        return Storage(f"{folder.rstrip('/')}/{name}{mark}{options}")
+
     @property
     def is_local(self) -> bool:
         return "://" not in self.uri

@@ -37,9 +37,12 @@ def report(argv: list[str]) -> None:
     print(storage.where(name))
 
 
+SEARCH_FILE = "search.json"  # what a search keeps; its module imports Ray
+
+
 def page_of(directory: RunDirectory) -> tuple[str, bytes]:
     """The usual name of the page about a run or a search, and its text."""
-    if not directory.holds_run and directory.storage.exists("search.json"):
+    if not directory.holds_run and directory.storage.exists(SEARCH_FILE):
         from raymix.search.outcome import PAGE, outcome_files  # Ray takes seconds to import
 
         return PAGE, outcome_files(directory.storage.uri)[1][PAGE]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -17,15 +17,17 @@ from raymix.commands.parsing import WHERE, option, parse
 from raymix.commands.settings import SHORT, config_of, option_names, options_of, with_family
 from raymix.commands.signals import interruptible
 from raymix.commands.train import starting_config
-from raymix.config import Config, known_fields
+from raymix.config import Config, dump_config, known_fields
+from raymix.errors import ConfigError, RaymixError
 from raymix.recipes import with_data
-from raymix.report.trials import WIDTH, described, trial_table
+from raymix.report.trials import WIDTH, described, shown, trial_table
 from raymix.runtime.driver import cluster
 from raymix.search.api import prepared
-from raymix.search.objective import measured_often
-from raymix.search.outcome import BEST, PAGE, write_outcome
-from raymix.search.space import Space, option_dimension, points, read_space
-from raymix.search.tuner import SEARCH, News, Search, begin, read_search, resume, task_of
+from raymix.search.asked import SEARCH, Method, Scheduler, Search, Task, read_search
+from raymix.search.match import Terms
+from raymix.search.outcome import BEST, PAGE, failures, write_outcome
+from raymix.search.space import Choices, Dimension, Space, option_dimension, read_space
+from raymix.search.tuner import News, begin, prepared_environment, resume
 from raymix.storage import Storage
 
 PLACES = ("data.path", "data.dir", "data.labels", "evaluation.inception_weights")  # may hold a comma or two dots
@@ -57,9 +59,9 @@ class Tune:
     metric: Annotated[str, tyro.conf.arg(metavar="NAME")] = "auto"
     """The measure to make best, on rows never trained on; auto is the likelihood of vectors and the Fréchet distance of
     images."""
-    search: Literal["auto", "grid", "random", "optuna", "pbt"] = "auto"
+    search: Method = "auto"
     """How trials are drawn; auto is the full grid of lists, Optuna's TPE where there is a range."""
-    scheduler: Literal["asha", "none"] = "asha"
+    scheduler: Scheduler = "asha"
     """Whether ASHA stops trials that fall behind, never before round 3."""
     num_samples: int | None = None
     """Trials to draw; of a grid, how often it is repeated."""
@@ -67,26 +69,39 @@ class Tune:
     """Trials at a time; 0 for as many as fit."""
     time_budget: Annotated[float | None, tyro.conf.arg(metavar="SECONDS")] = None
     """Start no trial after so many seconds, and stop those that go on."""
-    match: Literal["params", "steps", "flops"] | None = None
+    wait_for_resources: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0
+    """Wait so long for nodes that the cluster lacks, as one that autoscales does at first."""
+    dry_run: bool = False
+    """Read the data, print what trials start from and what is varied; write nothing."""
+    match: Terms | None = None
     """Make trials equal to the base config in parameters (by width), or in steps or arithmetic (by rounds)."""
 
 
 def tune(argv: list[str]) -> None:
     started = time.monotonic()
-    if option(argv, "resume") is not None:
-        arguments, out = parse(Tune, argv, "tune"), option(argv, "resume")
-        assert out is not None
-        metric = read_search(out)[2].metric
-        with interruptible(), resumable(out), cluster(arguments.address):
-            resume(out, Teller(metric))
-        return finish(out, metric, time.monotonic() - started)
+    if (directory := option(argv, "resume")) is not None:
+        check_alone(argv)
+        arguments = parse(Tune, argv, "tune")
+        task = read_search(directory)[0]
+        with interruptible(), resumable(directory), prepared_environment(), cluster(arguments.address):
+            resume(directory, Teller(task.asked.metric))
+        return finish(directory, time.monotonic() - started)
     arguments, config, space, name = parse_tune(argv)
-    config, spec, asked = prepared(config, space, asked_of(arguments))
+    if arguments.dry_run:
+        return print_plan(prepared(config, space, asked_of(arguments, config), arguments.out or "runs"), space)
     with new_directory(arguments.out, f"{name}-tune") as out:
-        print(f"raymix: search directory {out}; {plan(space, asked)}", file=sys.stderr)
-        with interruptible(), resumable(out), cluster(arguments.address):
-            begin(task_of(config, spec, out, asked), space, asked, Teller(asked.metric))
-    finish(out, asked.metric, time.monotonic() - started)
+        task = prepared(config, space, asked_of(arguments, config), out)
+        print(f"raymix: search directory {out}; {plan(space, task)}", file=sys.stderr)
+        with interruptible(), resumable(out), prepared_environment(), cluster(arguments.address):
+            begin(task, space, Teller(task.asked.metric), arguments.wait_for_resources)
+    finish(out, time.monotonic() - started)
+
+
+def check_alone(argv: Sequence[str]) -> None:
+    """Raises `ConfigError` for an option that a search has kept already."""
+    others = [word for word in argv if word.startswith("--") and word.split("=")[0] not in ("--resume", "--address")]
+    if others:
+        raise ConfigError(f"is given with {others[0]}", "--resume", "a search goes on as it was asked: drop the rest")
 
 
 def parse_tune(argv: list[str]) -> tuple[Any, Config, Space, str]:
@@ -99,7 +114,7 @@ def parse_tune(argv: list[str]) -> tuple[Any, Config, Space, str]:
     data = option(argv, "data")
     if data is not None:
         base, name = with_data(base, data), Path(data).resolve().stem
-    base = measured_often(with_family(base, option(argv, "model.family"), WHERE))
+    base = with_family(base, option(argv, "model.family"), WHERE)
     listed, rest = listed_options(argv)
     file = option(rest, "space")
     space = (read_space(file) if file else {}) | listed
@@ -139,7 +154,7 @@ def is_field(name: str) -> bool:
     return name in known_fields() or name.startswith("model.")
 
 
-def asked_of(arguments: Tune) -> Search:
+def asked_of(arguments: Tune, config: Config) -> Search:
     """What the options ask of the search."""
     return Search(
         metric=arguments.metric,
@@ -149,15 +164,30 @@ def asked_of(arguments: Tune) -> Search:
         max_concurrent=arguments.max_concurrent,
         time_budget_s=arguments.time_budget,
         match=arguments.match,
+        seed=config.seed,
     )
 
 
-def plan(space: Space, asked: Search) -> str:
+def plan(space: Space, task: Task) -> str:
     """What will be searched, in a line."""
-    num = asked.num_samples or 1
-    if asked.method == "grid":
-        num *= len(points(space))
-    return f"{num} trials ({asked.method}{', ASHA' if asked.scheduler == 'asha' else ''}), {asked.metric} is made best"
+    asked = task.asked
+    how = f"{asked.method}{', ASHA' if asked.stops_early(task.base) else ''}"
+    return f"{asked.num_trials(space)} trials ({how}), {asked.metric} is made best"
+
+
+def print_plan(task: Task, space: Space) -> None:
+    """What all trials start from, and what is varied."""
+    print(dump_config(task.base), end="")
+    for name, values in space.items():
+        print(f"# varies {name}: {told(values)}")
+    print(f"# would run {plan(space, task)}")
+
+
+def told(values: Dimension) -> str:
+    """A dimension as a person writes it."""
+    if isinstance(values, Choices):
+        return ", ".join(map(shown, values.values))
+    return f"{'log:' if values.log else ''}{values.low:g}..{values.high:g}"
 
 
 class Teller:
@@ -189,10 +219,11 @@ def resumable(out: str) -> Iterator[None]:
         raise
 
 
-def finish(out: str, metric: str, seconds: float) -> None:
-    """Write what the search found, and print it. Raises `CheckpointError` where no trial was measured."""
-    trials = write_outcome(out)
-    table = trial_table(trials, metric)
+def finish(out: str, seconds: float) -> None:
+    """Write what the search found, and print it. Raises `CheckpointError` where no trial was measured, `RaymixError`
+    where one failed."""
+    trials, failed = write_outcome(out), failures(out)
+    table = trial_table(trials, read_search(out)[0].asked.metric)
     console = Console(file=sys.stdout)
     if console.is_terminal:
         shown = Table(*table[0])
@@ -207,3 +238,5 @@ def finish(out: str, metric: str, seconds: float) -> None:
     print(f"train it: raymix train --config {out}/{BEST}")
     print(f"page: {out}/{PAGE}")
     print(f"seconds: {seconds:.1f}")
+    if failed:
+        raise RaymixError(f"{len(failed)} trials failed", out, f"try them again with `raymix tune --resume {out}`")

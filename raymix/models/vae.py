@@ -76,7 +76,7 @@ class VAEConfig(FamilyConfig, extra="forbid"):
         assert self.encoder and self.decoder
 
         def scaled(widths: tuple[int, ...]) -> tuple[int, ...]:
-            return tuple(max(1, round(each * width / max(widths))) for each in widths)
+            return tuple(max(1, round(each * width / self.width)) for each in widths)
 
         return self.model_copy(update={"encoder": scaled(self.encoder), "decoder": scaled(self.decoder)})
 

@@ -19,6 +19,7 @@ from raymix.report.palette import colour_of, dash_of, marker_of
 from raymix.report.trials import WIDTH, Trial, shown
 
 MOST_LINES = 10  # curves of one picture that can be told apart
+WIDE = 50  # times the smallest number: where the largest is more, an axis is logarithmic
 SIDE, HEIGHT = 420, 300
 COLOUR = colour_of(0)
 
@@ -31,6 +32,8 @@ def against_k(trials: Sequence[Trial], metric: str) -> Markup:
     across, curves = axes_of(trials)
     groups = values_of(trials, curves) if curves else [None]
     places = places_of(trials, across)
+    ticks = sorted({places(trial): shown(trial.values[across]) for trial in trials}.items())
+    few = len(ticks) <= MOST_LINES
 
     def draw(figure: Figure) -> None:
         axes = figure.add_subplot()
@@ -38,16 +41,19 @@ def against_k(trials: Sequence[Trial], metric: str) -> Markup:
             own = [trial for trial in trials if curves is None or shown(trial.values[curves]) == group]
             colour = colour_of(i)
             done = [trial for trial in own if trial.ended]
-            xs = sorted({places(trial) for trial in done})
+            xs = sorted({places(trial) for trial in done}) if few else []
             ys = [mean(value(trial) for trial in done if places(trial) == x) for x in xs]
             label = f"{last(curves)} {group}" if curves else None
-            axes.plot(xs, ys, dash_of(i), color=colour, linewidth=1.6, label=label)
+            axes.plot(xs, ys if few else [], dash_of(i), color=colour, linewidth=1.6, label=label)
             for trial in own:
                 face = colour if trial.ended else SHEET
                 marker = marker_of(i)
                 axes.plot(places(trial), value(trial), marker, color=colour, markerfacecolor=face, markersize=6)
-        ticks = sorted({places(trial): shown(trial.values[across]) for trial in trials}.items())
-        axes.set_xticks([x for x, _ in ticks], [text for _, text in ticks])
+        if few:
+            axes.set_xticks([x for x, _ in ticks], [text for _, text in ticks])
+        elif min(ticks)[0] > 0 and max(ticks)[0] > WIDE * min(ticks)[0]:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.0e}"))
         axes.set(xlabel="K" if across == "num_components" else across, ylabel=metric)
         axes.tick_params(length=0)
         if curves:
@@ -158,7 +164,7 @@ def height_of(trials: Sequence[Trial], name: str) -> Any:
         order = {text: i / max(1, len(texts) - 1) for i, text in enumerate(texts)}
         return lambda trial: order[shown(trial.values[name])]
     numbers: Mapping[str, float] = {trial.id: float(trial.values[name]) for trial in trials}
-    scale = np.log if min(numbers.values()) > 0 and max(numbers.values()) > 50 * min(numbers.values()) else np.asarray
+    scale = np.log if min(numbers.values()) > 0 and max(numbers.values()) > WIDE * min(numbers.values()) else np.asarray
     low, high = (float(scale(end)) for end in (min(numbers.values()), max(numbers.values())))
     return lambda trial: (float(scale(numbers[trial.id])) - low) / (high - low)
 

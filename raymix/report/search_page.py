@@ -25,6 +25,7 @@ def render_search(trials: Sequence[Trial], metric: str, base: Config, spec: Data
         best_value=measured[0].metric if measured else None,
         stopped=sum(not trial.ended for trial in trials),
         terms=terms,
+        failed=[trial for trial in trials if trial.failure],
         table=trial_table(trials, metric),
         against_k=against_k(measured, metric) if varied else None,
         fronts=[

@@ -24,11 +24,13 @@ class Trial:
     parameters: int
     """Of all generators."""
     rows: int
-    """That all generators train on, over all rounds that were asked."""
+    """That all generators have trained on."""
     flops: float
     """Of the generators' updates for these rows."""
     seconds: float
     """Of all recorded phases."""
+    failure: str = ""
+    """What it failed with for good."""
 
     @property
     def ended(self) -> bool:
@@ -54,7 +56,7 @@ def trial_table(trials: Sequence[Trial], metric: str = "metric") -> list[tuple[s
             trial.id,
             *(shown(trial.values[name]) for name in names),
             "-" if trial.metric is None else f"{trial.metric:.4g}",
-            f"{trial.rounds}/{trial.rounds_asked}",
+            f"{trial.rounds}/{trial.rounds_asked}{' failed' if trial.failure else ''}",
             f"{trial.parameters:,}",
             f"{trial.rows:,}",
             f"{trial.flops / 1e12:.3g}",

@@ -23,6 +23,7 @@ from raymix.storage import Storage
 
 log = logging.getLogger(__name__)
 PREDECESSOR_S = 30
+PACE_S = 0.05
 
 
 class Coordinator:
@@ -39,6 +40,8 @@ class Coordinator:
         self.crew: Crew | None = None
         self.failure: Exception | None = None
         self.stopping = self.stopped = False
+        self.num_seen = 0
+        """Record lines that whoever watches has dealt with."""
         self.thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self.thread.start()
 
@@ -52,7 +55,7 @@ class Coordinator:
                 self.directory,
                 self._employ,
                 self.progress,
-                stopping=lambda: self.stopping,
+                stopping=self._asked_to_stop,
                 restarted=restarted,
             )
         except Stopped:
@@ -64,6 +67,13 @@ class Coordinator:
             self.failure = RaymixError(
                 f"{error.__class__.__name__}: {error}", "coordinator", "this is a fault in raymix"
             )
+
+    def _asked_to_stop(self) -> bool:
+        """Asked after each commit. Whoever reserved the run's place decides round by round whether it goes on, so it
+        waits until they have seen this one."""
+        while self.reserved is not None and not self.stopping and self.num_seen < len(self.progress.lines):
+            time.sleep(PACE_S)
+        return self.stopping
 
     def _employ(self) -> RayWorkers:
         """Workers placed on the nodes there are now."""
@@ -85,7 +95,8 @@ class Coordinator:
         return own | (self.crew.pids() if self.crew else {})
 
     def status(self, first_line: int = 0) -> Status:
-        """Where the run stands, with the record lines from number `first_line` on."""
+        """Where the run stands, with the record lines from number `first_line` on; those before were dealt with."""
+        self.num_seen = max(self.num_seen, first_line)
         return Status(
             lines=self.progress.lines[first_line:],
             rounds=self.progress.rounds,

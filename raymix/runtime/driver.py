@@ -29,6 +29,8 @@ from raymix.runtime.waiting import translated
 from raymix.storage import Storage
 
 log = logging.getLogger(__name__)
+Reserved = PlacementGroup
+"""One that somebody else made for a run: it holds a bundle for helpers, and one for each of the run's groups."""
 POLL_S = 0.3
 ANSWER_S = 10.0
 NAMESPACE = "raymix"
@@ -141,11 +143,11 @@ def train_on_ray(
     spec: DataSpec,
     uri: str,
     watch: Callable[[Status], None],
-    reserved: PlacementGroup | None = None,
+    reserved: Reserved | None = None,
 ) -> None:
     """Start or go on with the run in `uri` on the connected cluster; returns when it ended.
 
-    `reserved` is a placement group that holds a bundle for helpers and one for each of the run's groups.
+    In a `reserved` place the run waits after each round until `watch` has returned.
     `watch` is called a few times a second, with the record lines it has not seen. A coordinator that died restarts by
     itself and is waited for. Raises what the run itself raises, and `WorkerLostError` when nothing is heard of it any
     more.

@@ -2,37 +2,33 @@
 
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 from ray.tune import ResultGrid
 
 from raymix.config import Config, replaced
-from raymix.data.source import DataSpec
+from raymix.models.registry import close
 from raymix.recipes import recipe
 from raymix.resolve import resolve
 from raymix.runtime.driver import cluster
+from raymix.search.asked import Method, Scheduler, Search, Task
 from raymix.search.match import Terms
-from raymix.search.objective import measured_often, with_objective
-from raymix.search.outcome import write_outcome
+from raymix.search.objective import given, measured_often, with_objective
+from raymix.search.outcome import read_trials, write_outcome
 from raymix.search.space import Space, check_space, dimension
-from raymix.search.tuner import Method, Search, Tell, begin, silent, task_of
+from raymix.search.tuner import Tell, begin, prepared_environment, silent
+from raymix.storage import Storage
 
 
-class Prepared(NamedTuple):
-    """A search that may begin."""
-
-    config: Config
-    """Resolved; what trials start from."""
-    spec: DataSpec
-    asked: Search
-
-
-def prepared(config: Config, space: Space, asked: Search) -> Prepared:
-    """Read the data and check what is asked; `asked.metric` may be auto. Raises `ConfigError`, `DataError`."""
-    config, spec = resolve(measured_often(config))
-    check_space(space, config, spec)
-    metric, config = with_objective(asked.metric, config, spec)
-    return Prepared(config, spec, asked.resolved(metric, space, config, spec))
+def prepared(config: Config, space: Space, asked: Search, out: str) -> Task:
+    """Read the data and check what is asked; nothing is written. Raises `ConfigError`, `DataError`."""
+    often = close(measured_often(config))
+    resolved, spec = resolve(often)
+    base = often.model_copy(update={"data": resolved.data})
+    check_space(space, base, spec)
+    metric, base = with_objective(asked.metric, base, spec)
+    task = Task(close(base), spec, Storage.at(out).uri, asked, given(config))
+    return Task(task.base, spec, task.out, asked.resolved(metric, space, task), task.given)
 
 
 def tune(
@@ -42,7 +38,7 @@ def tune(
     out: str | os.PathLike[str],
     metric: str = "auto",
     search: Method = "auto",
-    scheduler: Literal["asha", "none"] = "asha",
+    scheduler: Scheduler = "asha",
     num_samples: int | None = None,
     max_concurrent: int = 0,
     time_budget_s: float | None = None,
@@ -56,15 +52,16 @@ def tune(
 
     `space` maps dotted fields (and `width`, of all layers) to lists of choices, `{"range": [low, high]}` or
     `{"log": [low, high]}`; `overrides` maps fields to values that all trials have. What the other arguments mean stands
-    in `raymix.search.tuner.Search`. `out` gets a run directory per trial, best.yaml and search.html; `tell` is called
-    with each round of each trial. The results are Tune's own, with a trial's last measures as its metrics.
-    Raises `ConfigError`, `DataError`, `ResourceError`, `CheckpointError`.
+    in `raymix.search.asked.Search`. `out` gets a run directory per trial, best.yaml and search.html; `tell` is called
+    with each round of each trial. The results are Tune's own, with a trial's last measures as its metrics; look at
+    their `errors`. Raises `ConfigError`, `DataError`, `ResourceError`, `CheckpointError`.
     """
     base = recipe(recipe_or_config) if isinstance(recipe_or_config, str) else recipe_or_config
     dimensions = {name: dimension(name, values, "space") for name, values in space.items()}
-    asked = Search(metric, search, scheduler, num_samples, max_concurrent, time_budget_s, seed, match)
-    config, spec, asked = prepared(replaced(base, dict(overrides or {})), dimensions, asked)
-    with cluster(address):
-        results = begin(task_of(config, spec, str(out), asked), dimensions, asked, tell)
-    write_outcome(str(out))
+    asked = Search(metric, search, scheduler, num_samples, max_concurrent, time_budget_s, match, seed)
+    task = prepared(replaced(base, dict(overrides or {})), dimensions, asked, os.fspath(out))
+    with prepared_environment(), cluster(address):
+        results = begin(task, dimensions, tell)
+    if any(trial.metric is not None for trial in read_trials(task, dimensions)):
+        write_outcome(task.out)
     return results

@@ -18,6 +18,7 @@ from raymix.training.noise import MemberNoise
 
 Terms = Literal["params", "steps", "flops"]
 WIDEST = 4096
+APART = 0.25  # of the parameters: so far from equal none may be
 BATCH = 2  # rows of the pass that is counted
 
 
@@ -71,6 +72,8 @@ def matched(config: Config, spec: DataSpec, reference: Config, terms: Terms) -> 
     if terms == "params":
         return with_parameters(config, spec, goal.parameters)
     own = cost(config, spec)
+    if terms == "flops" and not own.flops:
+        raise ConfigError(f"family {config.model.family} makes no update steps", "--match flops", "choose params")
     share = goal.rows / own.rows if terms == "steps" else goal.flops / own.flops
     first = own.rows - config.schedule.rounds * (per_round := round_rows(config, spec))
     rounds = round((own.rows * share - first) / per_round)
@@ -102,4 +105,8 @@ def with_parameters(config: Config, spec: DataSpec, parameters: int) -> Config:
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if parameters_at(middle) < parameters else (low, middle)
-    return at(min((low, high), key=lambda width: abs(parameters_at(width) - parameters)))
+    found = min((low, high), key=lambda width: abs(parameters_at(width) - parameters))
+    if abs(parameters_at(found) - parameters) > APART * parameters:
+        what = f"no width gives K = {len(config.components)} nearly {parameters:,} parameters"
+        raise ConfigError(what, "--match params", "start from a config of another width")
+    return at(found)

@@ -28,6 +28,7 @@ NEEDS: dict[str, tuple[Need, ...]] = {
     "fd_pixels": (IMAGES,),
     "precision": (IMAGES,),
     "recall": (IMAGES,),
+    "ivom": (IMAGES,),
     "nmi": (LABELS,),
     "ari": (LABELS,),
     "purity": (LABELS,),
@@ -36,11 +37,21 @@ NEEDS: dict[str, tuple[Need, ...]] = {
 """What a measure asks of the data; others can always be taken."""
 
 
+ONCE = ("data.holdout", "schedule.evaluate_every", "schedule.report", "schedule.best_metric")
+"""Fields that trials have in a way of their own; the best config gets back what was given."""
+
+
 def measured_often(config: Config) -> Config:
     """The config with measures after every round, on rows that are never trained on; and no page, which `raymix report`
     makes of any trial."""
     changes = {"schedule.evaluate_every": 1, "schedule.report": False, "data.holdout": config.data.holdout or HOLDOUT}
     return replaced(config, changes)
+
+
+def given(config: Config) -> dict[str, Any]:
+    """What a config has for these fields."""
+    fields = config.model_dump()
+    return {name: fields[name.split(".")[0]][name.split(".")[1]] for name in ONCE}
 
 
 def with_objective(metric: str, config: Config, spec: DataSpec) -> tuple[str, Config]:
@@ -65,6 +76,9 @@ def with_objective(metric: str, config: Config, spec: DataSpec) -> tuple[str, Co
     by_name = {name: kind for kind, name in DISTANCES.items()}
     if metric in by_name:
         changes["evaluation.features"] = by_name[metric]
+    if metric in ("precision", "recall") and config.evaluation.features in ("auto", "none"):
+        kind = usual_features(config, config.evaluation, spec)
+        changes["evaluation.features"] = "pixels" if kind == "none" else kind
     if metric == "ivom" and not config.evaluation.inversions:
         changes["evaluation.inversions"] = INVERSIONS
     config = replaced(config, changes)

@@ -4,16 +4,16 @@ from typing import Any
 
 from raymix.checkpoint import RunDirectory
 from raymix.config import Config, dump_config, replaced
-from raymix.data.source import DataSpec
-from raymix.errors import CheckpointError
+from raymix.errors import CheckpointError, MissingError
 from raymix.metrics.catalogue import MEASURES
 from raymix.models.registry import close
 from raymix.record import read_record
 from raymix.report.search_page import render_search
 from raymix.report.trials import WIDTH, Trial, ranked
-from raymix.search.match import cost
+from raymix.search.asked import Task, read_search
+from raymix.search.match import of_one
 from raymix.search.space import Space
-from raymix.search.tuner import read_search
+from raymix.search.tuner import FAILED
 from raymix.storage import Storage
 
 BEST, PAGE = "best.yaml", "search.html"
@@ -22,13 +22,13 @@ BEST, PAGE = "best.yaml", "search.html"
 def outcome_files(out: str) -> tuple[list[Trial], dict[str, bytes]]:
     """The trials, the best first, and what to write beside them by name. Raises `CheckpointError` where there is no
     search, or no trial was measured."""
-    task, space, asked = read_search(out)
-    trials = ranked(read_trials(out, task.spec, space, asked.metric), MEASURES[asked.metric].better == "higher")
+    task, space = read_search(out)
+    trials = read_trials(task, space)
     if not trials or trials[0].metric is None:
         raise CheckpointError("no trial was measured yet", out, "look at what the trials said, or wait")
-    page = render_search(trials, asked.metric, task.base, task.spec, asked.match)
-    best, _ = trial_directory(out, trials[0].id).load()
-    return trials, {BEST: best_config(best, task.base).encode(), PAGE: page.encode()}
+    page = render_search(trials, task.asked.metric, task.base, task.spec, task.asked.match)
+    best, _ = task.run_directory(trials[0].id).load()
+    return trials, {BEST: best_config(best, task).encode(), PAGE: page.encode()}
 
 
 def write_outcome(out: str) -> list[Trial]:
@@ -39,32 +39,39 @@ def write_outcome(out: str) -> list[Trial]:
     return trials
 
 
-def trial_directory(out: str, name: str) -> RunDirectory:
-    return RunDirectory(Storage.at(f"{Storage.at(out).uri}/trials/{name}"))
+def failures(out: str) -> dict[str, str]:
+    """Trials that failed for good, and why."""
+    try:
+        return Storage.at(out).read_json(FAILED)
+    except MissingError:
+        return {}
 
 
-def read_trials(out: str, spec: DataSpec, space: Space, metric: str) -> list[Trial]:
-    """Every trial with a committed round."""
-    directories = {name: trial_directory(out, name) for name in Storage.at(out).names("trials")}
-    return [
-        read_trial(name, each, spec, space, metric) for name, each in directories.items() if read_record(each.storage)
-    ]
+def read_trials(task: Task, space: Space) -> list[Trial]:
+    """Every trial with a committed round, the best first."""
+    failed = failures(task.out)
+    directories = {name: task.run_directory(name) for name in Storage.at(task.out).names("trials")}
+    begun = {name: each for name, each in directories.items() if read_record(each.storage)}
+    trials = [read_trial(name, each, task, space, failed.get(name, "")) for name, each in begun.items()]
+    return ranked(trials, MEASURES[task.asked.metric].better == "higher")
 
 
-def read_trial(name: str, directory: RunDirectory, spec: DataSpec, space: Space, metric: str) -> Trial:
-    config = close(directory.load()[0])
-    lines, spent = read_record(directory.storage), cost(config, spec)
+def read_trial(name: str, directory: RunDirectory, task: Task, space: Space, failure: str) -> Trial:
+    config, lines = close(directory.load()[0]), read_record(directory.storage)
+    parameters, flops_per_row = of_one(config, task.spec)
+    rows = sum(sum(line["generator_steps"]) for line in lines) * config.schedule.batch_size
     return Trial(
         id=name,
         values={field: value_of(config, field) for field in space},
         rounds=lines[-1]["round"],
         rounds_asked=config.schedule.rounds,
-        metric=(lines[-1].get("measures") or {}).get(metric),
+        metric=(lines[-1].get("measures") or {}).get(task.asked.metric),
         num_components=len(lines[-1]["components"]),
-        parameters=spent.parameters,
-        rows=spent.rows,
-        flops=spent.flops,
+        parameters=parameters * len(lines[-1]["components"]),
+        rows=rows,
+        flops=rows * flops_per_row,
         seconds=sum(sum(line["seconds"].values()) for line in lines),
+        failure=failure,
     )
 
 
@@ -78,9 +85,7 @@ def value_of(config: Config, field: str) -> Any:
     return value
 
 
-def best_config(best: Config, base: Config) -> str:
-    """YAML of a trial's config, to be trained on all rows and packed anew."""
-    changes = {"data.holdout": 0.0, "schedule.evaluate_every": 0, "schedule.best_metric": "auto"}
-    changes |= {"schedule.report": True}
-    packing = {f"resources.{name}": getattr(base.resources, name) for name in ("pack", "fused")}
-    return dump_config(replaced(best, changes | packing))
+def best_config(best: Config, task: Task) -> str:
+    """YAML of a trial's config with what was given before the search, to be trained on all rows and packed anew."""
+    packing = {f"resources.{name}": getattr(task.base.resources, name) for name in ("pack", "fused")}
+    return dump_config(replaced(best, {**task.given, **packing}))

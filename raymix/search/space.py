@@ -22,10 +22,12 @@ from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.models.registry import close
 from raymix.report.trials import WIDTH
-from raymix.resolve import check_against_data
+from raymix.resolve import check_against_data, check_choices, fitted
 
 RANGE = re.compile(r"(?P<log>log:)?(?P<low>[-+\w.]+?)\.\.(?P<high>[-+\w.]+)")
 POWER = re.compile(r"[-+]?[\d.]*\d[eE][-+]?\d+")  # which YAML takes for text where it has no point
+SHARED = ("data.", "evaluation.", "schedule.evaluate_every", "schedule.best_metric", "schedule.report")
+"""Fields without which trials would not be measured alike, on the same rows."""
 MOST_POINTS = 1000  # of a grid that are looked at one by one
 
 
@@ -78,7 +80,9 @@ def dimension(name: str, value: Any, where: str) -> Dimension:
 def range_of(name: str, low: Any, high: Any, log: bool, where: str) -> Range:
     """Raises `ConfigError` for ends that are no numbers, in the wrong order, or not above 0 where the range is
     logarithmic."""
-    numbers = all(isinstance(each, int | float) and not isinstance(each, bool) for each in (low, high))
+    numbers = all(
+        isinstance(each, int | float) and not isinstance(each, bool) and math.isfinite(each) for each in (low, high)
+    )
     if not numbers or not low < high or (log and low <= 0):
         todo = "give two numbers, the smaller one first" + (", both above 0" if log else "")
         raise ConfigError(f"{name}: {low!r} to {high!r} is no range", where, todo)
@@ -112,8 +116,8 @@ def number(value: Any) -> Any:
 
 
 def check_space(space: Space, config: Config, spec: DataSpec) -> None:
-    """Raises `ConfigError` for an empty space, a field that does not exist, or a value that no run of a resolved config
-    could have."""
+    """Raises `ConfigError` for an empty space, a field that does not exist or that trials must share, or a value that
+    no run could have."""
     if not space:
         raise ConfigError("is empty", "the search space", "vary a field, such as --num-components 1,2,4")
     config = close(config)
@@ -121,17 +125,22 @@ def check_space(space: Space, config: Config, spec: DataSpec) -> None:
     for name, values in space.items():
         if name not in known:
             raise unknown_field(name, known, "the search space")
+        if name.startswith(SHARED):
+            raise ConfigError(f"{name} cannot be varied", "the search space", "trials could not be compared: set it")
         for value in ends(values):
-            check_against_data(applied(config, {name: value}), spec)
+            applied(config, {name: value}, spec)
 
 
-def applied(config: Config, values: Mapping[str, Any]) -> Config:
-    """The config with the values of one trial. Raises `ConfigError`."""
+def applied(config: Config, values: Mapping[str, Any], spec: DataSpec) -> Config:
+    """The config with the values of one trial, its networks fitted to the data. Raises `ConfigError`."""
     fields = {name: value for name, value in values.items() if name != WIDTH}
     config = close(replaced(config, fields))
+    check_choices(config)
+    check_against_data(config, spec)
+    config = fitted(config, spec)
     if WIDTH in values:
         config = config.model_copy(update={"model": with_width(config.model, values[WIDTH])})
-        config = close(replaced(config, {}))
+        config = fitted(close(replaced(config, {})), spec)
     return config
 
 

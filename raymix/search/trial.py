@@ -1,13 +1,13 @@
 """One trial: an ordinary raymix run in the placement group that Tune reserved for it, reported round by round.
 
-Its run directory is `trials/<id>` of the search's directory. Ray Tune may stop a trial at any time, which ends its
-actors; whoever starts the trial again goes on from its last commit.
+Its run directory is `trials/<id>` of the search's directory. The run waits after each round until Tune has decided
+whether it goes on; whoever starts the trial again goes on from its last commit.
 """
 
 import json
+import math
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,53 +17,22 @@ from ray.util.placement_group import get_current_placement_group
 from raymix import session
 from raymix.checkpoint import RunDirectory
 from raymix.config import Config
-from raymix.data.source import DataSpec
 from raymix.metrics.catalogue import MEASURES
 from raymix.record import read_record
 from raymix.run import Status
-from raymix.search.match import Terms, matched
-from raymix.search.space import applied
+from raymix.search.asked import Task
+from raymix.search.room import packed_whole
 from raymix.storage import Storage
 
 CHECKPOINT = "round.json"  # in a checkpoint: whose it is, and its last round
-
-
-@dataclass(frozen=True)
-class Task:
-    """What all trials of a search share."""
-
-    base: Config
-    """Resolved; trials replace some of its fields."""
-    spec: DataSpec
-    out: str
-    """The search's directory."""
-    match: Terms | None = None
-    """What is made equal to the base config's."""
-    whole_checkpoints: bool = False
-    """Whether checkpoints hold a round's files, so that other trials can go on from them."""
-
-    def config(self, values: Mapping[str, Any]) -> Config:
-        """Of one trial. Raises `ConfigError`."""
-        config = applied(self.base, values)
-        return matched(config, self.spec, self.base, self.match) if self.match else config
-
-    def run_directory(self, trial: str) -> RunDirectory:
-        return RunDirectory(Storage.at(f"{self.out}/trials/{trial}"))
-
-
-def packed_whole(config: Config) -> Config:
-    """With all components in one actor, where the config leaves that open: trials share the cluster among them."""
-    if config.resources.pack != "auto":
-        return config
-    resources = config.resources.model_copy(update={"pack": len(config.components)})
-    return config.model_copy(update={"resources": resources})
+WORST = {"max": -math.inf, "min": math.inf}  # reported where a round could not be measured
 
 
 def run_trial(values: dict[str, Any], task: Task) -> None:
     """The function that Ray Tune calls for a trial, with the values it drew."""
     trial = tune.get_context().get_trial_id()
     directory = task.run_directory(trial)
-    config = packed_whole(task.config(values))
+    config = packed_here(task.config(values))
     reported = taken_up(task, trial, config)
     place = get_current_placement_group()
 
@@ -75,7 +44,7 @@ def run_trial(values: dict[str, Any], task: Task) -> None:
         nonlocal reported
         if line["round"] > reported:
             reported = line["round"]
-            report(line, task, trial)
+            report(line, task, trial, directory)
 
     if directory.holds_run:
         session.resume(directory.storage.uri, watch=watch, reserved=place)
@@ -83,6 +52,15 @@ def run_trial(values: dict[str, Any], task: Task) -> None:
         session.train(config, task.spec, directory.storage.uri, watch=watch, reserved=place)
     for line in read_record(directory.storage):
         tell(line)
+
+
+def packed_here(config: Config) -> Config:
+    """All components in one actor where the config leaves that open; on a GPU, of which a trial may have a part, as one
+    batched model, because it could not be measured what is faster."""
+    config, place = packed_whole(config), get_current_placement_group()
+    if config.resources.fused != "auto" or not place or not any("GPU" in each for each in place.bundle_specs):
+        return config
+    return config.model_copy(update={"resources": config.resources.model_copy(update={"fused": True})})
 
 
 def taken_up(task: Task, trial: str, config: Config) -> int:
@@ -102,27 +80,26 @@ def adopt(task: Task, trial: str, donor: str, generation: Path, config: Config) 
     """Begin this trial's run again from the files of a round of another trial's, packed as that is."""
     own, resources = task.run_directory(trial), task.run_directory(donor).load()[0].resources
     config = config.model_copy(update={"resources": resources})
-    if own.holds_run:
-        own.storage.delete(".")
+    Storage.at(task.out).delete(f"trials/{trial}")
     own.create(config, task.spec, session.environment() | {"packing": f"as trial {donor}"})
     files = sorted(generation.iterdir(), key=lambda file: file.name == "manifest.json")  # what publishes it comes last
     for file in files:
         own.storage.write(f"generations/{generation.name}/{file.name}", file.read_bytes())
 
 
-def report(line: Mapping[str, Any], task: Task, trial: str) -> None:
-    """Tell Tune of one round, with a checkpoint that says whose it is."""
+def report(line: Mapping[str, Any], task: Task, trial: str, directory: RunDirectory) -> None:
+    """Tell Tune of one round, with a checkpoint that says whose it is. The run waits meanwhile."""
     measures = line.get("measures") or {}
-    metrics = {name: value for name in (*MEASURES, "num_parameters") if (value := measures.get(name)) is not None}
+    metrics = {task.asked.metric: WORST[task.asked.mode]}
+    metrics |= {name: value for name in (*MEASURES, "num_parameters") if (value := measures.get(name)) is not None}
     metrics |= line.get("clustering", {})
     metrics |= {"round": line["round"], "seconds": sum(line["seconds"].values()), "rows_moved": line["rows_moved"]}
     metrics |= {"num_components": len(line["components"]), "effective_components": line["effective_components"]}
-    directory = task.run_directory(trial)
     generation = next(each for each in reversed(directory.generations()) if each.state.round == line["round"])
     with tempfile.TemporaryDirectory() as folder:
         known = {"trial": trial, "round": line["round"], "generation": generation.name}
         Path(folder, CHECKPOINT).write_text(json.dumps(known))
-        if task.whole_checkpoints:
+        if task.asked.method == "pbt" and directory.damage(generation) is None:  # others may go on from it
             copied(directory, generation.folder, Path(folder, generation.name))
         tune.report(metrics, checkpoint=tune.Checkpoint.from_directory(folder))
 

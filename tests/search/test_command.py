@@ -28,7 +28,7 @@ def test_lists_and_ranges_are_varied_and_the_rest_is_set() -> None:
     }
     assert (config.schedule.rounds, config.data.num_rows, name) == (4, 200, "synthetic-5")
     assert arguments.out == "a,b"
-    assert (config.schedule.evaluate_every, config.data.holdout) == (1, 0.1)
+    assert (config.schedule.evaluate_every, config.data.holdout) == (0, 0.0)
 
 
 def test_places_are_no_lists() -> None:
@@ -56,7 +56,12 @@ def test_options_of_the_command_line_take_the_place_of_those_in_a_file(tmp_path:
         ([*SMALL, "--num-components", "1,2", "--metric", "fid"], "fid needs images"),
         ([*SMALL, "--num-components", "1,2", "--search", "grd"], "invalid choice 'grd'"),
         ([*SMALL, "--model.latent", "2..9", "--search", "grid"], "model.latent is a range"),
-        ([*SMALL, "--width", "2,9", "--match", "params"], "width is varied"),
+        ([*SMALL, "--width", "2,9", "--match", "params"], "decides width, which is varied"),
+        ([*SMALL, "--num-components", "1,2", "--rounds", "2,3", "--match", "steps"], "decides schedule.rounds"),
+        ([*SMALL, "--num-components", "1,2", "--num-samples", "0"], "--num-samples: is 0; give 1 or more"),
+        ([*SMALL, "--num-components", "1,2", "--time-budget", "-1"], "--time-budget-s: is -1"),
+        ([*SMALL, "--data.num-rows", "100,200"], "data.num_rows cannot be varied"),
+        (["--resume", "none", "--num-components", "1,2"], "a search goes on as it was asked"),
         ([*SMALL, "--num-components", "1,2", "--search", "pbt"], "K 1 gives other networks"),
         ([*SMALL, "--space", "none.yaml"], "none.yaml: cannot be read"),
         ([*SMALL, "--num-components", "1,300"], "300 components for 180 rows"),

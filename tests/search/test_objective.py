@@ -33,7 +33,7 @@ def test_the_usual_objective_follows_the_data() -> None:
     [
         ("fd_pixels", {"features": "pixels"}),
         ("fd_classifier", {"features": "classifier"}),
-        ("precision", {"features": "auto"}),
+        ("precision", {"features": "classifier"}),
         ("ivom", {"inversions": 100}),
         ("nmi", {"features": "auto"}),
     ],
@@ -50,6 +50,7 @@ def test_a_measure_brings_the_settings_that_take_it(metric: str, changes: dict[s
         ("fidd", VECTORS, "unknown measure 'fidd'; did you mean fid"),
         ("sharpness", VECTORS, "unknown measure 'sharpness'; "),
         ("fd_classifier", VECTORS, "needs images, and rows are vectors; choose another, such as kde_log_likelihood"),
+        ("ivom", VECTORS, "needs images"),
         ("kde_log_likelihood", DIGITS, "needs vectors, and rows are images"),
         ("modes_captured", DIGITS, "needs modes that are known"),
     ],

@@ -57,7 +57,7 @@ def test_a_file_that_holds_no_space_is_refused_by_name(text: str, tmp_path: Path
         read_space(file)
 
 
-@pytest.mark.parametrize("ends", [[3, 2], [0, 1.0], ["a", "b"], [True, 2]])
+@pytest.mark.parametrize("ends", [[1, float("inf")], [3, 2], [0, 1.0], ["a", "b"], [True, 2]])
 def test_ends_of_a_range_are_checked(ends: list[Any]) -> None:
     with pytest.raises(ConfigError, match="is no range"):
         dimension("model.latent", {"log": ends}, "here")
@@ -73,6 +73,9 @@ def test_ends_of_a_range_are_checked(ends: list[Any]) -> None:
         ({"width": Choices((0,))}, "1 or more"),
         ({"width": Choices((1.5,))}, "1 or more"),
         ({"model.learning_rate": Range(-1.0, 1.0, log=False, whole=False)}, "model.learning_rate"),
+        ({"data.num_rows": Choices((50,))}, "data.num_rows cannot be varied"),
+        ({"evaluation.seed": Choices((1, 2))}, "evaluation.seed cannot be varied"),
+        ({"schedule.evaluate_every": Choices((1, 2))}, "cannot be varied"),
         ({"model.nothing": Choices((1,))}, "unknown field model.nothing"),
     ],
 )
@@ -83,9 +86,19 @@ def test_a_space_no_run_could_have_is_refused(space: dict[str, Any], said: str) 
 
 def test_a_width_scales_every_layer() -> None:
     wide = replaced(CONFIG, {"model.encoder": [20, 40], "model.decoder": [40, 20]})
-    config = applied(wide, {"width": 10, "num_components": 2})
+    config = applied(wide, {"width": 10, "num_components": 2}, SPEC)
     assert (config.model.encoder, config.model.decoder) == ((5, 10), (10, 5))
+    narrow = replaced(wide, {"model.decoder": [20]})
+    assert applied(narrow, {"width": 20}, SPEC).model.decoder == (10,)
     assert config.model.width == 10 and config.num_components == 2
+
+
+def test_networks_are_fitted_to_the_values_of_a_trial() -> None:
+    base, spec = recipe("digits"), resolve(recipe("digits"))[1]
+    assert applied(base, {"model.body": "mlp"}, spec).model.encoder == base.model.encoder
+    other = replaced(base, {"model.encoder": None, "model.decoder": None})
+    assert applied(other, {"model.body": "conv", "model.kernel": 3}, spec).model.body == "conv"
+    assert applied(other, {"model.body": "conv", "model.kernel": 3}, spec).model.encoder == (8, 16, 32, 64)
 
 
 def test_points_are_the_grid_or_each_value_with_the_first_of_the_others() -> None:
