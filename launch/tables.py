@@ -20,9 +20,10 @@ import tyro
 from launch.recipes import EXPERIMENTS, Experiment, Target
 from raymix import comparison
 from raymix.checkpoint import RunDirectory
-from raymix.config import dump_config
+from raymix.config import dump_config, load_config
 from raymix.errors import ConfigError, RaymixError
 from raymix.evaluation.images import require_measurable
+from raymix.models.registry import close
 from raymix.resolve import resolve
 from raymix.storage import Storage
 
@@ -85,11 +86,11 @@ def carry_out(arguments: Arguments, experiment: Experiment, case: str, method: s
     """Train one run and measure it, as far as that is not done; returns an exit code."""
     out = folder(arguments, case, method, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
-    settings, text = out.with_suffix(".yaml"), dump_config(experiment.config(case, method, seed, arguments.data_dir))
-    if out.exists() and settings.exists() and settings.read_text() != text:
+    settings, config = out.with_suffix(".yaml"), close(experiment.config(case, method, seed, arguments.data_dir))
+    if out.exists() and settings.exists() and close(load_config(settings)) != config:
         print(f"error: {out}: was trained with another config; remove it or give another --out", file=sys.stderr)
         return 2
-    settings.write_text(text)
+    settings.write_text(dump_config(config))
     directory, code = RunDirectory(Storage.at(out)), 0
     if not directory.holds_run:
         words = ["train", "--config", str(settings), "--out", str(out)]
