@@ -42,11 +42,7 @@ class Setting:
 
     def stacks_of(self, components: Sequence[int]) -> list[tuple[int, ...]]:
         """Those that train as one model: the components of a pack, or each alone."""
-        assert set(components) <= set(self.config.components)
-        if self.config.resources.fused is False:
-            return [(k,) for k in components]
-        packs = [tuple(k for k in pack if k in components) for pack in self.config.packs]
-        return [pack for pack in packs if pack]
+        return [(k,) for k in components] if self.config.resources.fused is False else self.config.packs(components)
 
     def compile(self, network: nn.Module) -> None:
         """Let torch compile what the network's call does, where the config asks for it."""
