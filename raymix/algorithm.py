@@ -141,6 +141,8 @@ def judge(
             outcomes.append(workers.reseed(t, state.components, donors))
         state = state.counted(outcomes[-1])
     if config.schedule.adapt:
+        state = structure.counted(state)
+    if config.schedule.adapts(t):
         with clock("adapt"):
             state, changed, changes = adapt(config, workers, state)
         outcomes += changed
@@ -178,9 +180,7 @@ def partition(config: Config, workers: Workers, state: State, clock: "PhaseClock
 
 def adapt(config: Config, workers: Workers, state: State) -> tuple[State, list[Outcome], tuple[Change, ...]]:
     """The change of K: components retire, merge, deal their rows anew and split, as their rows' modes say."""
-    schedule, state = config.schedule, structure.counted(state)
-    if not schedule.adapts(state.round):
-        return state, [], ()
+    schedule = config.schedule
     gone = structure.retired(state, schedule.min_components)
     kept = [i for i, k in enumerate(state.components) if all(k not in change.components for change in gone)]
     left = state.only(kept)
