@@ -73,7 +73,7 @@ class Workers(Protocol):
         ...
 
     def share(self, components: tuple[int, ...], log_z_K: Sequence[float]) -> Confusion:
-        """How some components share the rows, by the log ratios of an assignment in a round that adapts."""
+        """How some components share the rows, by the log ratios of the assignment before."""
         ...
 
     def look(self, components: tuple[int, ...], groups: Sequence[Group]) -> list[Modality]:
@@ -142,7 +142,7 @@ def judge(
         state = state.counted(outcomes[-1])
     if config.schedule.adapt:
         state = structure.counted(state)
-    if config.schedule.adapts(t):
+    if config.schedule.retires(t):
         with clock("adapt"):
             state, changed, changes = adapt(config, workers, state)
         outcomes += changed
@@ -179,13 +179,16 @@ def partition(config: Config, workers: Workers, state: State, clock: "PhaseClock
 
 
 def adapt(config: Config, workers: Workers, state: State) -> tuple[State, list[Outcome], tuple[Change, ...]]:
-    """The change of K: components retire, merge, deal their rows anew and split, as their rows' modes say."""
+    """The change of K: components that are too small retire; before the last rounds others merge, deal their rows anew
+    and split, as the modes of their rows say."""
     schedule = config.schedule
     gone = structure.retired(state, schedule.min_components)
     kept = [i for i, k in enumerate(state.components) if all(k not in change.components for change in gone)]
     left = state.only(kept)
+    if not gone and not schedule.adapts(state.round):
+        return state, [], ()
     confusion = workers.share(left.components, left.log_z_K)
-    groups = structure.groups(left, confusion)
+    groups = structure.groups(left, confusion) if schedule.adapts(state.round) else []
     looks = dict(zip(groups, workers.look(left.components, groups), strict=True))
     plan = structure.plan(left, confusion, looks, schedule.min_components, schedule.max_components)
     if not gone and not plan.changes:

@@ -21,7 +21,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Body = Literal["auto", "mlp", "conv"]
 Widths = Annotated[tuple[Positive, ...], Field(min_length=1)]
 
-FIRST_ADAPTING, SETTLING = 2, 4  # the first round in which K may change, and how many rounds at the end it may not
+FIRST_ADAPTING, SETTLING = 2, 4  # the first round in which K may change, and rounds at the end in which it only falls
 
 
 class Frozen(BaseModel):
@@ -201,7 +201,11 @@ class ScheduleConfig(Frozen):
 
     def adapts(self, round: int) -> bool:
         """Whether components may come and go at the end of a round; the last rounds settle what there is."""
-        return self.adapt and FIRST_ADAPTING <= round <= self.rounds - SETTLING
+        return self.retires(round) and round <= self.rounds - SETTLING
+
+    def retires(self, round: int) -> bool:
+        """Whether components that are too small go at the end of a round."""
+        return self.adapt and round >= FIRST_ADAPTING
 
 
 class EvaluationConfig(Frozen):

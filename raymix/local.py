@@ -141,7 +141,7 @@ class LocalWorkers:
             log_z_K=log_z_K,
             min_share=self.config.balance.min_share,
         )
-        if not self.config.schedule.adapts(round):
+        if not self.config.schedule.retires(round):
             self.scores_B = []
         return outcome
 
@@ -194,6 +194,7 @@ class LocalWorkers:
 
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
         assert self.assigned_B is not None
+        self.scores_B = []
         storage, folder = directory.storage, directory.folder_for(round)
         tensors = {generator_name(k): self.generators.state(k) for k in self.packs.components}
         if self.discriminators:

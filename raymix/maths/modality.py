@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from raymix.seeds import numpy_rng
+
 Rows = NDArray[np.floating]
 
 AXES = 8  # of images, on which modes are looked for
@@ -25,29 +27,33 @@ SEEN = 4_096  # rows that are placed at a time
 one_thread = threadpool_limits.wrap(limits=1)  # else the last bits of sums depend on how many threads a process has
 
 
+class Frame(NamedTuple):
+    """The coordinates in which modes are looked for."""
+
+    mean_D: NDArray[np.float64]
+    axes_DP: NDArray[np.float64]
+
+    def projected(self, rows_nD: Rows) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = (rows_nD - self.mean_D) @ self.axes_DP
+        return found
+
+
 class Cells(NamedTuple):
     """A partition of the space: a row is of the cell whose centre is nearest."""
 
     centres_CP: NDArray[np.float64]
-    mean_D: NDArray[np.float64] | None
-    """With `axes_DP` the projection that comes first; None for none."""
-    axes_DP: NDArray[np.float64] | None
+    frame: Frame | None
+    """Of the centres; None where it is the rows' own."""
 
     @one_thread
     def places(self, rows_nD: Rows) -> NDArray[np.int64]:
         """(n,) the cell of each row; ties go to the first."""
         found = [np.empty(0, np.int64)]
         for start in range(0, len(rows_nD), SEEN):
-            rows = self.projected(rows_nD[start : start + SEEN])
+            rows = rows_nD[start : start + SEEN]
+            rows = self.frame.projected(rows) if self.frame else rows
             found.append(squared_distances(rows, self.centres_CP).argmin(1))
         return np.concatenate(found)
-
-    def projected(self, rows_nD: Rows) -> NDArray[np.float64]:
-        rows = rows_nD.astype(np.float64, copy=False)
-        if self.mean_D is None or self.axes_DP is None:
-            return rows
-        found: NDArray[np.float64] = (rows - self.mean_D) @ self.axes_DP
-        return found
 
 
 class Modality(NamedTuple):
@@ -122,9 +128,9 @@ def valley(rows_nP: Rows) -> float:
     """How deep the rows part in two: 0 for modes far apart, 1 and more for a single one; cross-validated.
 
     2-means on one half, the valley on the other, both ways: in many dimensions 2-means parts even noise, but only the
-    rows that it has seen.
+    rows that it has seen. The halves are drawn, always alike, because rows may alternate.
     """
-    halves = rows_nP[::2], rows_nP[1::2]
+    halves = np.array_split(rows_nP[numpy_rng(len(rows_nP)).permutation(len(rows_nP))], 2)
     found = []
     for seen, unseen in (halves, halves[::-1]):
         centres = two_means(seen) if len(seen) > 1 and len(unseen) else None
@@ -153,28 +159,23 @@ def look(rows_nD: Rows, owners_n: NDArray[np.integer], least_share: float, is_im
     `least_share` of the rows must be in a cell of one component.
     """
     rows_nD = rows_nD.astype(np.float64)
-    frame = Cells(np.empty((0, 0)), None, None)
-    if is_image:
-        frame = Cells(np.empty((0, 0)), rows_nD.mean(0), principal_axes(rows_nD, AXES))
-    rows_nP = frame.projected(rows_nD)
+    frame = Frame(rows_nD.mean(0), principal_axes(rows_nD, AXES)) if is_image else None
+    rows_nP = frame.projected(rows_nD) if frame else rows_nD
     owners = np.unique(owners_n)
     if len(owners) < 2:
         return _look_at_one(rows_nP, least_share, frame)
     return _look_at_two(rows_nP, owners_n == owners[1], frame)
 
 
-def _look_at_one(rows_nP: Rows, least_share: float, frame: Cells) -> Modality:
-    depth = valley(rows_nP)
-    cells = frame._replace(centres_CP=np.stack(list(modes(rows_nP, least_share * len(rows_nP)))))
-    sizes_C = np.bincount(squared_distances(rows_nP, cells.centres_CP).argmin(1), minlength=len(cells.centres_CP))
+def _look_at_one(rows_nP: Rows, least_share: float, frame: Frame | None) -> Modality:
+    centres_CP = np.stack(list(modes(rows_nP, least_share * len(rows_nP))))
+    sizes_C = np.bincount(squared_distances(rows_nP, centres_CP).argmin(1), minlength=len(centres_CP))
     order = np.argsort(-sizes_C, kind="stable")
-    shares = tuple((sizes_C[order] / len(rows_nP)).tolist())
-    if len(order) == 1:
-        return Modality(depth, None, shares)
-    return Modality(depth, cells._replace(centres_CP=cells.centres_CP[order]), shares)
+    cells = Cells(centres_CP[order], frame) if len(order) > 1 else None
+    return Modality(valley(rows_nP), cells, tuple((sizes_C[order] / len(rows_nP)).tolist()))
 
 
-def _look_at_two(rows_nP: Rows, second_n: NDArray[np.bool_], frame: Cells) -> Modality:
+def _look_at_two(rows_nP: Rows, second_n: NDArray[np.bool_], frame: Frame | None) -> Modality:
     centres = two_means(rows_nP)
     if centres is None:
         return Modality(FLAT, None, (1.0,))
@@ -183,4 +184,4 @@ def _look_at_two(rows_nP: Rows, second_n: NDArray[np.bool_], frame: Cells) -> Mo
     if moved > 0.5:
         centres, there_n, moved = centres[::-1], ~there_n, 1 - moved
     share = float(there_n.mean())
-    return Modality(valley(rows_nP), frame._replace(centres_CP=centres), (1 - share, share), moved)
+    return Modality(valley(rows_nP), Cells(centres, frame), (1 - share, share), moved)

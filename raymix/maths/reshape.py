@@ -16,6 +16,7 @@ from raymix.maths import assignment, modality
 from raymix.maths.blockwise import BlockMap, Counts, Handle, Scores, counts_of, outcome_of
 from raymix.maths.modality import Modality
 from raymix.maths.structure import CELL_SHARE, Confusion, Group, Plan
+from raymix.seeds import numpy_rng
 from raymix.state import Assigned, Outcome
 
 SOFTMAX_ROWS = 65_536  # at a time
@@ -39,8 +40,10 @@ def share(log_z_K: Sequence[float], *log_ratio_Kn: NDArray[np.floating]) -> tupl
 
 
 class Pick(NamedTuple):
-    """Which rows of a block are looked at: of each group's rows, counted through all blocks, one of every so many."""
+    """Which rows of a block are looked at: of each group's rows one of every so many, drawn, because rows may come in
+    some order."""
 
+    block: int
     groups: Sequence[Group]
     """As positions."""
     every_G: Sequence[int]
@@ -55,7 +58,10 @@ def pick(
     flat_nD = rows_n.reshape(len(rows_n), -1)
     found = []
     for group, every, before in zip(task.groups, task.every_G, task.before_G, strict=True):
-        own = np.flatnonzero(np.isin(labels_n, group))[-before % every :: every]
+        own = np.flatnonzero(np.isin(labels_n, group))
+        if every > 1:
+            num = (before + len(own)) // every - before // every
+            own = np.sort(numpy_rng(task.block).choice(own, num, replace=False))
         found.append((flat_nD[own], labels_n[own]))
     return found, None
 
@@ -135,6 +141,11 @@ def positions(groups: Sequence[Group], components: Sequence[int]) -> list[Group]
     return [tuple(components.index(k) for k in group) for group in groups]
 
 
+def most_rows(row_shape: Sequence[int]) -> int:
+    """Of a group that are looked at."""
+    return min(MOST_ROWS, max(FEWEST_ROWS, MOST_VALUES // int(np.prod(row_shape))))
+
+
 def modalities(
     block_map: BlockMap,
     groups: Sequence[Group],
@@ -150,9 +161,8 @@ def modalities(
         return []
     of_group_BG = np.array([[won_K[list(group)].sum() for group in groups] for won_K in won_BK])
     total_G, before_BG = of_group_BG.sum(0), of_group_BG.cumsum(0) - of_group_BG
-    most = min(MOST_ROWS, max(FEWEST_ROWS, MOST_VALUES // int(np.prod(row_shape))))
-    every_G = np.ceil(total_G / most).astype(int).tolist()
-    picks = [Pick(groups, every_G, before_G.tolist()) for before_G in before_BG]
+    every_G = np.ceil(total_G / most_rows(row_shape)).astype(int).tolist()
+    picks = [Pick(b, groups, every_G, before_G.tolist()) for b, before_G in enumerate(before_BG)]
     picked_B = [kept for kept, _ in block_map(pick, picks, list(zip(rows_B, labels_B, strict=True)))]
     num_all = int(np.sum(won_BK))
     looks = [Look(g, int(total_G[g]), num_all, scale, len(row_shape) == 3) for g in range(len(groups))]

@@ -196,6 +196,7 @@ class RayWorkers:
         self._gather([seat.actor.slow.remote(component, round) for seat in seats], "halving a learning rate")
 
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
+        self.scores_B = []
         storage, folder = directory.storage, directory.folder_for(round)
         home = ray.get_runtime_context().get_node_id() if storage.is_local else None
         # those who train a trunk together all have the same
@@ -320,7 +321,7 @@ class RayWorkers:
             log_z_K=log_z_K,
             min_share=self.config.balance.min_share,
         )
-        if not self.config.schedule.adapts(round):
+        if not self.config.schedule.retires(round):
             self.scores_B = []
         return outcome
 
