@@ -1,10 +1,10 @@
 """How many components a run ends with when it chooses itself (`schedule.adapt`), and how good it is beside fixed ones.
 
-    python -m launch.adapt_table --out runs/adapt [--recipes synthetic-5 synthetic-9] [--starts 2 3 12 20] [--seeds 0 1 2]
+    python -m launch.adapt_table --out runs/adapt [--recipes synthetic-5 synthetic-9] [--starts 2 3 12 20]
 
-Runs one after another, in this process: about a minute each on one core, 36 of them. Each is measured at its end against
-fresh rows and told in a line of `OUT/results.jsonl`; runs that have a line are not run again. The table is printed at
-the end, as Markdown.
+Runs one after another, in this process: about a minute each on one core, 36 of them. Each is measured at its end
+against fresh rows and told in a line of `OUT/results.jsonl`; runs that have a line are not run again. The table is
+printed at the end, as Markdown.
 """
 
 import json
@@ -136,7 +136,9 @@ def verdicts(found: list[dict[str, Any]]) -> list[str]:
         if adapted and means:
             best = max(means, key=lambda num: means[num])
             gap = mean(each["kde_log_likelihood"] for each in adapted) - means[best]
-            told[-1] += f"; log-likelihood {gap:+.3f} nats from the best fixed K ({best}), real rows {own[0]['real']:.3f}"
+            told[-1] += (
+                f"; log-likelihood {gap:+.3f} nats from the best fixed K ({best}), real rows {own[0]['real']:.3f}"
+            )
     return told
 
 

@@ -304,7 +304,9 @@ class Config(Frozen):
         if not self.assign.normalise:
             raise ValueError("schedule.adapt needs assign.normalise true, to compare components that share rows")
         if schedule.overlap:
-            raise ValueError("schedule.adapt needs schedule.overlap false: copies come from generators that are trained")
+            raise ValueError(
+                "schedule.adapt needs schedule.overlap false: copies come from generators that are trained"
+            )
         if self.balance.patience:
             raise ValueError("schedule.adapt needs balance.patience 0: it takes small components away itself")
         if not schedule.min_components <= self.num_components <= schedule.max_components:

@@ -55,8 +55,10 @@ class Lineage:
 
     def only(self, places: Sequence[int]) -> Self:
         """Of the components at some places alone."""
-        lists = {name: tuple(getattr(self, name)[i] for i in places) for name in ("born_K", "split_K", "small_rounds_K")}
-        return replace(self, **lists)
+        born_K, split_K, small_rounds_K = (
+            tuple(values[i] for i in places) for values in (self.born_K, self.split_K, self.small_rounds_K)
+        )
+        return replace(self, born_K=born_K, split_K=split_K, small_rounds_K=small_rounds_K)
 
 
 class Change(NamedTuple):
@@ -101,10 +103,9 @@ class State:
     @classmethod
     def of_json(cls, values: Mapping[str, Any]) -> Self:
         """What `as_json` gave, after it was written and read."""
-        found = {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
-        if (lineage := values.get("lineage")) is not None:
-            lists = {name: tuple(value) if isinstance(value, list) else value for name, value in lineage.items()}
-            found["lineage"] = Lineage(**lists)
+        found = _with_tuples(values)
+        if "lineage" in found:
+            found["lineage"] = Lineage(**_with_tuples(found["lineage"]))
         return cls(**found)
 
     def as_json(self) -> dict[str, Any]:
@@ -114,7 +115,7 @@ class State:
     def only(self, places: Sequence[int]) -> Self:
         """With the components at some places alone; their rows are still to be counted."""
         names = ("components", "won_K", "loads_K", "log_z_K", "starved_rounds_K")
-        lists = {name: tuple(getattr(self, name)[i] for i in places) for name in names}
+        lists: dict[str, Any] = {name: tuple(getattr(self, name)[i] for i in places) for name in names}
         return replace(self, **lists, lineage=self.lineage and self.lineage.only(places))
 
     def next_round(self) -> Self:
@@ -138,6 +139,11 @@ class State:
     def starved(self) -> tuple[int, ...]:
         """Components that train on lent rows because they won too few."""
         return tuple(k for k, won, load in zip(self.components, self.won_K, self.loads_K, strict=True) if load > won)
+
+
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of JSON with tuples for lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 class Outcome(NamedTuple):

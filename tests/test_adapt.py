@@ -1,12 +1,13 @@
 """Runs whose K changes: they find the modes, go on after any end, and give one digest whoever does the work."""
 
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,15 @@ import numpy as np
 import pytest
 
 from raymix.checkpoint import RunDirectory, digest
-from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, dump_config, replaced
+from raymix.config import (
+    Config,
+    DataConfig,
+    DiscriminatorConfig,
+    ResourcesConfig,
+    ScheduleConfig,
+    dump_config,
+    replaced,
+)
 from raymix.evaluation.evaluate import evaluate_generation
 from raymix.mixture import Mixture
 from raymix.models.vae import VAEConfig
@@ -24,13 +33,14 @@ from raymix.resolve import resolve
 from raymix.session import resume, train
 from raymix.storage import Storage
 
-ROUNDS = 9
+ROUNDS = 10
 DEADLINE_S = 240
 
 
 def config(num_components: int = 2, trunk: str = "shared", **overrides: Any) -> Config:
     """Three blocks of rows with five modes; other fields by name with `__` for each dot."""
     small = Config(
+        seed=1,
         num_components=num_components,
         data=DataConfig(name="synthetic-5", num_rows=2000, block_bytes=700 * 8),
         model=VAEConfig(encoder=(16,), decoder=(16,), latent=2),
@@ -60,6 +70,14 @@ def interrupted(settings: Config, out: Path, round: int) -> RunDirectory:
     return RunDirectory(Storage.at(out))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _without_pictures() -> Iterator[None]:
+    """They take as long as the rest of so small a run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("raymix.reporting.report_files", lambda *_: {"samples.png": b""})
+        yield
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunDirectory]:
     """The run of a config, trained once."""
@@ -85,7 +103,8 @@ def test_a_run_ends_with_as_many_components_as_there_are_modes(num_components, e
     assert len(last.state.components) == 5
     assert lines[-1]["clustering"]["ari"] > 0.9
     assert expected <= kinds(directory)
-    assert not any(line["changes"] for line in lines[:2] + lines[ROUNDS - 3 :])
+    late = [change["kind"] for line in lines[ROUNDS - 3 :] for change in line["changes"]]
+    assert not any(line["changes"] for line in lines[:2]) and set(late) <= {"retire"}
 
 
 def test_a_generation_holds_exactly_the_components_there_are(finished):
@@ -109,7 +128,7 @@ def test_separate_discriminators_come_and_go_with_their_components(finished):
 def test_the_record_tells_what_happened_and_why(finished):
     directory = finished(config(2))
     lines = read_record(directory.storage)
-    for before, line in zip(lines, lines[1:], strict=False):
+    for before, line in itertools.pairwise(lines):
         ids = set(before["components"])
         for change in line["changes"]:
             assert change["reason"] and change["numbers"]
@@ -122,7 +141,7 @@ def test_the_record_tells_what_happened_and_why(finished):
     assert born and not set(range(2, max(born) + 1)) - {k for line in lines for k in line["components"]}
 
 
-@pytest.mark.parametrize("round", [1, 2, 3, 4])
+@pytest.mark.parametrize("round", [1, 3])
 def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(round, finished, tmp_path):
     reference = finished(config(2))
     directory = interrupted(config(2), tmp_path / "run", round)
@@ -177,13 +196,14 @@ def test_a_component_that_diverges_can_be_dropped(tmp_path, monkeypatch):
     directory = trained(config(3, schedule__on_divergence="drop", schedule__rounds=7), tmp_path / "run")
     last = directory.require_last()
     assert 1 not in last.state.components and 1 not in last.components
-    assert last.state.lineage.next_component == 3 + len([k for k in last.state.components if k > 2]) or kinds(directory)
+    assert len(last.state.components) >= 4 and last.state.lineage.next_component > max(last.state.components)
 
 
 def assert_same(one: RunDirectory, other: RunDirectory) -> None:
     assert digest(one) == digest(other)
     lines = [
-        [{k: v for k, v in line.items() if k != "seconds"} for line in read_record(each.storage)] for each in (one, other)
+        [{k: v for k, v in line.items() if k != "seconds"} for line in read_record(each.storage)]
+        for each in (one, other)
     ]
     assert lines[0] == lines[1]
     np.testing.assert_array_equal(one.require_last().state.log_z_K, other.require_last().state.log_z_K)

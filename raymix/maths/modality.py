@@ -139,7 +139,7 @@ def valley(rows_nP: Rows) -> float:
 
 
 def modes(rows_nP: Rows, least: float, deepest: int = DEEPEST) -> Iterator[NDArray[np.float64]]:
-    """The centres of the modes: 2-means inside of 2-means, as long as valleys part rows in cells of at least so many."""
+    """The centres of the modes: 2-means inside of 2-means, as long as valleys part rows in cells of `least` rows."""
     parted = deepest > 0 and len(rows_nP) >= 2 * max(1.0, least) and valley(rows_nP) < UNIMODAL
     centres = two_means(rows_nP) if parted else None
     if centres is not None:

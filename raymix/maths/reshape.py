@@ -24,7 +24,7 @@ MOST_ROWS, MOST_VALUES, FEWEST_ROWS = 20_000, 2**24, 2_000  # of a group that ar
 
 
 def share(log_z_K: Sequence[float], *log_ratio_Kn: NDArray[np.floating]) -> tuple[NDArray[np.int32], Confusion]:
-    """Stays: the winner's position of each row. Summary: rows won, and the posterior that each component has of them."""
+    """Stays: the winner's position of each row. Summary: rows won, and the posterior of each component for them."""
     num = len(log_z_K)
     labels_n, _ = assignment.winners(log_ratio_Kn, log_z_K)
     posterior_KK = np.zeros((num, num))
@@ -77,9 +77,7 @@ class Look(NamedTuple):
     is_image: bool
 
 
-def look(
-    task: Look, *picked_B: Sequence[tuple[NDArray[np.generic], NDArray[np.int32]]]
-) -> tuple[None, Modality]:
+def look(task: Look, *picked_B: Sequence[tuple[NDArray[np.generic], NDArray[np.int32]]]) -> tuple[None, Modality]:
     """Summary: what the rows of one group are like."""
     rows_nD = np.concatenate([picked[task.group][0] for picked in picked_B]).astype(np.float64)
     owners_n = np.concatenate([picked[task.group][1] for picked in picked_B])

@@ -4,7 +4,7 @@ The signal is whether a component's own rows have one mode; nothing here looks a
 Axes: K components that compete, in ascending order; N rows.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -212,12 +212,11 @@ def applied(state: State, plan: Plan) -> State:
     taken, old = state.only(places), set(state.components)
     assert taken.lineage is not None
     split = {k: min(set(change.into) - old) for change in plan.changes if change.kind == "split" for k in change.into}
+    ids, before = plan.components, taken.lineage
     lineage = Lineage(
-        born_K=tuple(b if k in old else state.round for k, b in zip(plan.components, taken.lineage.born_K, strict=True)),
-        split_K=tuple(split.get(k, s) for k, s in zip(plan.components, taken.lineage.split_K, strict=True)),
-        small_rounds_K=tuple(
-            0 if k in plan.touched else n for k, n in zip(plan.components, taken.lineage.small_rounds_K, strict=True)
-        ),
-        next_component=plan.next_component,
+        tuple(born if k in old else state.round for k, born in zip(ids, before.born_K, strict=True)),
+        tuple(split.get(k, number) for k, number in zip(ids, before.split_K, strict=True)),
+        tuple(0 if k in plan.touched else rounds for k, rounds in zip(ids, before.small_rounds_K, strict=True)),
+        plan.next_component,
     )
     return replace(taken, components=plan.components, lineage=lineage)

@@ -65,7 +65,7 @@ class Crew:
 
     def members(self, components: Sequence[int]) -> dict[tuple[int, type], tuple[int, ...]]:
         """Who sits where: the components by number of the group and kind of actor; places may stay empty."""
-        packs, found = iter(self.config.packs(components)), {}
+        packs, found = iter(self.config.packs(components)), dict[tuple[int, type], tuple[int, ...]]()
         for i, group in enumerate(self.groups):
             own = next(packs, ()) if group.generators else tuple(components)  # a shared trunk is everybody's
             if group.generators:

@@ -66,7 +66,10 @@ def slots(config: Config, nodes: Sequence[Node]) -> int:
 
 
 def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
-    """The placement groups of a run; where K may change, for as many components as there may be. Raises `ResourceError` when they cannot all be placed."""
+    """The placement groups of a run; where K may change, for as many components as there may be.
+
+    Raises `ResourceError` when they cannot all be placed.
+    """
     resources = config.resources
     assert resources.pack != "auto"
     everyone = tuple(range(config.most_components))

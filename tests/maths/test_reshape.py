@@ -53,9 +53,7 @@ def test_rows_of_groups_are_looked_at_as_if_they_lay_together():
     groups, shares = [(0, 1), (2,), (1,)], []
     won_BK = [np.bincount(part, minlength=3) for part in cut(labels)]
     scale = (0.5, 1.0, 2.0)
-    found = reshape.modalities(
-        map_blocks, groups, cut(rows), labels_of(labels), won_BK, scale=scale, row_shape=(3,)
-    )
+    found = reshape.modalities(map_blocks, groups, cut(rows), labels_of(labels), won_BK, scale=scale, row_shape=(3,))
     for group, each in zip(groups, found, strict=True):
         own = np.isin(labels, group)
         least = reshape.CELL_SHARE * 300 / own.sum()
@@ -74,7 +72,9 @@ def test_of_many_rows_evenly_many_of_each_block_are_looked_at(most, monkeypatch)
     won_BK = [np.bincount(part, minlength=2) for part in cut(labels)]
     rows = np.arange(300.0)[:, None]
     for _ in range(2):
-        reshape.modalities(map_blocks, [(0, 1), (1,)], cut(rows), labels_of(labels), won_BK, scale=(1.0,), row_shape=(1,))
+        reshape.modalities(
+            map_blocks, [(0, 1), (1,)], cut(rows), labels_of(labels), won_BK, scale=(1.0,), row_shape=(1,)
+        )
     for (task, picked_B), total in zip(seen[:2], (300, 150), strict=True):
         picked = [block[task.group] for block in picked_B]
         numbers = np.concatenate([each for each, _ in picked])[:, 0]
@@ -111,7 +111,9 @@ def changed(plan, labels, rows, before=(0, 2, 5), lent=()):
     task = reshape.Reshape(before, plan, (2.0, 1.0), 2)
     classes_B = cut(np.arange(300) % 2)
     found_B, outcome = reshape.reshaped(map_blocks, task, cut(rows), labels_of(labels), assigned_B, classes_B)
-    kept = [(start + row, k) for start, each in zip(starts, found_B, strict=False) for row, k in zip(*each[1:], strict=True)]
+    kept = [
+        (start + row, k) for start, each in zip(starts, found_B, strict=False) for row, k in zip(*each[1:], strict=True)
+    ]
     return np.concatenate([each.labels for each in found_B]), kept, outcome
 
 

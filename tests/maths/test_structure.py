@@ -206,7 +206,9 @@ def test_splits_stop_at_the_most_components_and_keep_the_largest_cells():
 
 
 def test_the_state_knows_who_was_born_when_and_of_which_split():
-    state = state_of(3_000, 1_000, 4_000, 2_000, components=(0, 2, 5, 6), split=[-1, 4, 4, -1], small=1, next_component=8)
+    state = state_of(
+        3_000, 1_000, 4_000, 2_000, components=(0, 2, 5, 6), split=[-1, 4, 4, -1], small=1, next_component=8
+    )
     looks = {(0, 2): pair(1.0), (5,): one(0.1, 3)}
     found = planned(state, looks, p01=0.5)
     after = applied(state, found)
