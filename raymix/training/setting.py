@@ -42,7 +42,12 @@ class Setting:
 
     def stacks_of(self, components: Sequence[int]) -> list[tuple[int, ...]]:
         """Those that train as one model: the components of a pack, or each alone."""
-        return [(k,) for k in components] if self.config.resources.fused is False else self.config.packs(components)
+        everyone = components if self.config.schedule.adapt else self.config.components
+        assert set(components) <= set(everyone)
+        if self.config.resources.fused is False:
+            return [(k,) for k in components]
+        packs = [tuple(k for k in pack if k in components) for pack in self.config.packs(everyone)]
+        return [pack for pack in packs if pack]
 
     def compile(self, network: nn.Module) -> None:
         """Let torch compile what the network's call does, where the config asks for it."""
