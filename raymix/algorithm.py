@@ -16,10 +16,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raymix.config import Config
+from raymix.maths import structure
 from raymix.maths.balance import reseeds
 from raymix.maths.flow import added
 from raymix.maths.log_ratio import normalisers
-from raymix.state import Fit, Outcome, RoundInfo, State
+from raymix.maths.modality import Modality
+from raymix.maths.structure import Confusion, Group, Plan
+from raymix.state import Change, Fit, Outcome, RoundInfo, State
 
 Observe = Callable[[State, RoundInfo], None]
 
@@ -67,6 +70,18 @@ class Workers(Protocol):
 
     def reseed(self, round: int, components: tuple[int, ...], donors: Mapping[int, int]) -> Outcome:
         """Make starved components copies of others, {starved: donor}, and give them half of the donor's rows."""
+        ...
+
+    def share(self, components: tuple[int, ...], log_z_K: Sequence[float]) -> Confusion:
+        """How some components share the rows, by the log ratios of the assignment before."""
+        ...
+
+    def look(self, components: tuple[int, ...], groups: Sequence[Group]) -> list[Modality]:
+        """What the rows of some of those who `share` are like, alone or in pairs."""
+        ...
+
+    def reshape(self, components: tuple[int, ...], plan: Plan) -> Outcome:
+        """Let those who `share` become the components of a plan, with their tensors and rows."""
         ...
 
 
@@ -118,23 +133,28 @@ def judge(
         with clock("train discriminators"):
             discriminators = workers.train_discriminators(t, before.components)
     state, outcome = partition(config, workers, before.next_round(), clock)
-    generators = trained()
-    moved, flow_F3 = outcome.moved, outcome.flow_F3
+    generators, outcomes, changes = trained(), [outcome], tuple[Change, ...]()
     patience = config.balance.patience if t < config.schedule.rounds else 0  # nobody would train the last copies
     donors = reseeds(state.components, state.won_K, state.starved_rounds_K, patience)
     if donors:
         with clock("reseed"):
-            outcome = workers.reseed(t, state.components, donors)
-        state, moved = state.counted(outcome), moved + outcome.moved
-        flow_F3 = added([flow_F3, outcome.flow_F3])
+            outcomes.append(workers.reseed(t, state.components, donors))
+        state = state.counted(outcomes[-1])
+    if config.schedule.adapt:
+        state = structure.counted(state)
+    if config.schedule.retires(t):
+        with clock("adapt"):
+            state, changed, changes = adapt(config, workers, state)
+        outcomes += changed
     info = RoundInfo(
         round=t,
         generators=tuple(generators),
         discriminators=tuple(discriminators),
-        moved=moved,
-        contingency_KC=outcome.contingency_KC,
-        flow_F3=flow_F3,
+        moved=sum(each.moved for each in outcomes),
+        contingency_KC=outcomes[-1].contingency_KC,
+        flow_F3=added(each.flow_F3 for each in outcomes),
         reseeded=donors,
+        changes=changes,
         seconds=clock.seconds,
     )
     observe(state, info)
@@ -158,16 +178,31 @@ def partition(config: Config, workers: Workers, state: State, clock: "PhaseClock
     return replace(state.counted(outcome), log_z_K=tuple(log_z_K.tolist())), outcome
 
 
+def adapt(config: Config, workers: Workers, state: State) -> tuple[State, list[Outcome], tuple[Change, ...]]:
+    """The change of K: components that are too small retire; before the last rounds others merge, deal their rows anew
+    and split, as the modes of their rows say."""
+    schedule = config.schedule
+    gone = structure.retired(state, schedule.min_components)
+    kept = [i for i, k in enumerate(state.components) if all(k not in change.components for change in gone)]
+    left = state.only(kept)
+    if not gone and not schedule.adapts(state.round):
+        return state, [], ()
+    confusion = workers.share(left.components, left.log_z_K)
+    groups = structure.groups(left, confusion) if schedule.adapts(state.round) else []
+    looks = dict(zip(groups, workers.look(left.components, groups), strict=True))
+    plan = structure.plan(left, confusion, looks, schedule.min_components, schedule.max_components)
+    if not gone and not plan.changes:
+        return state, [], ()
+    outcome = workers.reshape(left.components, plan)
+    return structure.applied(left, plan).counted(outcome), [outcome], (*gone, *plan.changes)
+
+
 def without(config: Config, workers: Workers, state: State, component: int) -> State:
     """The state in which a component competes no longer and its rows are the others', by the log ratios of the round
     that `state` ended."""
     kept = [i for i, k in enumerate(state.components) if k != component]
-    components = tuple(state.components[i] for i in kept)
-    if state.round < 0:
-        return State.fresh(components)
-    starved_rounds_K = tuple(state.starved_rounds_K[i] for i in kept)
-    rest = replace(State.fresh(components), round=state.round, starved_rounds_K=starved_rounds_K)
-    return partition(config, workers, rest, PhaseClock())[0]
+    rest = state.only(kept)
+    return rest if state.round < 0 else partition(config, workers, rest, PhaseClock())[0]
 
 
 def equal_steps(rows: float, config: Config, components: Sequence[int]) -> dict[int, int]:
@@ -201,10 +236,10 @@ def pretrain_steps(config: Config, num_rows: int, components: Sequence[int]) -> 
     return equal_steps(rows, config, components)
 
 
-def num_fakes(config: Config, num_rows: int) -> int:
-    """Fresh samples of each generator that the discriminators see in a round."""
-    fakes = config.discriminator.fakes
-    return max(1, num_rows // config.num_components) if fakes == "auto" else fakes
+def num_fakes(config: Config, num_rows: int, num_components: int) -> int:
+    """Fresh samples of each generator that the discriminators see in a round; `num_components` compete in it."""
+    fakes, num = config.discriminator.fakes, num_components if config.schedule.adapt else config.num_components
+    return max(1, num_rows // num) if fakes == "auto" else fakes
 
 
 class PhaseClock:

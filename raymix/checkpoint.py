@@ -53,6 +53,12 @@ class Generation:
     def folder(self) -> str:
         return f"generations/{self.name}"
 
+    @property
+    def components(self) -> tuple[int, ...]:
+        """Ids of all that were written, ascending: those that compete, and those that were dropped but are kept."""
+        names = (re.fullmatch(r"generator-(\d+)\.safetensors", name) for name in self.files)
+        return tuple(sorted(int(found[1]) for found in names if found))
+
 
 class RunDirectory:
     """One run's directory: config, generations, and who may write."""
@@ -151,7 +157,7 @@ class RunDirectory:
     def publish(self, generation: Generation) -> None:
         """Make a round's files count. Raises `CheckpointError` when another writer took over."""
         self.require_writer()
-        manifest = {"state": asdict(generation.state), "files": generation.files, "record": generation.record}
+        manifest = {"state": generation.state.as_json(), "files": generation.files, "record": generation.record}
         self.storage.write_json(f"{generation.folder}/manifest.json", manifest)
         self._read[generation.name] = generation
 
@@ -257,11 +263,9 @@ class RunDirectory:
                 log.warning("generation %s does not count: %s", name, error)
                 self._read[name] = None
             else:
-                saved: dict[str, Any] = {
-                    key: tuple(value) if isinstance(value, list) else value for key, value in manifest["state"].items()
-                }
+                state = State.of_json(manifest["state"])
                 files = {file: FileStamp(*stamp) for file, stamp in manifest["files"].items()}
-                self._read[name] = Generation(name, State(**saved), files, manifest["record"])
+                self._read[name] = Generation(name, state, files, manifest["record"])
         return self._read[name]
 
 

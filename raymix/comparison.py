@@ -48,6 +48,8 @@ class Entry:
     minutes: float
     """Of all recorded phases."""
     rounds: int
+    num_components: int
+    """At the last round."""
 
 
 class Group(NamedTuple):
@@ -71,7 +73,9 @@ def entry(location: str) -> Entry:
     steps = sum(sum(line["generator_steps"]) for line in record)
     seconds = sum(sum(line["seconds"].values()) for line in record)
     measures = evaluated(directory.storage, last.name) or last.record.get("measures")
-    return Entry(location, config, spec, measures, steps * config.schedule.batch_size, seconds / 60, last.state.round)
+    num = len(last.state.components if config.schedule.adapt else config.components)
+    rows = steps * config.schedule.batch_size
+    return Entry(location, config, spec, measures, rows, seconds / 60, last.state.round, num)
 
 
 def evaluated(storage: Storage, generation: str) -> dict[str, Any] | None:
@@ -163,7 +167,7 @@ def compare(groups: Sequence[Group], measures: Sequence[str] | None = None, apar
         fixed = [
             group.label or "-",
             config.mode,
-            str(len(config.components)),
+            numbers(group),
             count(first.measures.get("num_parameters") if first.measures else None),
             count(first.num_rows_seen),
             seeds(group.entries),
@@ -176,6 +180,15 @@ def compare(groups: Sequence[Group], measures: Sequence[str] | None = None, apar
         rows.append(cells)
     headings = ["differs in", "mode", "K", "parameters", "rows seen", "seeds", *names, "minutes"]
     return Comparison(headings, rows, notes(groups, names))
+
+
+def numbers(group: Group) -> str:
+    """Components of the runs; where they changed, at first and at the end."""
+    config = group.entries[0].config
+    if not config.schedule.adapt:
+        return str(len(config.components))
+    ends = sorted({each.num_components for each in group.entries})
+    return f"{config.num_components} to {'-'.join(map(str, dict.fromkeys((ends[0], ends[-1]))))}"
 
 
 def is_best(name: str, values: Sequence[float], means: Sequence[float]) -> bool:
@@ -254,6 +267,7 @@ def as_json(groups: Sequence[Group]) -> str:
                     {
                         "directory": each.location,
                         "seed": each.config.seed,
+                        "num_components": each.num_components,
                         "rounds": each.rounds,
                         "rows_seen": each.num_rows_seen,
                         "minutes": round(each.minutes, 3),

@@ -7,6 +7,7 @@ subclass of `FamilyConfig` that lives with the family, because this module must 
 
 import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -19,6 +20,8 @@ Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Body = Literal["auto", "mlp", "conv"]
 Widths = Annotated[tuple[Positive, ...], Field(min_length=1)]
+
+FIRST_ADAPTING, SETTLING = 2, 4  # the first round in which K may change, and rounds at the end in which it only falls
 
 
 class Frozen(BaseModel):
@@ -171,6 +174,12 @@ class ScheduleConfig(Frozen):
     halve its learning rate, or let it compete no longer."""
     evaluate_every: Annotated[int, Field(ge=0)] = 0
     """Evaluate after every so many rounds; 0 never does."""
+    adapt: bool = False
+    """Let the data say how many components there are: `num_components` is where it begins."""
+    min_components: Positive = 1
+    """As few may be left, with `adapt`."""
+    max_components: Positive = 32
+    """As many may become, with `adapt`; resources are reserved for so many."""
     best_metric: Literal[
         "auto",
         "kde_log_likelihood",
@@ -197,6 +206,14 @@ class ScheduleConfig(Frozen):
     def evaluates(self, round: int) -> bool:
         """Whether a round is evaluated."""
         return self.evaluate_every > 0 and (round % self.evaluate_every == 0 or round == self.rounds)
+
+    def adapts(self, round: int) -> bool:
+        """Whether components may come and go at the end of a round; the last rounds settle what there is."""
+        return self.retires(round) and round <= self.rounds - SETTLING
+
+    def retires(self, round: int) -> bool:
+        """Whether components that are too small go at the end of a round."""
+        return self.adapt and round >= FIRST_ADAPTING
 
 
 class EvaluationConfig(Frozen):
@@ -285,19 +302,44 @@ class Config(Frozen):
             raise ValueError("schedule.overlap needs discriminators, and discriminator.body is none")
         return self
 
+    @model_validator(mode="after")
+    def _adapts_by_log_ratios_alone(self) -> Self:
+        schedule = self.schedule
+        if not schedule.adapt:
+            return self
+        if not self.judges or self.own_density:
+            raise ValueError("schedule.adapt needs discriminators: mode compete and discriminator.body not none")
+        if not self.assign.normalise:
+            raise ValueError("schedule.adapt needs assign.normalise true, to compare components that share rows")
+        if schedule.overlap:
+            raise ValueError(
+                "schedule.adapt needs schedule.overlap false: copies come from generators that are trained"
+            )
+        if self.balance.patience:
+            raise ValueError("schedule.adapt needs balance.patience 0: it takes small components away itself")
+        if not schedule.min_components <= self.num_components <= schedule.max_components:
+            raise ValueError(
+                f"schedule.adapt needs num_components ({self.num_components}) between schedule.min_components "
+                f"({schedule.min_components}) and schedule.max_components ({schedule.max_components})"
+            )
+        return self
+
     @property
     def components(self) -> tuple[int, ...]:
-        """Ids of the components that are trained."""
+        """Ids of the components that the run begins with."""
         return (0,) if self.mode == "single" else tuple(range(self.num_components))
 
     @property
-    def packs(self) -> list[tuple[int, ...]]:
-        """The components of each actor, as equal in number as can be; all in one while `resources.pack` is auto."""
-        pack = self.resources.pack
-        num = len(self.components)
+    def most_components(self) -> int:
+        """As many may there be at a time."""
+        return self.schedule.max_components if self.schedule.adapt else len(self.components)
+
+    def packs(self, components: Sequence[int]) -> list[tuple[int, ...]]:
+        """Which of the components share an actor, as equal in number as can be; all while `resources.pack` is auto."""
+        pack, num = self.resources.pack, len(components)
         groups = 1 if pack == "auto" else math.ceil(num / pack)
-        cuts = [num * i // groups for i in range(groups + 1)]
-        return [self.components[a:b] for a, b in itertools.pairwise(cuts)]
+        cuts = [num * i // max(1, groups) for i in range(groups + 1)]
+        return [tuple(components[a:b]) for a, b in itertools.pairwise(cuts) if a < b]
 
     @property
     def judges(self) -> bool:

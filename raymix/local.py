@@ -16,10 +16,14 @@ from raymix.config import Config
 from raymix.data.blocks import read_blocks
 from raymix.data.source import Block, DataSpec, block_bounds
 from raymix.errors import TRUNK
-from raymix.maths import blockwise
+from raymix.maths import blockwise, reshape
+from raymix.maths.modality import Modality
+from raymix.maths.structure import Confusion, Group, Plan
 from raymix.seeds import Phase
 from raymix.state import Assigned, Fit, Outcome
 from raymix.storage import FileStamp
+from raymix.training.discriminators import DiscriminatorPack
+from raymix.training.generators import GeneratorPack
 from raymix.training.packs import Packs
 from raymix.training.shards import pretraining_rows, shard
 
@@ -36,15 +40,28 @@ class LocalWorkers:
         bounds = block_bounds(spec, config.data.block_bytes)
         self.blocks: list[Block] = list(read_blocks(config.data, spec, bounds))
         self.rows_B = [block.rows for block in self.blocks]
-        self.packs = Packs(config, spec)
-        self.generators, self.discriminators = self.packs.generators, self.packs.discriminators
+        self.packs = Packs(config, spec, config.components)
         self.assigned_B: list[Assigned] | None = None
-        self.scores_B: list[list[NDArray[np.floating]]] = []
+        self.scores_B: list[dict[int, NDArray[np.floating]]] = []
+        """Log ratios by component."""
+        self.shared: tuple[list[Any], list[NDArray[np.int64]]] = [], []
+        """Of those who `share` the rows: positions of the winners, and rows won, per block."""
         self.fakes: dict[int, NDArray[np.floating]] = {}
         """Samples of the present round that were drawn before its generators trained."""
 
+    @property
+    def generators(self) -> GeneratorPack:
+        return self.packs.generators
+
+    @property
+    def discriminators(self) -> DiscriminatorPack | None:
+        return self.packs.discriminators
+
     def start(self, directory: RunDirectory, last: Generation | None) -> None:
         self.fakes = {}
+        components = last.components if last else self.config.components
+        if components != self.packs.components:
+            self.packs = Packs(self.config, self.spec, components)
         if last is None:
             self.packs.initialise(self.rows_B)
             self.assigned_B = None
@@ -98,7 +115,7 @@ class LocalWorkers:
 
     def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, NDArray[np.floating]]:
         """The samples that the discriminators of a round see."""
-        num = num_fakes(self.config, self.num_rows)
+        num = num_fakes(self.config, self.num_rows, len(components))
         groups = self.generators.groups(components, num)
         return {k: rows for group in groups for k, rows in self.generators.fakes(group, num, round).items()}
 
@@ -109,14 +126,14 @@ class LocalWorkers:
         self.scores_B, sums_BK = [], []
         for rows in self.rows_B:
             scores = judges.score(round, rows, components)
-            self.scores_B.append([scores[k][0] for k in components])
+            self.scores_B.append({k: scores[k][0] for k in components})
             sums_BK.append([scores[k][1] for k in components])
         return np.array(sums_BK).T
 
     def assign(self, round: int, components: tuple[int, ...], log_z_K: Sequence[float]) -> Outcome:
         self.assigned_B, outcome = blockwise.assign(
             map_blocks,
-            self.scores_B,
+            [[scores[k] for k in components] for scores in self.scores_B],
             [block.labels for block in self.blocks],
             self.assigned_B or [None] * len(self.blocks),
             components=components,
@@ -124,7 +141,8 @@ class LocalWorkers:
             log_z_K=log_z_K,
             min_share=self.config.balance.min_share,
         )
-        self.scores_B = []
+        if not self.config.schedule.retires(round):
+            self.scores_B = []
         return outcome
 
     def deal(self, round: int, components: tuple[int, ...]) -> Outcome:
@@ -147,10 +165,38 @@ class LocalWorkers:
         self.assigned_B, outcome = blockwise.reseed(map_blocks, tasks, classes_B, self.assigned_B)
         return outcome
 
+    def share(self, components: tuple[int, ...], log_z_K: Sequence[float]) -> Confusion:
+        scores_B = [[scores[k] for k in components] for scores in self.scores_B]
+        self.scores_B = []
+        labels_B, won_BK, confusion = reshape.confusion(map_blocks, scores_B, log_z_K)
+        self.shared = labels_B, won_BK
+        return confusion
+
+    def look(self, components: tuple[int, ...], groups: Sequence[Group]) -> list[Modality]:
+        return reshape.modalities(
+            map_blocks,
+            reshape.positions(groups, components),
+            self.rows_B,
+            *self.shared,
+            scale=self.config.data.scale or (1.0,),
+            row_shape=self.spec.row_shape,
+        )
+
+    def reshape(self, components: tuple[int, ...], plan: Plan) -> Outcome:
+        assert self.assigned_B is not None
+        self.packs = self.packs.copied(plan.sources)
+        task = reshape.Reshape(components, plan, self.config.data.scale or (1.0,), len(self.spec.classes))
+        classes_B = [block.labels for block in self.blocks]
+        self.assigned_B, outcome = reshape.reshaped(
+            map_blocks, task, self.rows_B, self.shared[0], self.assigned_B, classes_B
+        )
+        return outcome
+
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
         assert self.assigned_B is not None
+        self.scores_B = []
         storage, folder = directory.storage, directory.folder_for(round)
-        tensors = {generator_name(k): self.generators.state(k) for k in self.config.components}
+        tensors = {generator_name(k): self.generators.state(k) for k in self.packs.components}
         if self.discriminators:
             tensors |= self.discriminators.states()
         files = checkpoint.write_states(storage, folder, tensors)

@@ -204,6 +204,6 @@ class Mixture(ClusterMixin, BaseEstimator):
         """The networks, read when they are first needed."""
         self._fitted()
         if self._loaded is None:
-            self._loaded = Packs(self.config_, self.spec_)
+            self._loaded = Packs(self.config_, self.spec_, self._generation.components)
             self._loaded.load(Storage.at(self.directory_), self._generation)
         return self._loaded

@@ -73,10 +73,11 @@ def packed(config: Config, spec: DataSpec, slots: int, measure: Measure | None =
 
 def choices(config: Config, slots: int) -> list[Packing]:
     """What `auto` may choose from: one actor, or as many as there are processors; fused where the family can be."""
-    num, resources = len(config.components), config.resources
+    num, resources = config.most_components, config.resources
     family = family_of(config.model).build
     many = math.ceil(num / max(1, slots))
-    packs = [resources.pack] if resources.pack != "auto" else [many] if issubclass(family, ClosedForm) else [num, many]
+    packs = [num, many] if not config.schedule.adapt else [num]  # so that actors stay while K changes
+    packs = [resources.pack] if resources.pack != "auto" else [many] if issubclass(family, ClosedForm) else packs
     fused = [resources.fused] if resources.fused != "auto" else [True, False]
     able = issubclass(family, StackedGenerator)
     found = {Packing(pack, wanted and able and pack > 1) for pack in packs for wanted in fused}

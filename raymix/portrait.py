@@ -61,7 +61,7 @@ def portray(directory: RunDirectory, generation: Generation) -> Portrait:
     """Every component of a generation. Raises `CheckpointError`, `DataError`."""
     config, spec = directory.load()
     config = close(config)
-    packs = Packs(config, spec)
+    packs = Packs(config, spec, generation.components)
     packs.load(directory.storage, generation)
     components, round = generation.state.components, generation.state.round
     todo = plan(spec.row_shape, len(components))

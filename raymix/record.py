@@ -26,8 +26,11 @@ def record_line(state: State, info: RoundInfo, mendings: Sequence[tuple[str, str
     """One round as plain JSON values. Lists are in the order of `components`; losses in nats.
 
     `flow`: [from component, to component, rows] for the pairs between which most rows moved, the largest first.
+    `changes`, where K may change: what happened to the set of components at the end of the round; losses and steps of
+    those who came to be by it are None and 0.
     `mendings`: what failed before the round could be committed, and what was done about it.
     """
+    ids = state.components if state.lineage else ()
     line: dict[str, Any] = {
         "round": info.round,
         "components": list(state.components),
@@ -40,12 +43,14 @@ def record_line(state: State, info: RoundInfo, mendings: Sequence[tuple[str, str
         "starved": list(state.starved),
         "reseeded": {str(k): donor for k, donor in info.reseeded.items()},
         "mendings": [list(mending) for mending in mendings],
-        "generator_loss": _losses(info.generators),
-        "generator_steps": [fit.steps for fit in info.generators],
-        "discriminator_loss": _losses(info.discriminators),
-        "discriminator_steps": [fit.steps for fit in info.discriminators],
+        "generator_loss": _losses(info.generators, ids),
+        "generator_steps": _steps(info.generators, ids),
+        "discriminator_loss": _losses(info.discriminators, ids),
+        "discriminator_steps": _steps(info.discriminators, ids),
         "seconds": {phase: round(seconds, 3) for phase, seconds in info.seconds.items()},
     }
+    if state.lineage:
+        line["changes"] = [change._asdict() for change in info.changes]
     if info.contingency_KC is not None:
         line["clustering"] = {
             "nmi": clustering.nmi(info.contingency_KC),
@@ -66,8 +71,15 @@ def warnings_of(line: Mapping[str, Any]) -> list[str]:
     return [f"saturated discriminators (loss below {SATURATED}): {saturated}; raise discriminator.guard_loss"]
 
 
-def _losses(fits: tuple[Fit, ...]) -> list[float | None]:
-    return [finite_or_none(fit.loss) for fit in fits]
+def _losses(fits: Sequence[Fit], ids: Sequence[int]) -> list[float | None]:
+    """In the order of the fits, or of some components."""
+    losses = {fit.component: finite_or_none(fit.loss) for fit in fits}
+    return [losses.get(k) for k in ids or losses]
+
+
+def _steps(fits: Sequence[Fit], ids: Sequence[int]) -> list[int]:
+    steps = {fit.component: fit.steps for fit in fits}
+    return [steps.get(k, 0) for k in ids or steps]
 
 
 class Place(Protocol):

@@ -180,7 +180,7 @@ class Run:
             workers.start(self.directory, self.last)
         else:
             workers.recover(self.directory, self.last)
-        state = self.last.state if self.last else State.fresh(self.config.components)
+        state = self.last.state if self.last else State.fresh(self.config.components, self.config.schedule.adapt)
         for mending in diverged:
             assert isinstance(mending.failure, DivergedError)
             if mending.action is Action.DROP:

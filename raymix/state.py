@@ -3,8 +3,9 @@
 Axes: N rows, K components, C classes; n rows of one block; F pairs of components between which rows moved.
 """
 
-from dataclasses import dataclass, field, replace
-from typing import NamedTuple, Self
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,46 @@ class Assigned(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Lineage:
+    """Where components come from, in a run whose K changes; in the order of the state's components."""
+
+    born_K: tuple[int, ...]
+    """The round at whose end each came to be; 0 for those that were pre-trained."""
+    split_K: tuple[int, ...]
+    """The split that each was last part of, by the lowest id born of it; -1 for none."""
+    small_rounds_K: tuple[int, ...]
+    """For how many rounds in a row each has won too few rows to be kept."""
+    next_component: int
+    """The lowest id that was never used."""
+
+    @classmethod
+    def fresh(cls, num_components: int) -> Self:
+        """Of components that nothing happened to yet."""
+        none = (0,) * num_components
+        return cls(none, (-1,) * num_components, none, num_components)
+
+    def only(self, places: Sequence[int]) -> Self:
+        """Of the components at some places alone."""
+        born_K, split_K, small_rounds_K = (
+            tuple(values[i] for i in places) for values in (self.born_K, self.split_K, self.small_rounds_K)
+        )
+        return replace(self, born_K=born_K, split_K=split_K, small_rounds_K=small_rounds_K)
+
+
+class Change(NamedTuple):
+    """One thing that happened to the set of components, and why."""
+
+    kind: Literal["retire", "merge", "repartition", "split"]
+    components: tuple[int, ...]
+    """Those that it happened to."""
+    into: tuple[int, ...]
+    """Those that have their rows now; none after `retire`, where each row goes to whoever explains it best."""
+    numbers: dict[str, float]
+    """What was measured, and the bound it was held against."""
+    reason: str
+
+
+@dataclass(frozen=True)
 class State:
     """What the next round needs beside the components' own tensors and the assignment."""
 
@@ -49,12 +90,33 @@ class State:
     """Normalisers: log-sum-exp of each component's log ratios over the data set, in nats; 0 where none is used."""
     starved_rounds_K: tuple[int, ...]
     """For how many rounds in a row each component has been starved."""
+    lineage: Lineage | None = None
+    """None where K does not change."""
 
     @classmethod
-    def fresh(cls, components: tuple[int, ...]) -> Self:
-        """Before pre-training: no row is assigned."""
+    def fresh(cls, components: tuple[int, ...], adapt: bool = False) -> Self:
+        """Before pre-training: no row is assigned. `adapt`: K may change."""
         none = (0,) * len(components)
-        return cls(-1, components, none, none, (0.0,) * len(components), none)
+        lineage = Lineage.fresh(len(components)) if adapt else None
+        return cls(-1, components, none, none, (0.0,) * len(components), none, lineage)
+
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> Self:
+        """What `as_json` gave, after it was written and read."""
+        found = _with_tuples(values)
+        if "lineage" in found:
+            found["lineage"] = Lineage(**_with_tuples(found["lineage"]))
+        return cls(**found)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values; without a lineage where there is none."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+    def only(self, places: Sequence[int]) -> Self:
+        """With the components at some places alone; their rows are still to be counted."""
+        names = ("components", "won_K", "loads_K", "log_z_K", "starved_rounds_K")
+        lists: dict[str, Any] = {name: tuple(getattr(self, name)[i] for i in places) for name in names}
+        return replace(self, **lists, lineage=self.lineage and self.lineage.only(places))
 
     def next_round(self) -> Self:
         """The next round's state before its rows are counted."""
@@ -77,6 +139,11 @@ class State:
     def starved(self) -> tuple[int, ...]:
         """Components that train on lent rows because they won too few."""
         return tuple(k for k, won, load in zip(self.components, self.won_K, self.loads_K, strict=True) if load > won)
+
+
+def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of JSON with tuples for lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
 class Outcome(NamedTuple):
@@ -115,5 +182,7 @@ class RoundInfo:
     """Owner before, owner after, rows; the largest first."""
     reseeded: dict[int, int] = field(default_factory=dict)
     """Starved components that began anew as copies of another, and that one."""
+    changes: tuple[Change, ...] = ()
+    """What happened to the set of components at the end of the round."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time per phase."""

@@ -9,6 +9,8 @@ from raymix.config import AssignConfig, BalanceConfig, Config, DiscriminatorConf
 from raymix.local import map_blocks
 from raymix.maths import blockwise
 from raymix.maths.log_ratio import log_sum_exp
+from raymix.maths.modality import Cells, Modality
+from raymix.maths.structure import Confusion
 from raymix.state import Fit, Outcome, State
 
 MODES = ["compete", "bag", "single", "random", "oracle"]
@@ -245,9 +247,10 @@ def test_equal_steps_ignore_the_loads():
 
 
 def test_fakes_default_to_an_equal_share_of_the_rows():
-    assert num_fakes(Config(num_components=7), 100) == 14
-    assert num_fakes(Config(num_components=7), 3) == 1
-    assert num_fakes(Config(discriminator=DiscriminatorConfig(fakes=12)), 100) == 12
+    assert num_fakes(Config(num_components=7), 100, 7) == num_fakes(Config(num_components=7), 100, 5) == 14
+    assert num_fakes(Config(num_components=7), 3, 7) == 1
+    assert num_fakes(Config(discriminator=DiscriminatorConfig(fakes=12)), 100, 7) == 12
+    assert num_fakes(Config(num_components=7, schedule=ScheduleConfig(adapt=True)), 100, 5) == 20
 
 
 def test_steps_are_shared_by_those_who_compete():
@@ -407,3 +410,103 @@ def test_dropping_from_a_control_deals_again(mode):
     state = without(config, workers, state_after(1, (300, 300, 400)), 0)
     assert workers.phases == [("deal", 1)]
     assert state.components == (1, 2) and sum(state.won_K) == 1000 and state.log_z_K == (0.0, 0.0)
+
+
+# ---- components that come and go
+
+
+class ChangingWorkers(FakeWorkers):
+    """What the rows are like is written down: {round: {group: modality}}; all others have one mode."""
+
+    def __init__(self, config, looks, won=None):
+        super().__init__(config)
+        self.looks, self.won, self.t = looks, won or {}, -1
+
+    def score(self, round, components):
+        self.t = round
+        super().score(round, components)
+        return np.zeros((len(components), 1))
+
+    def _outcome(self, round, components):
+        outcome = super()._outcome(0, components)
+        won_K = np.array(self.won.get(round, outcome.won_K))
+        return outcome._replace(won_K=won_K, loads_K=won_K, moved=10)
+
+    def share(self, components, log_z_K):
+        self.calls.append(("share", self.t, components))
+        num = len(components)
+        won_K = np.full(num, self.num_rows // num)
+        return Confusion(won_K, np.full((num, num), 0.1 * self.num_rows / num**2))
+
+    def look(self, components, groups):
+        self.calls.append(("look", self.t, groups))
+        flat = Modality(1.0, None, (1.0,))
+        found = self.looks.get(self.t, {})
+        return [found.get(group, flat._replace(valley=0.6) if len(group) == 2 else flat) for group in groups]
+
+    def reshape(self, components, plan):
+        self.calls.append(("reshape", self.t, components, plan.components))
+        return FakeWorkers._outcome(self, 0, plan.components)._replace(moved=7)
+
+
+TWO_CELLS = Modality(0.1, Cells(np.zeros((2, 2)), None), (0.5, 0.5), 0.0)
+
+
+def run_changing(looks, rounds=8, won=None, num_components=2, **schedule):
+    config = config_of(num_components=num_components, rounds=rounds, adapt=True, **schedule)
+    workers, seen = ChangingWorkers(config, looks, won), []
+    state = State.fresh(config.components, adapt=True)
+    train_mixture(config, workers, state, lambda *pair: seen.append(pair))
+    return workers, seen
+
+
+def test_k_may_change_from_the_second_round_to_the_fourth_from_the_end():
+    workers, seen = run_changing({})
+    assert [call[1] for call in workers.calls if call[0] == "look"] == [2, 3, 4]
+    assert not [call for call in workers.calls if call[0] == "reshape"]
+    assert all(state.components == (0, 1) and info.changes == () for state, info in seen)
+    assert [info.round for _, info in seen if "adapt" in info.seconds] == [2, 3, 4, 5, 6, 7, 8]
+
+
+def test_without_adapt_nobody_is_asked():
+    assert not {"share", "look", "reshape"} & {phase for phase, _ in run(config_of(rounds=8))[0].phases}
+
+
+def test_the_next_round_trains_and_judges_those_there_are_then():
+    workers, seen = run_changing({2: {(1,): TWO_CELLS}, 4: {(0, 1): Modality(1.0, None, (1.0,))}})
+    components = [state.components for state, _ in seen]
+    assert components == [(0, 1)] * 2 + [(0, 1, 2)] * 2 + [(0, 2)] * 5
+    asked = {call[1]: tuple(call[2]) for call in workers.calls if call[0] == "generators"}
+    assert [asked[t] for t in range(1, 9)] == components[:-1]
+    assert [len(state.weights_K) for state, _ in seen] == [len(ids) for ids in components]
+    assert [[change.kind for change in info.changes] for _, info in seen] == [
+        [],
+        [],
+        ["split"],
+        [],
+        ["merge"],
+        *[[]] * 4,
+    ]
+    assert [info.moved for _, info in seen] == [10, 10, 17, 10, 17, 10, 10, 10, 10]
+    assert seen[-1][0].lineage.next_component == 3
+
+
+def test_who_is_too_small_retires_in_the_last_rounds_too_but_nothing_else_happens():
+    small = dict.fromkeys((6, 7), (500, 490, 10))
+    workers, seen = run_changing({7: {(0,): TWO_CELLS}}, won=small, num_components=3)
+    assert [state.components for state, _ in seen] == [(0, 1, 2)] * 7 + [(0, 1)] * 2
+    assert seen[7][1].changes[0].kind == "retire"
+    assert [call[2] for call in workers.calls if call[:2] == ("look", 7)] == [[]]
+
+
+def test_min_and_max_components_bound_k():
+    _, seen = run_changing({2: {(0,): TWO_CELLS, (1,): TWO_CELLS}}, max_components=3)
+    assert len(seen[-1][0].components) == 3
+    _, seen = run_changing({2: {(0, 1): Modality(1.0, None, (1.0,))}}, min_components=2)
+    assert len(seen[-1][0].components) == 2
+
+
+def test_dropping_keeps_the_lineage_of_the_others():
+    config = config_of(num_components=3, adapt=True)
+    fresh = without(config, FakeWorkers(config), State.fresh((0, 1, 2), adapt=True), 2)
+    assert fresh.components == (0, 1) and fresh.lineage.next_component == 3  # 2 is never used again

@@ -229,3 +229,40 @@ def test_components_follow_the_mode():
 def test_open_family_settings_are_kept_until_the_family_closes_them():
     config = Config(model=FamilyConfig(family="vae", latent=3))
     assert close(config).model == VAEConfig(latent=3)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("mode", "bag", "mode compete"),
+        ("discriminator", {"body": "none"}, "discriminator.body not none"),
+        ("assign", {"normalise": False}, "assign.normalise true"),
+        ("balance", {"patience": 1}, "balance.patience 0"),
+        ("num_components", 33, "between schedule.min_components (1) and schedule.max_components (32)"),
+    ],
+)
+def test_adapting_runs_refuse_what_contradicts_them(field, value, told):
+    with pytest.raises(ConfigError) as caught:
+        config_from_mapping({"schedule": {"adapt": True}, field: value}, "run.yaml")
+    assert "schedule.adapt needs" in str(caught.value) and told in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_adapting_runs_do_not_overlap_and_bound_k():
+    for schedule in ({"overlap": True}, {"min_components": 9}, {"max_components": 7}):
+        with pytest.raises(ConfigError, match=r"schedule\.adapt needs"):
+            config_from_mapping({"num_components": 8, "schedule": {"adapt": True, **schedule}}, "run.yaml")
+        config_from_mapping({"num_components": 8, "schedule": schedule}, "run.yaml")
+
+
+@pytest.mark.parametrize(("rounds", "adapting"), [(5, []), (6, [2]), (8, [2, 3, 4])])
+def test_rounds_in_which_k_may_change(rounds, adapting):
+    schedule = ScheduleConfig(rounds=rounds, adapt=True)
+    assert [t for t in range(rounds + 1) if schedule.adapts(t)] == adapting
+    assert [t for t in range(rounds + 1) if schedule.retires(t)] == list(range(2, rounds + 1))
+    assert not any(ScheduleConfig(rounds=rounds).retires(t) for t in range(rounds + 1))
+
+
+def test_resources_are_for_as_many_components_as_there_may_be():
+    assert Config(num_components=3).most_components == 3
+    assert Config(num_components=3, schedule=ScheduleConfig(adapt=True, max_components=20)).most_components == 20

@@ -95,7 +95,7 @@ def test_scoring_and_assigning_cost_little_beyond_the_forward_passes(tmp_path: P
         workers.start(RunDirectory(Storage.at(tmp_path / "run")), None)
         workers.train_discriminators(0, K)
         whole, forward = [], []
-        judges = Packs(resolved, spec).discriminators
+        judges = Packs(resolved, spec, K).discriminators
         rows_B = [np.load(settings.data.path)[a : a + n].reshape(-1, 1, 28, 28) for a, n in spans(workers)]
         for _ in range(3):
             start = time.perf_counter()

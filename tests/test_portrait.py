@@ -68,7 +68,7 @@ def test_samples_and_owned_rows_are_those_of_the_component(images: tuple[np.ndar
     generation = directory.require_last()
     labels_N, todo = labels_of(directory), plan((3, 6, 5), 3)
     seen = portray(directory, generation)
-    packs = Packs(*directory.load())
+    packs = Packs(*directory.load(), generation.components)
     packs.load(directory.storage, generation)
     for each in seen.components:
         k = each.component
@@ -103,7 +103,7 @@ def test_the_nearest_training_row_is_that_of_brute_force(images: tuple[np.ndarra
 def test_latent_walks_lead_through_the_middle(images: tuple[np.ndarray, RunDirectory]) -> None:
     _, directory = images
     generation = directory.require_last()
-    packs = Packs(*directory.load())
+    packs = Packs(*directory.load(), generation.components)
     packs.load(directory.storage, generation)
     for each in portray(directory, generation).components:
         assert each.walks is not None and each.walks.shape == (2, 9, 3, 6, 5)
@@ -132,7 +132,7 @@ def test_the_field_is_what_the_discriminators_say(plane: tuple[np.ndarray, RunDi
     seen = portray(directory, generation)
     assert seen.grid is not None
     assert seen.grid.xs[0] < rows[:, 0].min() and seen.grid.xs[-1] > rows[:, 0].max()
-    packs = Packs(*directory.load())
+    packs = Packs(*directory.load(), generation.components)
     packs.load(directory.storage, generation)
     assert packs.judges is not None
     points = np.array([[seen.grid.xs[5], seen.grid.ys[40]], [seen.grid.xs[60], seen.grid.ys[2]]], np.float32)

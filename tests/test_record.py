@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from tensorboardX.record_writer import RecordWriter
 from raymix.checkpoint import RunDirectory
 from raymix.errors import CheckpointError, DamagedError
 from raymix.record import Events, Record, read_record, record_line, warnings_of
-from raymix.state import Fit, RoundInfo, State
+from raymix.state import Change, Fit, Lineage, RoundInfo, State
 from raymix.storage import Storage
 
 STATE = State(2, (0, 3, 5), (6, 2, 0), (6, 3, 3), (0.0, 0.5, 1.0), (0, 1, 2))
@@ -34,6 +35,17 @@ def test_line_holds_the_round_in_the_order_of_components():
     assert line["effective_components"] == pytest.approx(math.exp(-0.75 * math.log(0.75) - 0.25 * math.log(0.25)))
     assert line["seconds"] == {"score": 0.123}
     assert "clustering" not in line and line["warnings"] == []
+
+
+def test_a_line_tells_of_changes_and_has_losses_of_those_who_are_left():
+    state = replace(STATE, lineage=Lineage((0, 0, 2), (-1, 5, 5), (0, 0, 0), 6))
+    change = Change("split", (3,), (3, 5), {"valley": 0.1}, "its rows have 2 modes")
+    fits = (Fit(0, 10, 1.5), Fit(2, 10, 9.5), Fit(3, 10, 2.5))  # 2 is gone, 5 is new
+    line = record_line(state, RoundInfo(2, fits, fits, 4, changes=(change,)))
+    assert line["changes"] == [change._asdict()] and json.loads(json.dumps(line))["changes"][0]["into"] == [3, 5]
+    for who in ("generator", "discriminator"):
+        assert line[f"{who}_loss"] == [1.5, 2.5, None] and line[f"{who}_steps"] == [10, 10, 0]
+    assert "changes" not in record_line(STATE, info())
 
 
 def test_line_is_strict_json_and_comes_back():

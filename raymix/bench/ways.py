@@ -106,7 +106,7 @@ class Actors:
         config = shape.packed(num, -(-num // num_actors), fused)
         gpus = torch.cuda.device_count() / num_actors
         actor = ray.remote(num_cpus=0, num_gpus=gpus, concurrency_groups={"watch": 1})(GeneratorActor)  # type: ignore[call-overload]
-        self.members = config.packs
+        self.members = config.packs(config.components)
         self.actors: list[Any] = [
             actor.remote(config.model_dump_json(), shape.spec, members) for members in self.members
         ]

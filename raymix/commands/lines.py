@@ -18,6 +18,9 @@ def round_line(line: Mapping[str, Any], rounds: int) -> str:
         parts.append(f"starved: {' '.join(map(str, line['starved']))}")
     if line["reseeded"]:
         parts.append(f"reseeded: {', '.join(f'{k} from {donor}' for k, donor in line['reseeded'].items())}")
+    if changes := [change["kind"] for change in line.get("changes", ())]:
+        counts = ", ".join(f"{kind} {changes.count(kind)}" for kind in dict.fromkeys(changes))
+        parts.append(f"{len(line['components'])} components ({counts})")
     parts += [f"mended: {failure.split('; ')[0]} ({done})" for failure, done in line["mendings"]]
     return ", ".join(parts)
 

@@ -32,7 +32,8 @@ def status(argv: list[str]) -> None:
     directory = run_directory(location)
     config, spec = directory.load()
     print(f"run: {location}")
-    print(f"config: mode {config.mode}, K = {config.num_components}, family {config.model.family}, seed {config.seed}")
+    num = f"K = {config.num_components}{' at first' if config.schedule.adapt else ''}"
+    print(f"config: mode {config.mode}, {num}, family {config.model.family}, seed {config.seed}")
     print(f"data: {spec.name}, {spec.num_rows:,} rows of {spec.row_shape} {spec.dtype}")
     last = directory.last()
     if last is None:

@@ -141,10 +141,16 @@ def check_address(workers: str, address: str | None) -> None:
 def plan_lines(config: Config, spec: DataSpec, workers: str, out: str) -> list[str]:
     """What would run, in a few lines."""
     return [
-        f"would train {len(config.components)} x {config.model.family} (mode {config.mode}, seed {config.seed})",
+        f"would train {numbers(config)} x {config.model.family} (mode {config.mode}, seed {config.seed})",
         f"on {spec.num_rows:,} rows of {spec.row_shape} {spec.dtype} ({spec.name})",
         f"for {config.schedule.rounds} rounds with --workers {workers} into {out}",
     ]
+
+
+def numbers(config: Config) -> str:
+    """How many components."""
+    schedule, num = config.schedule, len(config.components)
+    return f"{num} ({schedule.min_components} to {schedule.max_components})" if schedule.adapt else str(num)
 
 
 @contextmanager

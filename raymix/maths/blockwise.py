@@ -85,7 +85,7 @@ def finish(
         lent_rows.append(rows)
         lent_to.append(np.full(len(rows), ids_K[k], np.int32))
     assigned = Assigned(ids_K[labels_n], np.concatenate(lent_rows), np.concatenate(lent_to))
-    return assigned, _counts(assigned, previous, task.components, classes_n, task.num_classes)
+    return assigned, counts_of(assigned, previous, task.components, classes_n, task.num_classes)
 
 
 class Deal(NamedTuple):
@@ -162,10 +162,10 @@ def halve(task: Reseed, assigned: Assigned, classes_n: NDArray[np.integer] | Non
         labels_n[rows[half]] = receiver
     kept = ~np.isin(assigned.lent_to, list(task.donors))
     halved = Assigned(labels_n, assigned.lent_rows[kept], assigned.lent_to[kept])
-    return halved, _counts(halved, assigned, task.components, classes_n, task.num_classes)
+    return halved, counts_of(halved, assigned, task.components, classes_n, task.num_classes)
 
 
-def _counts(
+def counts_of(
     assigned: Assigned,
     previous: Assigned | None,
     components: tuple[int, ...],
@@ -211,7 +211,7 @@ def assign(
     thresholds = balance.thresholds(balance.shortfall(won_K, min_share), histograms)
     tasks = [Finish(components, num_classes, {k: blocks[b] for k, blocks in thresholds.items()}) for b in every_block]
     handles_B = [(labels_B[b], classes_B[b], previous_B[b], *(scores_B[b][k] for k in thresholds)) for b in every_block]
-    return _outcome(block_map(finish, tasks, handles_B))
+    return outcome_of(block_map(finish, tasks, handles_B))
 
 
 def assign_control(
@@ -224,17 +224,17 @@ def assign_control(
     dealt = block_map(deal, tasks, [(classes,) for classes in classes_B])
     finishes = [Finish(task.components, task.num_classes, {}) for task in tasks]
     handles_B = [(labels, classes_B[b], previous_B[b]) for b, (labels, _) in enumerate(dealt)]
-    return _outcome(block_map(finish, finishes, handles_B))
+    return outcome_of(block_map(finish, finishes, handles_B))
 
 
 def reseed(
     block_map: BlockMap, tasks: Sequence[Reseed], classes_B: Sequence[Handle], assigned_B: Sequence[Handle]
 ) -> tuple[list[Handle], Outcome]:
     """An assignment changed by `halve`, and its counts; `moved` are the rows that changed hands here."""
-    return _outcome(block_map(halve, tasks, list(zip(assigned_B, classes_B, strict=True))))
+    return outcome_of(block_map(halve, tasks, list(zip(assigned_B, classes_B, strict=True))))
 
 
-def _outcome(finished: Sequence[tuple[Handle, Counts]]) -> tuple[list[Handle], Outcome]:
+def outcome_of(finished: Sequence[tuple[Handle, Counts]]) -> tuple[list[Handle], Outcome]:
     counts = [count for _, count in finished]
     tables = [count.contingency_KC for count in counts if count.contingency_KC is not None]
     outcome = Outcome(

@@ -37,6 +37,12 @@ def moves(line: Line, ids: Sequence[int]) -> Counts:
     return counts_KK
 
 
+def ids_in(lines: Sequence[Line]) -> list[int]:
+    """Every component that competed in these rounds, or gave rows to those who did, ascending."""
+    moving = {k for line in lines for cell in line["flow"] for k in cell[:2]}
+    return sorted({*ids_of(lines), *moving})
+
+
 def spans(num_lines: int) -> list[tuple[int, int]]:
     """First and last line of each picture of bands: all of a short run, the beginning and the end of a long one."""
     last = num_lines - 1
@@ -48,7 +54,7 @@ def spans(num_lines: int) -> list[tuple[int, int]]:
 
 def bands(lines: Sequence[Line]) -> list[tuple[str, Markup]]:
     """(Rounds, picture) of bands; none for many components or a single round."""
-    ids, found = ids_of(lines), []
+    ids, found = ids_in(lines), []
     if len(ids) > MOST_BANDS:
         return []
     for first, last in spans(len(lines)):
@@ -135,7 +141,7 @@ def labelled(middles_K: Counts, sizes_K: Counts, height: float) -> list[int]:
 
 def exchange_map(lines: Sequence[Line]) -> Markup:
     """Rows that changed hands in these rounds, from component (line) to component (column)."""
-    ids = ids_of(lines)
+    ids = ids_in(lines)
     counts_KK = np.sum([moves(line, ids) for line in lines], axis=0)
 
     def draw(figure: Figure) -> None:

@@ -7,7 +7,7 @@ import jinja2
 
 from raymix.config import Config, dump_config
 from raymix.data.source import DataSpec
-from raymix.report import exchange, history, words
+from raymix.report import exchange, history, structure, words
 from raymix.report.cards import Images, Vectors, cards
 from raymix.report.classes import class_table
 from raymix.report.contents import Portrait
@@ -33,11 +33,13 @@ def render(
     recent = [line for line in lines[1:] if "flow" in line][-LAST_ROUNDS:]
     competing = len(ids) > 1
     return template("page.html.j2").render(
-        title=words.title(config, spec),
+        title=words.title(lines, config, spec),
         subtitle=words.subtitle(config),
         summary=words.summary(lines, config, spec),
         measures=words.measures(lines, measures),
         troubles=troubles(lines, config, portrait),
+        events=structure.events(lines),
+        number_chart=structure.number_chart(lines) if config.schedule.adapt else None,
         cards=cards(lines, portrait, Images(portrait) if plane is None else Vectors(plane)),
         portrait=portrait,
         chips=[(k, colour_of(k)) for k in ids],

@@ -8,6 +8,7 @@ import numpy as np
 from raymix.config import Config
 from raymix.failures import Action
 from raymix.metrics.health import CHANCE, SATURATED
+from raymix.report import structure
 from raymix.report.contents import Portrait
 from raymix.report.history import ids_of
 from raymix.report.words import percent, quantity
@@ -59,7 +60,7 @@ def _mended(lines: Sequence[Line]) -> list[Trouble]:
 
 
 def _dropped(lines: Sequence[Line]) -> list[Trouble]:
-    gone = [k for k in ids_of(lines) if k not in lines[-1]["components"]]
+    gone = [k for k in ids_of(lines) if k not in {*lines[-1]["components"], *structure.gone(lines)}]
     if not gone:
         return []
     who = f"{_named(gone).capitalize()} no longer {_verb(gone, 'competes', 'compete')}, and the others share the rows"
@@ -79,6 +80,8 @@ def _starved(lines: Sequence[Line], config: Config) -> list[Trouble]:
     sentence = f"Component{_s(times)} {', '.join(times.values())} won too few rows and trained on lent ones; "
     if empty:
         sentence += f"{_named(empty)} won none in the last round and {_verb(empty, 'is', 'are')} never sampled from; "
+    if config.schedule.adapt:
+        return [Trouble("Starved", f"{sentence}raise schedule.rounds, so that who is too small can retire.")]
     sentence += "lower num_components"
     if not config.balance.patience:
         sentence += ", or set balance.patience so that who starves begins anew as a copy of the largest"

@@ -27,8 +27,8 @@ class Measure(NamedTuple):
     basis: str
 
 
-def title(config: Config, spec: DataSpec) -> str:
-    num = len(config.components)
+def title(lines: Sequence[Line], config: Config, spec: DataSpec) -> str:
+    num = len(lines[-1]["components"] if config.schedule.adapt else config.components)
     return f"{num} component{'s' if num > 1 else ''} on {spec.name}"
 
 
@@ -54,6 +54,9 @@ def summary(lines: Sequence[Line], config: Config, spec: DataSpec) -> list[str]:
     spent = duration(sum(sum(line["seconds"].values()) for line in lines))
     sentences = [f"{who} {HOW[config.mode]} on {rows}, with seed {config.seed}, in {spent}.", standing(lines, config)]
 
+    if config.schedule.adapt:
+        num_changes = sum(len(line["changes"]) for line in lines)
+        sentences.append(f"Their number follows the modes of their rows: {num_changes} changes so far.")
     competing = len(last["components"])
     share = f"{competing} component{'s' if competing > 1 else ''} share the {spec.num_rows:,} rows"
     sentences.append(

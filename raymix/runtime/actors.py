@@ -81,9 +81,14 @@ class GeneratorActor(Worker):
     """The generators of one pack."""
 
     def __init__(self, config_json: str, spec: DataSpec, components: Sequence[int]) -> None:
+        super().__init__(config_json, spec)
+        self.take(components)
+
+    def take(self, components: Sequence[int]) -> None:
+        """Hold these from now on; their tensors are still to be loaded."""
         from raymix.training.generators import GeneratorPack
 
-        super().__init__(config_json, spec)
+        self.done = None
         self.pack = GeneratorPack(self.setting, components)
 
     def initialise(self, rows_B: Refs) -> None:
@@ -140,9 +145,14 @@ class DiscriminatorActor(Worker):
     """The discriminators of one pack, or the shared trunk of all components."""
 
     def __init__(self, config_json: str, spec: DataSpec, components: Sequence[int]) -> None:
+        super().__init__(config_json, spec)
+        self.take(components)
+
+    def take(self, components: Sequence[int]) -> None:
+        """Hold these from now on; their tensors are still to be loaded."""
         from raymix.training.discriminators import DiscriminatorPack
 
-        super().__init__(config_json, spec)
+        self.done = None
         self.pack = DiscriminatorPack(self.setting, components)
 
     def initialise(self, rows_B: Refs) -> None:
@@ -186,6 +196,14 @@ class DiscriminatorActor(Worker):
         """One log-ratio array per (block, component), then the log-sum-exp of each: results of their own, so that the
         arrays stay in the object store."""
         return flat_scores(self, components, round, rows_B)
+
+    def adopt(self, copies: Refs) -> None:
+        """Go on from what other actors' `copies` gave."""
+        self.load({name: arrays for states in ray.get(list(copies)) for name, arrays in states.items()})
+
+    def copies(self, sources: Mapping[int, int]) -> dict[str, Any]:
+        """The tensors of components that begin as members, {component: member}, by file name."""
+        return self.pack.copies(sources)
 
     def states(self) -> dict[str, Any]:
         return self.pack.states()

@@ -61,14 +61,47 @@ class Crew:
         self.config, self.spec, self.groups, self.reserved = config, spec, groups, reserved
         self.places = [reserved] * len(groups) if reserved else reserve_all(groups, run_id, wait_s)
         self.seats: list[Seat] = []
-        for i, (group, place) in enumerate(zip(groups, self.places, strict=True)):
-            first, last = (1 + i, 1 + i) if reserved else (0, group.num_actors - 1)
+        self.fill(config.components)
+
+    def members(self, components: Sequence[int]) -> dict[tuple[int, type], tuple[int, ...]]:
+        """Who sits where: the components by number of the group and kind of actor; places may stay empty."""
+        packs, found = iter(self.config.packs(components)), dict[tuple[int, type], tuple[int, ...]]()
+        for i, group in enumerate(self.groups):
+            own = next(packs, ()) if group.generators else tuple(components)  # a shared trunk is everybody's
             if group.generators:
-                self.seats.append(Seat(GeneratorActor, group.generators, group, place, first))
+                found[i, GeneratorActor] = own
             if group.discriminators:
-                self.seats.append(Seat(DiscriminatorActor, group.discriminators, group, place, last))
-        for seat in self.seats:
-            self._seat_actor(seat)
+                found[i, DiscriminatorActor] = own
+        return found
+
+    def newcomers(self, components: Sequence[int]) -> set[int]:
+        """Of some components those whose generators would sit otherwise than now, or with others."""
+        now = {(self.groups.index(seat.group), seat.kind): seat.members for seat in self.seats}
+        asked = [(place, members) for place, members in self.members(components).items() if place[1] is GeneratorActor]
+        return {k for place, members in asked if now.get(place) != members for k in members}
+
+    def fill(self, components: Sequence[int]) -> list[Seat]:
+        """Let the actors hold these components; returns the seats that hold others than before, whose actors are new or
+        have fresh ones. An actor without any ends."""
+        before = {(self.groups.index(seat.group), seat.kind): seat for seat in self.seats}
+        self.seats, changed = [], []
+        for (i, kind), members in self.members(components).items():
+            seat = before.get((i, kind))
+            if not members:
+                if seat:
+                    ray.kill(seat.actor)
+                continue
+            if seat is None:
+                bundle = 1 + i if self.reserved else 0 if kind is GeneratorActor else self.groups[i].num_actors - 1
+                seat = Seat(kind, members, self.groups[i], self.places[i], bundle)
+                self._seat_actor(seat)
+                changed.append(seat)
+            elif seat.members != members:
+                seat.members, seat.fresh = members, True
+                seat.actor.take.remote(members)
+                changed.append(seat)
+            self.seats.append(seat)
+        return changed
 
     def _seat_actor(self, seat: Seat) -> None:
         ask = {"num_cpus": seat.group.bundle["CPU"], "num_gpus": seat.group.bundle.get("GPU", 0)}

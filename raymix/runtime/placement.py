@@ -66,10 +66,14 @@ def slots(config: Config, nodes: Sequence[Node]) -> int:
 
 
 def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
-    """The placement groups of a run. Raises `ResourceError` when they cannot all be placed."""
+    """The placement groups of a run; where K may change, for as many components as there may be.
+
+    Raises `ResourceError` when they cannot all be placed.
+    """
     resources = config.resources
     assert resources.pack != "auto"
-    members = config.packs
+    everyone = tuple(range(config.most_components))
+    members = config.packs(everyone)
     judged = config.judges and not config.own_density
     trunks = config.discriminator.workers if judged and config.discriminator.trunk == "shared" else 0
     num = len(members) + trunks
@@ -87,7 +91,7 @@ def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
         paired = judged and not trunks
         found = [group(f"pack-{i}", pack, pack if paired else (), len(pack)) for i, pack in enumerate(members)]
         names = [f"trunk-{i}" if trunks > 1 else "trunk" for i in range(trunks)]
-        return found + [group(name, (), config.components, 1) for name in names]
+        return found + [group(name, (), everyone, 1) for name in names]
 
     gpus = equal_fraction([device for node in nodes for device in node.devices], num)
     asked = largest_that_fit(lambda cpus: asking(cpus, gpus), equal_asks([node.cpus for node in nodes], num), nodes)

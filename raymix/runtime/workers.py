@@ -23,7 +23,9 @@ from raymix.checkpoint import Generation, RunDirectory, discriminator_name, gene
 from raymix.config import Config
 from raymix.data.source import DataSpec, block_bounds
 from raymix.errors import TRUNK, DivergedError, NodeLostError, WorkerLostError
-from raymix.maths import blockwise
+from raymix.maths import blockwise, reshape
+from raymix.maths.modality import Modality
+from raymix.maths.structure import Confusion, Group, Plan
 from raymix.runtime import tasks
 from raymix.runtime.actors import GeneratorActor
 from raymix.runtime.crew import Crew, Seat
@@ -75,6 +77,11 @@ class RayWorkers:
         self.classes_B: list[Ref] = [classes for _, classes in refs]
         self.assigned_B: list[Ref] = [None] * len(bounds)
         self.scores_B: list[list[Ref]] = []
+        self.scored: tuple[int, ...] = ()
+        """The components of these log ratios."""
+        self.shared_B: list[Ref] = []
+        self.shared_won_BK: list[NDArray[np.int64]] = []
+        """Of those who `share` the rows: positions of the winners, and rows won, per block."""
         self.fakes: dict[int, Ref] = {}
         """Samples of the present round that were drawn before its generators trained."""
 
@@ -147,10 +154,12 @@ class RayWorkers:
 
     def start(self, directory: RunDirectory, last: Generation | None) -> None:
         self.crew.replace_lost()
+        self.crew.fill(last.components if last else self.config.components)
         self._take_state(self.crew.seats, directory, last)
 
     def recover(self, directory: RunDirectory, last: Generation | None) -> None:
         self.crew.replace_lost()
+        self.crew.fill(last.components if last else self.config.components)
         # A generator that has trained on already could not draw again what its discriminator was to see, and those who
         # trained a trunk together must do so again.
         overlap, team = self.config.schedule.overlap, self.config.discriminator.workers > 1
@@ -187,6 +196,7 @@ class RayWorkers:
         self._gather([seat.actor.slow.remote(component, round) for seat in seats], "halving a learning rate")
 
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
+        self.scores_B = []
         storage, folder = directory.storage, directory.folder_for(round)
         home = ray.get_runtime_context().get_node_id() if storage.is_local else None
         # those who train a trunk together all have the same
@@ -272,7 +282,7 @@ class RayWorkers:
 
     def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, Ref]:
         """The samples that the discriminators of a round see."""
-        num = num_fakes(self.config, self.num_rows)
+        num = num_fakes(self.config, self.num_rows, len(components))
         fakes: dict[int, Ref] = {}
         for seat, own in _those_of(self.crew.generators, components):
             fakes |= zip(own, _several(seat.actor.fakes, len(own), own, num, round), strict=True)
@@ -280,7 +290,7 @@ class RayWorkers:
 
     def score(self, round: int, components: tuple[int, ...]) -> NDArray[np.float64]:
         num_blocks, places = len(self.rows_B), {k: i for i, k in enumerate(components)}
-        self.scores_B = [[None] * len(components) for _ in range(num_blocks)]
+        self.scores_B, self.scored = [[None] * len(components) for _ in range(num_blocks)], components
         asked = _those_of(self.crew.discriminators or self.crew.generators, components)
         team = self.shared and self.crew.discriminators  # who each have the whole trunk, and so share the blocks
         parts = len(asked) if team else 1
@@ -311,7 +321,8 @@ class RayWorkers:
             log_z_K=log_z_K,
             min_share=self.config.balance.min_share,
         )
-        self.scores_B = []
+        if not self.config.schedule.retires(round):
+            self.scores_B = []
         return outcome
 
     def deal(self, round: int, components: tuple[int, ...]) -> Outcome:
@@ -333,6 +344,47 @@ class RayWorkers:
         halves = blockwise.reseed_tasks(donors, components, num_blocks, num_classes, self.config.seed, round)
         self.assigned_B, outcome = blockwise.reseed(self._map_blocks, halves, self.classes_B, self.assigned_B)
         return outcome
+
+    def share(self, components: tuple[int, ...], log_z_K: Sequence[float]) -> Confusion:
+        places = [self.scored.index(k) for k in components]
+        scores_B = [[refs[place] for place in places] for refs in self.scores_B]
+        self.scores_B = []
+        self.shared_B, self.shared_won_BK, confusion = reshape.confusion(self._map_blocks, scores_B, log_z_K)
+        return confusion
+
+    def look(self, components: tuple[int, ...], groups: Sequence[Group]) -> list[Modality]:
+        return reshape.modalities(
+            self._map_blocks,
+            reshape.positions(groups, components),
+            self.rows_B,
+            self.shared_B,
+            self.shared_won_BK,
+            scale=self.config.data.scale or (1.0,),
+            row_shape=self.spec.row_shape,
+        )
+
+    def reshape(self, components: tuple[int, ...], plan: Plan) -> Outcome:
+        sources = {k: plan.sources[k] for k in self.crew.newcomers(plan.components)}
+        old = {source: seat.actor for seat in self.crew.generators for source in seat.members}
+        states = {k: old[source].state.remote(source) for k, source in sources.items()}
+        copies = self._copied_discriminators(plan.sources if self.shared else sources)
+        self._gather([*states.values(), *copies], "reshape", fetch=False)  # before those who hold them change
+        calls = []
+        for seat in self.crew.fill(plan.components):
+            mine = {k: states[k] for k in seat.members} if seat.kind is GeneratorActor else copies
+            calls.append(seat.actor.adopt.remote(mine))
+        self._gather(calls, "reshape")
+        task = reshape.Reshape(components, plan, self.config.data.scale or (1.0,), len(self.spec.classes))
+        self.assigned_B, outcome = reshape.reshaped(
+            self._map_blocks, task, self.rows_B, self.shared_B, self.assigned_B, self.classes_B
+        )
+        return outcome
+
+    def _copied_discriminators(self, sources: Mapping[int, int]) -> list[Ref]:
+        """What discriminators of new components begin with, {component: of whom}."""
+        seats = self.crew.discriminators[:1] if self.shared else self.crew.discriminators
+        asked = [(seat, {k: j for k, j in sources.items() if j in seat.members}) for seat in seats]
+        return [seat.actor.copies.remote(own) for seat, own in asked if own]
 
     def _map_blocks(
         self, function: Callable[..., tuple[Any, Any]], common: Sequence[Any], handles_B: Sequence[Sequence[Ref]]

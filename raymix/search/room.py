@@ -54,7 +54,7 @@ def packed_whole(config: Config) -> Config:
     """With all components in one actor, where the config leaves that open: trials share the cluster among them."""
     if config.resources.pack != "auto":
         return config
-    resources = config.resources.model_copy(update={"pack": len(config.components)})
+    resources = config.resources.model_copy(update={"pack": config.most_components})
     return config.model_copy(update={"resources": resources})
 
 

@@ -252,6 +252,16 @@ class DiscriminatorPack:
         """Tensors of each network by file name."""
         return {name: state for judges in self.judges for name, state in judges.states().items()}
 
+    def copies(self, sources: Mapping[int, int]) -> dict[str, tensors.Tensors]:
+        """As `states`, of other components, each with the tensors of one of these: {component: of whom}. A shared trunk
+        gets their heads."""
+        states = self.states()
+        if not self.judges[0].shared:
+            return {discriminator_name(k, False): states[discriminator_name(j, False)] for k, j in sources.items()}
+        places = [self.components.index(j) for j in sources.values()]
+        ((name, state),) = states.items()
+        return {name: {key: value[..., places] if "heads." in key else value for key, value in state.items()}}
+
     def load(self, states: Mapping[str, Mapping[str, NDArray[np.generic]]]) -> None:
         for judges in self.judges:
             judges.load(states)

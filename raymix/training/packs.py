@@ -1,6 +1,6 @@
 """All components of a mixture in one process: for in-process training and for using a trained mixture."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -20,11 +20,16 @@ from raymix.training.tensors import Tensors
 class Packs:
     """Every generator, and every discriminator where there are any."""
 
-    def __init__(self, config: Config, spec: DataSpec) -> None:
+    def __init__(self, config: Config, spec: DataSpec, components: Sequence[int]) -> None:
         setting = setting_here(config, spec)
-        self.generators = GeneratorPack(setting, config.components)
+        self.generators = GeneratorPack(setting, components)
         judged = config.judges and not config.own_density
-        self.discriminators = DiscriminatorPack(setting, config.components) if judged else None
+        self.discriminators = DiscriminatorPack(setting, components) if judged else None
+
+    @property
+    def components(self) -> tuple[int, ...]:
+        """Ids of all that there are."""
+        return self.generators.components
 
     @property
     def judges(self) -> GeneratorPack | DiscriminatorPack | None:
@@ -37,8 +42,18 @@ class Packs:
         if self.discriminators:
             self.discriminators.initialise()
 
+    def copied(self, sources: Mapping[int, int]) -> "Packs":
+        """Other components, each with the tensors of one of these: {component: of whom}."""
+        setting = self.generators.setting
+        others = Packs(setting.config, setting.spec, tuple(sources))
+        for k, source in sources.items():
+            others.generators.load(k, self.generators.state(source))
+        if self.discriminators and others.discriminators:
+            others.discriminators.load(self.discriminators.copies(sources))
+        return others
+
     def load(self, storage: Storage, generation: Generation) -> None:
-        """The tensors of a generation. Raises `CheckpointError`."""
+        """The tensors of a generation of these components. Raises `CheckpointError`."""
         _load(self.generators, storage, generation)
         if self.discriminators:
             names = self.discriminators.names
@@ -47,7 +62,7 @@ class Packs:
 
 def load_generators(config: Config, spec: DataSpec, storage: Storage, generation: Generation) -> GeneratorPack:
     """The generators of a generation alone. Raises `CheckpointError`."""
-    generators = GeneratorPack(setting_here(config, spec), config.components)
+    generators = GeneratorPack(setting_here(config, spec), generation.components)
     _load(generators, storage, generation)
     return generators
 

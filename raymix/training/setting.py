@@ -42,10 +42,11 @@ class Setting:
 
     def stacks_of(self, components: Sequence[int]) -> list[tuple[int, ...]]:
         """Those that train as one model: the components of a pack, or each alone."""
-        assert set(components) <= set(self.config.components)
+        everyone = components if self.config.schedule.adapt else self.config.components
+        assert set(components) <= set(everyone)
         if self.config.resources.fused is False:
             return [(k,) for k in components]
-        packs = [tuple(k for k in pack if k in components) for pack in self.config.packs]
+        packs = [tuple(k for k in pack if k in components) for pack in self.config.packs(everyone)]
         return [pack for pack in packs if pack]
 
     def compile(self, network: nn.Module) -> None:

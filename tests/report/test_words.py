@@ -7,7 +7,7 @@ def test_a_summary_says_what_was_done_and_how_it_ended(make_lines, make_settings
     config, spec = make_settings((1, 8, 8), 3, rounds=6, classes="abc")
     lines = make_lines(3, classes=3)
     lines[-1] |= {"rows_moved": 31, "effective_components": 2.345}
-    assert title(config, spec) == "3 components on rows"
+    assert title(lines, config, spec) == "3 components on rows"
     assert summary(lines, config, spec) == [
         "3 components of the family vae were trained by competition on 1,000 rows of 1 × 8 × 8 pixels (rows), with "
         "seed 0, in 18 seconds.",

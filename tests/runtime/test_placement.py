@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from raymix.config import Config, DiscriminatorConfig, ResourcesConfig
+from raymix.config import Config, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.errors import ResourceError
 from raymix.packing import choices
 from raymix.runtime.placement import (
@@ -32,7 +32,7 @@ def config_of(num_components=3, mode="compete", trunk="separate", body="auto", p
 @pytest.mark.parametrize("num", [1, 2, 7, 15])
 @pytest.mark.parametrize("pack", [1, 2, 4, 15, 99])
 def test_packs_hold_every_component_once_in_order_and_are_as_equal_as_can_be(num, pack):
-    found = config_of(num, pack=pack).packs
+    found = config_of(num, pack=pack).packs(tuple(range(num)))
     assert tuple(itertools.chain(*found)) == tuple(range(num))
     sizes = [len(members) for members in found]
     assert max(sizes) <= pack and max(sizes) - min(sizes) <= 1
@@ -40,8 +40,9 @@ def test_packs_hold_every_component_once_in_order_and_are_as_equal_as_can_be(num
 
 
 def test_all_are_in_one_pack_until_auto_is_resolved():
-    assert config_of(5, pack="auto").packs == [(0, 1, 2, 3, 4)]
-    assert config_of(5, mode="single", pack=2).packs == [(0,)]
+    assert config_of(5, pack="auto").packs((0, 1, 2, 3, 4)) == [(0, 1, 2, 3, 4)]
+    assert config_of(5, pack=2).packs((3, 7, 9)) == [(3,), (7, 9)]
+    assert config_of(5, pack=2).packs(()) == config_of(5, pack="auto").packs(()) == []
 
 
 @pytest.mark.parametrize(
@@ -353,3 +354,17 @@ def test_devices_of_a_node():
     assert Node(1, 1.5).devices == [1, 0.5]
     assert Node(1, 2.9999999).devices == [1, 1, 1]
     assert Node(1).devices == []
+
+
+@pytest.mark.parametrize(("pack", "trunk", "num"), [(8, "separate", 1), (3, "separate", 3), (3, "shared", 4)])
+def test_groups_are_for_as_many_components_as_there_may_be(pack, trunk, num):
+    config = config_of(2, trunk=trunk, pack=pack)
+    config = config.model_copy(update={"schedule": ScheduleConfig(adapt=True, max_components=8)})
+    found = groups(config, [Node(16)])
+    assert len(found) == num
+    assert sum(len(group.generators) for group in found) == sum(len(group.discriminators) for group in found) == 8
+
+
+def test_components_that_come_and_go_share_one_actor_if_nothing_is_said():
+    config = config_of(3, pack="auto").model_copy(update={"schedule": ScheduleConfig(adapt=True, max_components=12)})
+    assert {each.pack for each in choices(config, 4)} == {12}

@@ -1,0 +1,180 @@
+"""The change of K block by block: what decides about it is gathered, and rows are dealt anew, where they lie.
+
+As in `raymix.maths.blockwise`, each function runs once per block (`look` once per group of components) and returns
+(what stays there, a summary).
+
+Axes: n rows of a block, K components, B blocks, G groups.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from raymix.maths import assignment, modality
+from raymix.maths.blockwise import BlockMap, Counts, Handle, Scores, counts_of, outcome_of
+from raymix.maths.modality import Modality
+from raymix.maths.structure import CELL_SHARE, Confusion, Group, Plan
+from raymix.seeds import numpy_rng
+from raymix.state import Assigned, Outcome
+
+SOFTMAX_ROWS = 65_536  # at a time
+MOST_ROWS, MOST_VALUES, FEWEST_ROWS = 20_000, 2**24, 2_000  # of a group that are looked at
+
+
+def share(log_z_K: Sequence[float], *log_ratio_Kn: NDArray[np.floating]) -> tuple[NDArray[np.int32], Confusion]:
+    """Stays: the winner's position of each row. Summary: rows won, and the posterior of each component for them."""
+    num = len(log_z_K)
+    labels_n, _ = assignment.winners(log_ratio_Kn, log_z_K)
+    posterior_KK = np.zeros((num, num))
+    for start in range(0, len(labels_n), SOFTMAX_ROWS):
+        part = slice(start, start + SOFTMAX_ROWS)
+        pairs = zip(log_ratio_Kn, log_z_K, strict=True)
+        s_Kn = np.stack([assignment.normalised(log_ratio_n[part], log_z) for log_ratio_n, log_z in pairs])
+        q_Kn = np.exp(s_Kn - s_Kn.max(0))
+        q_Kn /= q_Kn.sum(0)
+        for k in range(num):
+            posterior_KK[k] += q_Kn[:, labels_n[part] == k].sum(1)
+    return labels_n, Confusion(np.bincount(labels_n, minlength=num), posterior_KK)
+
+
+class Pick(NamedTuple):
+    """Which rows of a block are looked at: of each group's rows one of every so many, drawn, because rows may come in
+    some order."""
+
+    block: int
+    groups: Sequence[Group]
+    """As positions."""
+    every_G: Sequence[int]
+    before_G: Sequence[int]
+    """Rows of the group in the blocks before."""
+
+
+def pick(
+    task: Pick, rows_n: NDArray[np.generic], labels_n: NDArray[np.int32]
+) -> tuple[list[tuple[NDArray[np.generic], NDArray[np.int32]]], None]:
+    """Stays: for each group the rows (m, D) that are looked at, and whose they are."""
+    flat_nD = rows_n.reshape(len(rows_n), -1)
+    found = []
+    for group, every, before in zip(task.groups, task.every_G, task.before_G, strict=True):
+        own = np.flatnonzero(np.isin(labels_n, group))
+        if every > 1:
+            num = (before + len(own)) // every - before // every
+            own = np.sort(numpy_rng(task.block).choice(own, num, replace=False))
+        found.append((flat_nD[own], labels_n[own]))
+    return found, None
+
+
+class Look(NamedTuple):
+    """Of which group, and in which units."""
+
+    group: int
+    num_rows: int
+    """Of the group, N of the data set."""
+    num_all: int
+    scale: tuple[float, ...]
+    is_image: bool
+
+
+def look(task: Look, *picked_B: Sequence[tuple[NDArray[np.generic], NDArray[np.int32]]]) -> tuple[None, Modality]:
+    """Summary: what the rows of one group are like."""
+    rows_nD = np.concatenate([picked[task.group][0] for picked in picked_B]).astype(np.float64)
+    owners_n = np.concatenate([picked[task.group][1] for picked in picked_B])
+    least_share = CELL_SHARE * task.num_all / task.num_rows
+    return None, modality.look(rows_nD * np.array(task.scale), owners_n, least_share, task.is_image)
+
+
+class Reshape(NamedTuple):
+    """A plan, for the labels of those that it is about."""
+
+    before: tuple[int, ...]
+    """Whom the positions in the labels mean."""
+    plan: Plan
+    scale: tuple[float, ...]
+    num_classes: int
+
+
+def reshape(
+    task: Reshape,
+    rows_n: NDArray[np.generic],
+    labels_n: NDArray[np.int32],
+    assigned: Assigned,
+    classes_n: NDArray[np.integer] | None,
+) -> tuple[Assigned, Counts]:
+    """Stays: the block's assignment after the plan. Nothing is on loan to those whose rows became others."""
+    plan = task.plan
+    before_n = np.array(task.before, np.int32)[labels_n]
+    after_n = before_n.copy()
+    for component, into in plan.merged.items():
+        after_n[before_n == component] = into
+    flat_nD = rows_n.reshape(len(rows_n), -1)
+    for group, into_C, cells in plan.dealt:
+        own = np.flatnonzero(np.isin(before_n, group))
+        for start in range(0, len(own), modality.SEEN):
+            some = own[start : start + modality.SEEN]
+            places = cells.places(flat_nD[some].astype(np.float64) * np.array(task.scale))
+            after_n[some] = np.array(into_C, np.int32)[places]
+    kept = np.isin(assigned.lent_to, sorted(set(task.before) & set(plan.components) - plan.touched))
+    # who was lent a row of a retired component may own it now
+    kept &= after_n[assigned.lent_rows] != assigned.lent_to
+    changed = Assigned(after_n, assigned.lent_rows[kept], assigned.lent_to[kept])
+    return changed, counts_of(changed, assigned, plan.components, classes_n, task.num_classes)
+
+
+def confusion(
+    block_map: BlockMap, scores_B: Sequence[Scores], log_z_K: Sequence[float]
+) -> tuple[list[Handle], list[NDArray[np.int64]], Confusion]:
+    """Handles of each block's labels (positions of winners), rows won in it, and the sums over blocks."""
+    found = block_map(share, [log_z_K for _ in scores_B], scores_B)
+    won_BK = [summary.won_K for _, summary in found]
+    posterior_KK = np.zeros((len(log_z_K), len(log_z_K)))
+    for _, summary in found:  # in block order
+        posterior_KK += summary.posterior_KK
+    return [labels for labels, _ in found], won_BK, Confusion(np.sum(won_BK, axis=0), posterior_KK)
+
+
+def positions(groups: Sequence[Group], components: Sequence[int]) -> list[Group]:
+    """Groups of components as groups of their positions."""
+    return [tuple(components.index(k) for k in group) for group in groups]
+
+
+def most_rows(row_shape: Sequence[int]) -> int:
+    """Of a group that are looked at."""
+    return min(MOST_ROWS, max(FEWEST_ROWS, MOST_VALUES // int(np.prod(row_shape))))
+
+
+def modalities(
+    block_map: BlockMap,
+    groups: Sequence[Group],
+    rows_B: Sequence[Handle],
+    labels_B: Sequence[Handle],
+    won_BK: Sequence[NDArray[np.int64]],
+    *,
+    scale: tuple[float, ...],
+    row_shape: tuple[int, ...],
+) -> list[Modality]:
+    """What the rows of each group (of positions) are like; of a large one evenly spread rows are looked at."""
+    if not groups:
+        return []
+    of_group_BG = np.array([[won_K[list(group)].sum() for group in groups] for won_K in won_BK])
+    total_G, before_BG = of_group_BG.sum(0), of_group_BG.cumsum(0) - of_group_BG
+    every_G = np.ceil(total_G / most_rows(row_shape)).astype(int).tolist()
+    picks = [Pick(b, groups, every_G, before_G.tolist()) for b, before_G in enumerate(before_BG)]
+    picked_B = [kept for kept, _ in block_map(pick, picks, list(zip(rows_B, labels_B, strict=True)))]
+    num_all = int(np.sum(won_BK))
+    looks = [Look(g, int(total_G[g]), num_all, scale, len(row_shape) == 3) for g in range(len(groups))]
+    return [found for _, found in block_map(look, looks, [picked_B for _ in groups])]
+
+
+def reshaped(
+    block_map: BlockMap,
+    task: Reshape,
+    rows_B: Sequence[Handle],
+    labels_B: Sequence[Handle],
+    assigned_B: Sequence[Handle],
+    classes_B: Sequence[Handle],
+) -> tuple[list[Handle], Outcome]:
+    """The assignment after a plan, and its counts; `moved` are the rows that changed hands here."""
+    handles_B = list(zip(rows_B, labels_B, assigned_B, classes_B, strict=True))
+    return outcome_of(block_map(reshape, [task for _ in rows_B], handles_B))
