@@ -26,8 +26,9 @@ $(INSTALLED): pyproject.toml
 train: env
 	$(BIN)/raymix train digits
 
+# In two processes, one of which has a Ray cluster.
 test: env
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadgroup
 
 test-slow: env
 	$(BIN)/python -m pytest -m slow

@@ -10,6 +10,18 @@ import torch
 torch.set_num_threads(1)
 
 
+SHARING = ("mending",)  # folders whose files share costly fixtures
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """For several test processes (`-n 2 --dist loadgroup`): files stay whole, and one process has the Ray cluster."""
+    on_ray = {item.path for item in items if "ray_cluster" in getattr(item, "fixturenames", ())}
+    for item in items:
+        together = item.path.parent if item.path.parent.name in SHARING else item.path
+        item.add_marker(pytest.mark.xdist_group("ray" if item.path in on_ray else str(together)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Measurements are kept for the session, away from the user's."""
