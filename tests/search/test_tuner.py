@@ -108,6 +108,22 @@ def test_python_gets_tunes_own_results_and_optuna_draws_from_ranges(tmp_path: Pa
 
 
 @pytest.mark.usefixtures("ray_cluster")
+def test_asha_stops_trials_at_a_rung_and_not_before_round_three(tmp_path: Path) -> None:
+    """Runs wait until it is decided whether they go on, so none has done more rounds than it was allowed."""
+    told = []
+    space = {"num_components": [1, 3], "seed": [0, 1, 2]}
+    overrides = SMALL | {"schedule.rounds": 5}
+    results = raymix.tune("synthetic-5", space, out=tmp_path / "search", overrides=overrides, tell=told.append)
+    assert results.num_errors == 0
+    rounds = {
+        folder.name: read_record(Storage.at(folder))[-1]["round"]
+        for folder in (tmp_path / "search" / "trials").iterdir()
+    }
+    assert sorted(set(rounds.values())) == [3, 5]
+    assert rounds == {news.trial: news.round for news in told if news.ended}
+
+
+@pytest.mark.usefixtures("ray_cluster")
 def test_populations_take_over_each_others_weights(tmp_path: Path) -> None:
     results = raymix.tune(
         "synthetic-5",
@@ -118,8 +134,10 @@ def test_populations_take_over_each_others_weights(tmp_path: Path) -> None:
         overrides=SMALL | {"schedule.rounds": 7, "num_components": 2},
     )
     assert results.num_errors == 0
-    for folder in (tmp_path / "search" / "trials").iterdir():
-        assert read_record(Storage.at(folder))[-1]["round"] == 7
+    folders = list((tmp_path / "search" / "trials").iterdir())
+    assert [read_record(Storage.at(folder))[-1]["round"] for folder in folders] == [7, 7]
+    packings = [json.loads((folder / "run.json").read_text())["environment"]["packing"] for folder in folders]
+    assert any(packing.startswith("as trial") for packing in packings)  # somebody did
 
 
 @pytest.mark.usefixtures("ray_cluster")
@@ -187,7 +205,7 @@ def test_trials_of_different_size_run_side_by_side_each_in_its_placement_group(t
     for groups, actors in first["tables"]:
         assert all(place in groups for place in actors)
     assert any(set(actors) == set(groups) for groups, actors in first["tables"] if len(groups) == 2)
-    assert "are free of what a trial asks" in refused["refused"] and refused["seconds"] < 10
+    assert "too little for any trial" in refused["refused"] and refused["seconds"] < 10
 
 
 def test_trials_take_little_more_than_plain_runs(tmp_path: Path) -> None:
