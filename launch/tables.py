@@ -20,7 +20,7 @@ import tyro
 from launch.recipes import EXPERIMENTS, Experiment, Target
 from raymix import comparison
 from raymix.checkpoint import RunDirectory
-from raymix.config import dump_config, load_config
+from raymix.config import Config, DiscriminatorConfig, dump_config, load_config
 from raymix.errors import ConfigError, RaymixError
 from raymix.evaluation.images import require_measurable
 from raymix.models.registry import close
@@ -87,7 +87,7 @@ def carry_out(arguments: Arguments, experiment: Experiment, case: str, method: s
     out = folder(arguments, case, method, seed)
     out.parent.mkdir(parents=True, exist_ok=True)
     settings, config = out.with_suffix(".yaml"), close(experiment.config(case, method, seed, arguments.data_dir))
-    if out.exists() and settings.exists() and close(load_config(settings)) != config:
+    if out.exists() and settings.exists() and used(close(load_config(settings))) != used(config):
         print(f"error: {out}: was trained with another config; remove it or give another --out", file=sys.stderr)
         return 2
     settings.write_text(dump_config(config))
@@ -101,6 +101,11 @@ def carry_out(arguments: Arguments, experiment: Experiment, case: str, method: s
         code = call(["evaluate", str(out)], out.with_suffix(".log"))
     print(f"{case} {method} {seed}: {'failed' if code else 'done'}", file=sys.stderr, flush=True)
     return code
+
+
+def used(config: Config) -> Config:
+    """The config without what its mode does not use."""
+    return config if config.judges else config.model_copy(update={"discriminator": DiscriminatorConfig()})
 
 
 def call(words: list[str], log: Path) -> int:

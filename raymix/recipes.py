@@ -73,7 +73,7 @@ def mnist() -> Config:
         num_components=15,
         data=DataConfig(name="mnist"),
         model=VAEConfig(),
-        discriminator=DiscriminatorConfig(trunk="shared"),
+        discriminator=DiscriminatorConfig(trunk="shared", guard_loss=0.5),
         schedule=ScheduleConfig(rounds=6, pretrain_epochs=3, epochs_per_round=3),
     )
 
