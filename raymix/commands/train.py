@@ -108,12 +108,7 @@ def parse_train(argv: list[str]) -> tuple[Any, Config, str]:
     What decides the defaults (recipe, file, data, family) is looked up first; the options are then those of the
     resulting config.
     """
-    named = argv[0] if argv and not argv[0].startswith("-") else None
-    base, name = starting_config(named, option(argv, "config"))
-    data = option(argv, "data")
-    if data is not None:
-        base, name = with_data(base, data), Path(data).resolve().stem
-    base = with_family(base, option(argv, "model.family"), WHERE)
+    named, base, name = base_config(argv)
     options = options_of(base)
     # An empty name lifts the config's fields to the top: --seed, not --settings.seed.
     settings = ("settings", Annotated[options, tyro.conf.arg(name="")], field(default_factory=options))
@@ -122,6 +117,17 @@ def parse_train(argv: list[str]) -> tuple[Any, Config, str]:
     if named is None and arguments.recipe != DEFAULT_RECIPE:
         raise ConfigError("the recipe does not come first", WHERE, f"write `raymix train {arguments.recipe} ...`")
     return arguments, config_of(arguments.settings, WHERE), name
+
+
+def base_config(argv: list[str]) -> tuple[str | None, Config, str]:
+    """The recipe that comes first, if one does; the config that the options change, with the data and family that they
+    name; a name for the run. Raises `ConfigError`, `DataError`."""
+    named = argv[0] if argv and not argv[0].startswith("-") else None
+    base, name = starting_config(named, option(argv, "config"))
+    data = option(argv, "data")
+    if data is not None:
+        base, name = with_data(base, data), Path(data).resolve().stem
+    return named, with_family(base, option(argv, "model.family"), WHERE), name
 
 
 def starting_config(named: str | None, file: str | None) -> tuple[Config, str]:

@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass
-from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
@@ -14,12 +13,11 @@ from rich.table import Table
 
 from raymix.commands.directory import new_directory
 from raymix.commands.parsing import WHERE, option, parse
-from raymix.commands.settings import SHORT, config_of, option_names, options_of, with_family
+from raymix.commands.settings import SHORT, config_of, option_names, options_of
 from raymix.commands.signals import interruptible
-from raymix.commands.train import starting_config
+from raymix.commands.train import base_config
 from raymix.config import Config, dump_config, known_fields
 from raymix.errors import ConfigError, RaymixError
-from raymix.recipes import with_data
 from raymix.report.trials import WIDTH, described, shown, trial_table
 from raymix.runtime.driver import cluster
 from raymix.search.api import prepared
@@ -109,12 +107,7 @@ def parse_tune(argv: list[str]) -> tuple[Any, Config, Space, str]:
 
     Raises `ConfigError`.
     """
-    named = argv[0] if argv and not argv[0].startswith("-") else None
-    base, name = starting_config(named, option(argv, "config"))
-    data = option(argv, "data")
-    if data is not None:
-        base, name = with_data(base, data), Path(data).resolve().stem
-    base = with_family(base, option(argv, "model.family"), WHERE)
+    _, base, name = base_config(argv)
     listed, rest = listed_options(argv)
     file = option(rest, "space")
     space = (read_space(file) if file else {}) | listed
