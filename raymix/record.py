@@ -42,6 +42,7 @@ def record_line(state: State, info: RoundInfo, mendings: Sequence[tuple[str, str
         "mendings": [list(mending) for mending in mendings],
         "generator_loss": _losses(info.generators),
         "generator_steps": [fit.steps for fit in info.generators],
+        "critic_loss": [fit.critic_loss for fit in info.generators],
         "discriminator_loss": _losses(info.discriminators),
         "discriminator_steps": [fit.steps for fit in info.discriminators],
         "seconds": {phase: round(seconds, 3) for phase, seconds in info.seconds.items()},
@@ -53,6 +54,7 @@ def record_line(state: State, info: RoundInfo, mendings: Sequence[tuple[str, str
             "purity": clustering.purity(info.contingency_KC),
         }
         line["contingency"] = info.contingency_KC.tolist()
+    line["saturated_critics"] = [fit.component for fit in info.generators if fit.saturated]
     line["warnings"] = warnings_of(line)
     return line
 
@@ -61,9 +63,12 @@ def warnings_of(line: Mapping[str, Any]) -> list[str]:
     """What a reader of the numbers should not have to find."""
     pairs = zip(line["components"], line["discriminator_loss"], strict=False)
     saturated = [k for k, loss in pairs if loss is not None and loss < SATURATED]
-    if not saturated:
-        return []
-    return [f"saturated discriminators (loss below {SATURATED}): {saturated}; raise discriminator.guard_loss"]
+    found = []
+    if saturated:
+        found.append(f"saturated discriminators (loss below {SATURATED}): {saturated}; raise discriminator.guard_loss")
+    if critics := line["saturated_critics"]:
+        found.append(f"saturated critics: {critics}; lower model.learning_rate, or choose a family with spectral norm")
+    return found
 
 
 def _losses(fits: tuple[Fit, ...]) -> list[float | None]:
@@ -124,8 +129,9 @@ class Events:
 def event_of(line: Mapping[str, Any]) -> Any:
     """The numbers of a record line, under their tags."""
     tagged: dict[str, Any] = {}
-    for name in ("generator_loss", "discriminator_loss", "loads", "weights"):
-        tagged |= {f"{name}/{k}": value for k, value in zip(line["components"], line[name], strict=False)}
+    for name in ("generator_loss", "critic_loss", "discriminator_loss", "loads", "weights"):
+        values_K = line.get(name, ())  # older lines know no critics
+        tagged |= {f"{name}/{k}": value for k, value in zip(line["components"], values_K, strict=False)}
     tagged |= {f"mixture/{name}": line[name] for name in ("rows_moved", "effective_components")}
     for group in ("clustering", "measures", "seconds"):
         tagged |= {f"{group}/{name}": value for name, value in (line.get(group) or {}).items()}
