@@ -92,7 +92,7 @@ class Adversarial(StackedGenerator):
 
     def fakes(self, num: int, noise: Noise) -> Tensor:
         """(M, num, *row_shape), inside."""
-        return self._rows(self.generator, noise.normal(num, self.latent))
+        return self.made(self.generator, noise.normal(num, self.latent))
 
     def logits(self, rows: Tensor) -> Tensor:
         """(M, B) of rows, inside."""
@@ -143,7 +143,8 @@ class Adversarial(StackedGenerator):
         for mean, value in zip(self.average.state_dict().values(), self.generator.state_dict().values(), strict=True):
             mean.lerp_(value, share_M.view(-1, *[1] * (value.dim() - 1)))
 
-    def _rows(self, generator: nn.Module, latents_MBZ: Tensor) -> Tensor:
+    def made(self, generator: nn.Module, latents_MBZ: Tensor) -> Tensor:
+        """(M, B, *row_shape) that a generator makes of latents, inside."""
         rows: Tensor = generator(latents_MBZ)
         return rows.tanh() if self.config.output == "unit" else rows
 
@@ -156,7 +157,7 @@ class Adversarial(StackedGenerator):
         return self.config.latent
 
     def decode(self, latents_MBZ: Tensor) -> Tensor:
-        rows = self._rows(self.generator if self.average is None else self.average, latents_MBZ)
+        rows = self.made(self.generator if self.average is None else self.average, latents_MBZ)
         return (rows + 1) / 2 if self.config.output == "unit" else rows
 
     def sample(self, num: int, noise: Noise) -> Tensor:

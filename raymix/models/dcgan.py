@@ -49,10 +49,8 @@ class DCGANConfig(AdversarialConfig, extra="forbid"):
 
     def resolved(self, spec: DataSpec) -> Self:
         if not spec.is_image or min(spec.row_shape[1:]) < LEAST_SIDE:
-            what = f"{self.family} cannot make rows of shape {spec.row_shape}"
-            raise ConfigError(
-                what, "model.family", f"choose gan, or give images of {LEAST_SIDE} pixels a side and more"
-            )
+            advice = f"choose gan, or give images of {LEAST_SIDE} pixels a side and more"
+            raise ConfigError(f"{self.family} cannot make rows of shape {spec.row_shape}", "model.family", advice)
         return super().resolved(spec).model_copy(update={"critic_filters": self.critic_filters or self.filters})
 
     @property
