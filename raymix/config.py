@@ -72,7 +72,7 @@ class FamilyConfig(Frozen):
     model_config = ConfigDict(extra="allow")
 
     family: str = "vae"
-    """A family of generators: vae, centroid."""
+    """A family of generators: vae, centroid, gan, dcgan, sn-dcgan."""
 
     def resolved(self, spec: Any) -> Self:
         """The settings with every `auto` fitted to a `DataSpec`; families that have any override it."""

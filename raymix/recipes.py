@@ -7,6 +7,8 @@ from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfi
 from raymix.data.open import open_source
 from raymix.data.synthetic import is_synthetic
 from raymix.errors import ConfigError
+from raymix.models.dcgan import DCGANConfig, SNDCGANConfig
+from raymix.models.gan import GANConfig
 from raymix.models.networks import is_large_image
 from raymix.models.registry import close
 from raymix.models.vae import VAEConfig
@@ -125,6 +127,62 @@ def celeba() -> Config:
     )
 
 
+def _gan_2d(name: str) -> Config:
+    """Four GANs of the plane, against whose small modes a discriminator would soon be certain: the guard stops it."""
+    return Config(
+        num_components=4,
+        data=DataConfig(name=name),
+        model=GANConfig(latent=2, learning_rate=1e-3),
+        discriminator=DiscriminatorConfig(guard_loss=0.5),
+        schedule=ScheduleConfig(
+            rounds=10, pretrain_epochs=10, pretrain_budget="each", epochs_per_round=20, batch_size=64
+        ),
+    )
+
+
+def gan_ring() -> Config:
+    """Eight narrow Gaussians on a ring, K = 4 GANs (the data of VEEGAN's experiments)."""
+    return _gan_2d("ring")
+
+
+def gan_grid() -> Config:
+    """Twenty-five narrow Gaussians on a grid, K = 4 GANs (the data of VEEGAN's experiments)."""
+    return _gan_2d("grid")
+
+
+def gan_mnist_small() -> Config:
+    """The first 10,000 digits of MNIST, K = 5 small DCGANs, 8 rounds, for 2 cores."""
+    return Config(
+        num_components=5,
+        data=DataConfig(name="mnist", num_rows=10_000),
+        model=DCGANConfig(filters=64, latent=64, learning_rate=5e-4),
+        discriminator=DiscriminatorConfig(trunk="shared", guard_loss=0.5),
+        schedule=ScheduleConfig(rounds=8, pretrain_epochs=30, epochs_per_round=10),
+    )
+
+
+def gan_cifar10() -> Config:
+    """CIFAR-10 in colour, K = 3 SN-DCGANs of the published layers, 10 rounds; for GPUs."""
+    return Config(
+        num_components=3,
+        data=DataConfig(name="cifar10"),
+        model=SNDCGANConfig(filters=512, ema=0.999),
+        discriminator=DiscriminatorConfig(trunk="shared", guard_loss=0.5),
+        schedule=ScheduleConfig(rounds=10, pretrain_epochs=50, pretrain_budget="each", epochs_per_round=60),
+    )
+
+
+def gan_celeba() -> Config:
+    """CelebA at 64 x 64, K = 3 SN-DCGANs of 64 filters at most (a cell of the paper's table 4), 10 rounds; for GPUs."""
+    return Config(
+        num_components=3,
+        data=DataConfig(name="celeba"),
+        model=SNDCGANConfig(filters=64, learning_rate=1e-4, ema=0.999),
+        discriminator=DiscriminatorConfig(trunk="shared", guard_loss=0.5),
+        schedule=ScheduleConfig(rounds=10, pretrain_epochs=10, pretrain_budget="each", epochs_per_round=15),
+    )
+
+
 RECIPES: dict[str, Callable[[], Config]] = {
     "digits": digits,
     "synthetic-3": synthetic_3,
@@ -135,6 +193,11 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "mnist-paper": mnist_paper,
     "cifar10": cifar10,
     "celeba": celeba,
+    "gan-ring": gan_ring,
+    "gan-grid": gan_grid,
+    "gan-mnist-small": gan_mnist_small,
+    "gan-cifar10": gan_cifar10,
+    "gan-celeba": gan_celeba,
 }
 
 
@@ -160,7 +223,7 @@ def with_data(config: Config, path: str, labels: str | None = None) -> Config:
     config = config.model_copy(update={"data": old.model_copy(update={**fresh, "offset": None, "scale": None})})
     if is_large_image(open_source(config.data).spec.row_shape) == is_large_set(old.name):
         return config
-    unset = {"body": "auto", "encoder": None, "decoder": None, "likelihood": "auto"}
+    unset = {"body": "auto", "encoder": None, "decoder": None, "likelihood": "auto", "output": "auto"}
     model = close(config).model
     model = model.model_copy(update={k: v for k, v in unset.items() if k in type(model).model_fields})
     judge = config.discriminator

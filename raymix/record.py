@@ -5,9 +5,9 @@ import json
 import struct
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from raymix.state import Fit, RoundInfo, State
 from raymix.storage import FileStamp, Storage
 
 EVALUATION = "evaluation.json"  # in a run directory: what `raymix evaluate` found last
+T = TypeVar("T")
 MOST_FLOWS = 1000  # pairs of components in a line
 
 
@@ -43,10 +44,11 @@ def record_line(state: State, info: RoundInfo, mendings: Sequence[tuple[str, str
         "starved": list(state.starved),
         "reseeded": {str(k): donor for k, donor in info.reseeded.items()},
         "mendings": [list(mending) for mending in mendings],
-        "generator_loss": _losses(info.generators, ids),
-        "generator_steps": _steps(info.generators, ids),
-        "discriminator_loss": _losses(info.discriminators, ids),
-        "discriminator_steps": _steps(info.discriminators, ids),
+        "generator_loss": _values(info.generators, ids, _loss, None),
+        "generator_steps": _values(info.generators, ids, _steps, 0),
+        "critic_loss": _values(info.generators, ids, lambda fit: fit.critic_loss, None),
+        "discriminator_loss": _values(info.discriminators, ids, _loss, None),
+        "discriminator_steps": _values(info.discriminators, ids, _steps, 0),
         "seconds": {phase: round(seconds, 3) for phase, seconds in info.seconds.items()},
     }
     if state.lineage:
@@ -58,6 +60,7 @@ def record_line(state: State, info: RoundInfo, mendings: Sequence[tuple[str, str
             "purity": clustering.purity(info.contingency_KC),
         }
         line["contingency"] = info.contingency_KC.tolist()
+    line["saturated_critics"] = [fit.component for fit in info.generators if fit.saturated]
     line["warnings"] = warnings_of(line)
     return line
 
@@ -66,20 +69,26 @@ def warnings_of(line: Mapping[str, Any]) -> list[str]:
     """What a reader of the numbers should not have to find."""
     pairs = zip(line["components"], line["discriminator_loss"], strict=False)
     saturated = [k for k, loss in pairs if loss is not None and loss < SATURATED]
-    if not saturated:
-        return []
-    return [f"saturated discriminators (loss below {SATURATED}): {saturated}; raise discriminator.guard_loss"]
+    found = []
+    if saturated:
+        found.append(f"saturated discriminators (loss below {SATURATED}): {saturated}; raise discriminator.guard_loss")
+    if critics := line["saturated_critics"]:
+        found.append(f"saturated critics: {critics}; lower model.learning_rate, or choose a family with spectral norm")
+    return found
 
 
-def _losses(fits: Sequence[Fit], ids: Sequence[int]) -> list[float | None]:
-    """In the order of the fits, or of some components."""
-    losses = {fit.component: finite_or_none(fit.loss) for fit in fits}
-    return [losses.get(k) for k in ids or losses]
+def _values(fits: Sequence[Fit], ids: Sequence[int], read: Callable[[Fit], T], missing: T) -> list[T]:
+    """What is read from each fit, in the order of the fits, or of some components."""
+    found = {fit.component: read(fit) for fit in fits}
+    return [found.get(k, missing) for k in ids or found]
 
 
-def _steps(fits: Sequence[Fit], ids: Sequence[int]) -> list[int]:
-    steps = {fit.component: fit.steps for fit in fits}
-    return [steps.get(k, 0) for k in ids or steps]
+def _loss(fit: Fit) -> float | None:
+    return finite_or_none(fit.loss)
+
+
+def _steps(fit: Fit) -> int:
+    return fit.steps
 
 
 class Place(Protocol):
@@ -136,8 +145,9 @@ class Events:
 def event_of(line: Mapping[str, Any]) -> Any:
     """The numbers of a record line, under their tags."""
     tagged: dict[str, Any] = {}
-    for name in ("generator_loss", "discriminator_loss", "loads", "weights"):
-        tagged |= {f"{name}/{k}": value for k, value in zip(line["components"], line[name], strict=False)}
+    for name in ("generator_loss", "critic_loss", "discriminator_loss", "loads", "weights"):
+        values_K = line.get(name, ())  # older lines know no critics
+        tagged |= {f"{name}/{k}": value for k, value in zip(line["components"], values_K, strict=False)}
     tagged |= {f"mixture/{name}": line[name] for name in ("rows_moved", "effective_components")}
     for group in ("clustering", "measures", "seconds"):
         tagged |= {f"{group}/{name}": value for name, value in (line.get(group) or {}).items()}

@@ -8,7 +8,7 @@ from raymix.data.scan import Summary, scaling, scan
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.models import discriminators
-from raymix.models.base import ClosedForm, LogDensity
+from raymix.models.base import ClosedForm, HasCritic, LogDensity
 from raymix.models.registry import close, family_of
 
 
@@ -33,8 +33,9 @@ def resolve(config: Config) -> tuple[Config, DataSpec]:
     absolute = {name: os.path.abspath(os.path.expanduser(place)) for name, place in places.items() if place}
     data = config.data.model_copy(update={**constants, **absolute})
     resolved = fitted(config.model_copy(update={"data": data}), spec)
-    if getattr(resolved.model, "likelihood", None) == "bernoulli":
-        check_unit_interval(resolved, summary)
+    for field, bounded, other in (("likelihood", "bernoulli", "gaussian"), ("output", "unit", "linear")):
+        if getattr(resolved.model, field, None) == bounded:
+            check_unit_interval(resolved, summary, field, bounded, other)
     return resolved, spec
 
 
@@ -50,20 +51,23 @@ def check_choices(config: Config) -> None:
     if config.judges and config.own_density and not knows_density:
         what = f"family {config.model.family} has no log-density of its own"
         raise ConfigError(what, "discriminator.body", "choose auto, mlp or conv")
+    if config.resources.compile and issubclass(family_of(config.model).build, HasCritic):
+        what = f"family {config.model.family} alternates its networks, which is not compiled"
+        raise ConfigError(what, "resources.compile", "set it to false")
     exact = issubclass(family_of(config.model).build, ClosedForm)
     if exact and config.schedule.pretrain_epochs and config.schedule.pretrain_on == "whole" and config.mode != "bag":
         what = f"pre-training on the whole data set would make all {config.model.family}s equal"
         raise ConfigError(what, "schedule.pretrain_epochs", "set it to 0")
 
 
-def check_unit_interval(config: Config, summary: Summary) -> None:
-    """A Bernoulli likelihood needs scaled values in [0, 1]. Raises `ConfigError`."""
+def check_unit_interval(config: Config, summary: Summary, field: str, bounded: str, other: str) -> None:
+    """A choice of the family's that is bounded needs scaled values in [0, 1]. Raises `ConfigError`."""
     assert config.data.offset is not None and config.data.scale is not None
     ends = [(summary.minimum - config.data.offset[0]) * config.data.scale[0]]
     ends += [(summary.maximum - config.data.offset[0]) * config.data.scale[0]]
     if len(config.data.scale) > 1 or min(ends) < -1e-6 or max(ends) > 1 + 1e-6:
-        what = f"bernoulli needs values in [0, 1], scaled ones reach from {min(ends):.3g} to {max(ends):.3g}"
-        raise ConfigError(what, "model.likelihood", "choose gaussian, or set data.offset and data.scale")
+        what = f"{bounded} needs values in [0, 1], scaled ones reach from {min(ends):.3g} to {max(ends):.3g}"
+        raise ConfigError(what, f"model.{field}", f"choose {other}, or set data.offset and data.scale")
 
 
 def check_against_data(config: Config, spec: DataSpec) -> None:

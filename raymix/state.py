@@ -167,6 +167,10 @@ class Fit(NamedTuple):
     loss: float
     """Mean over the phase; of a discriminator the smoothed loss at its end (half the sum of both sides, 0.693 is
     chance). nan when no step was taken."""
+    critic_loss: float | None = None
+    """Of an adversarial family: the critic's loss, mean over the phase. None when no step was taken."""
+    saturated: bool = False
+    """Whether the family says that a critic with such a loss has little left to teach."""
 
 
 @dataclass(frozen=True)

@@ -9,14 +9,17 @@ import torch
 from raymix.bench import timing, ways
 from raymix.bench.cases import ACTORS, FUSED, PLAIN, Found, actors_of
 from raymix.bench.plain import PlainLoop, PlainVAE, plain_round
+from raymix.bench.plain_gan import PlainGANLoop, PlainSNDCGAN
 from raymix.bench.timing import Timing, timings
 from raymix.bench.ways import local, plain, shapes, spread
 from raymix.cli import main
 from raymix.commands import bench
 from raymix.config import DiscriminatorConfig
-from raymix.models.vae import VAE
+from raymix.models.dcgan import SNDCGAN, SNDCGANConfig
+from raymix.models.vae import VAE, VAEConfig
 
 SHAPES = {shape.name: shape for shape in shapes()}
+VAES = [name for name, shape in SHAPES.items() if isinstance(shape.config.model, VAEConfig)]
 
 
 class Zeros:
@@ -32,7 +35,7 @@ def timing_of(*seconds):
     return found
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize("name", VAES)
 def test_plain_model_has_the_same_loss_at_the_same_parameters(name, monkeypatch):
     shape = SHAPES[name]
     mine, other = VAE(shape.config.model, shape.spec.row_shape), PlainVAE(shape.config.model, shape.spec.row_shape)
@@ -51,6 +54,32 @@ def sorted_parameters(network):
     return [
         named[name] for part in ("encoder", "decoder", "posterior", "raw") for name in named if name.startswith(part)
     ]
+
+
+def test_plain_gan_has_the_same_losses_at_the_same_parameters(monkeypatch):
+    """In evaluation, so that nothing but parameters and buffers counts; all samples are of the latent 0."""
+    shape = SHAPES["dcgan"]
+    mine = SNDCGAN(shape.config.model, shape.spec.row_shape).eval()
+    other = PlainSNDCGAN(shape.config.model, shape.spec.row_shape).eval()
+    for side in ("generator", "critic"):
+        ours, theirs = getattr(mine, side).state_dict(), getattr(other, side).state_dict()
+        theirs = {name: value for name, value in theirs.items() if "num_batches" not in name}
+        for value, target in zip(ours.values(), theirs.values(), strict=True):
+            target.copy_((value[0].T if target.dim() == 2 and value.dim() == 3 else value[0]).reshape(target.shape))
+    monkeypatch.setattr(torch, "randn", lambda *shape, device: torch.zeros(shape, device=device))
+    rows = torch.from_numpy(shape.rows[:8]).float() / 255
+    inside = mine.inside(rows.unsqueeze(0))
+    assert other.critic_loss(inside[0]).item() == pytest.approx(mine.critic_loss(inside, Zeros()).item(), rel=1e-4)
+    assert other.generator_loss(8).item() == pytest.approx(mine.generator_loss(inside, Zeros()).item(), rel=1e-4)
+
+
+def test_plain_gans_learn():
+    torch.manual_seed(0)
+    loop = PlainGANLoop(SNDCGANConfig(filters=8, latent=4, learning_rate=1e-3), torch.rand(60, 1, 8, 8), 2, 16)
+    rows = loop.shards[0][:16]
+    before = loop.models[0].critic_loss(rows).item()
+    loop.steps(20)
+    assert loop.models[0].critic_loss(rows).item() < before
 
 
 def test_plain_loop_learns():

@@ -6,6 +6,7 @@ import pytest
 
 from raymix.checkpoint import RunDirectory, digest
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig, replaced
+from raymix.models.dcgan import SNDCGANConfig
 from raymix.models.vae import VAEConfig
 from raymix.resolve import resolve
 from raymix.session import train
@@ -26,6 +27,14 @@ def small(trunk: str, mode: str = "compete") -> Config:
     )
 
 
+def adversarial() -> Config:
+    """The same of images, by generators with critics."""
+    config = small("shared")
+    model = SNDCGANConfig(filters=8, latent=4, critic_steps=2, ema=0.9)
+    data = DataConfig(name="digits", num_rows=600, block_bytes=200 * 64)
+    return config.model_copy(update={"data": data, "model": model})
+
+
 def trained(config: Config, out: Path, workers: str) -> str:
     resolved, spec = resolve(config)
     train(resolved, spec, str(out), workers=workers)
@@ -35,6 +44,13 @@ def trained(config: Config, out: Path, workers: str) -> str:
 @pytest.mark.parametrize(("trunk", "pack"), [("separate", 2), ("shared", 3)])
 def test_in_process_and_ray_give_one_digest_for_fused_packs(trunk: str, pack: int, tmp_path: Path) -> None:
     config = replaced(small(trunk), {"resources.pack": pack, "resources.fused": True})
+    assert trained(config, tmp_path / "local", "local") == trained(config, tmp_path / "ray", "ray")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fused", [True, False])
+def test_in_process_and_ray_give_one_digest_for_adversarial_components(fused: bool, tmp_path: Path) -> None:
+    config = replaced(adversarial(), {"resources.pack": 2, "resources.fused": fused})
     assert trained(config, tmp_path / "local", "local") == trained(config, tmp_path / "ray", "ray")
 
 

@@ -9,6 +9,7 @@ from raymix.data.source import DataSpec
 from raymix.data.synthetic import is_synthetic, modes
 from raymix.errors import ConfigError, DataError
 from raymix.models import discriminators
+from raymix.models.base import HasCritic
 from raymix.models.centroid import CentroidConfig
 from raymix.models.registry import close, family_of
 from raymix.models.vae import VAEConfig
@@ -16,7 +17,9 @@ from raymix.recipes import RECIPES, recipe, with_data
 from raymix.resolve import check_against_data, check_choices, resolve
 
 EMBEDDED = [name for name, make in RECIPES.items() if make().data.name == "digits" or is_synthetic(make().data.name)]
-ROW_SHAPES = {"mnist": (1, 28, 28), "celeba": (3, 64, 64)}
+ROW_SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32), "celeba": (3, 64, 64)}
+CONVOLUTIONAL = [name for name, make in RECIPES.items() if "dcgan" in make().model.family]  # they make images alone
+OTHERS = [name for name in RECIPES if name not in CONVOLUTIONAL]
 
 
 @pytest.fixture
@@ -43,7 +46,7 @@ def test_recipe_with_embedded_data_resolves(name):
     assert "auto" not in config.model_dump_json(
         exclude={"resources": True, "discriminator": {"fakes"}} | measured  # resolved by the runtime
     )
-    if is_synthetic(spec.name):
+    if spec.name.startswith("synthetic"):
         assert config.num_components == len(modes(spec.name).centres)
 
 
@@ -73,12 +76,29 @@ def test_unknown_recipe_is_refused_with_the_nearest(typed, advice):
         recipe(typed)
 
 
-@pytest.mark.parametrize("name", RECIPES)
+@pytest.mark.parametrize("name", [name for name in RECIPES if name.startswith("gan-")])
+def test_recipes_of_gans_start_their_discriminators_anew_and_guard_them(name):
+    config = recipe(name)
+    assert issubclass(family_of(config.model).build, HasCritic)
+    assert config.discriminator.restart and config.discriminator.guard_loss >= 0.3
+    assert config.discriminator.lowpass == "auto"
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_a_recipe_of_convolutional_gans_refuses_vectors(name, vectors):
+    config = with_data(recipe(name), vectors)
+    with pytest.raises(ConfigError, match=r"model\.family: .*dcgan cannot make rows of shape \(5,\); choose gan"):
+        resolve(config.model_copy(update={"num_components": 4}))
+
+
+@pytest.mark.parametrize("name", OTHERS)
 def test_any_recipe_takes_vectors(name, vectors):
     old = recipe(name)
     config, spec = resolve(with_data(old, vectors).model_copy(update={"num_components": 4}))
     assert spec.row_shape == (5,)
-    assert (config.model.body, config.model.likelihood, config.discriminator.body) == ("mlp", "gaussian", "mlp")
+    fitted = {"body": "mlp", "likelihood": "gaussian", "output": "linear"}
+    assert all(getattr(config.model, field, value) == value for field, value in fitted.items())
+    assert config.discriminator.body == "mlp"
     assert config.discriminator.lowpass == 0
     assert config.schedule == old.schedule and config.balance == old.balance
     assert config.discriminator.learning_rate == old.discriminator.learning_rate
@@ -88,7 +108,9 @@ def test_any_recipe_takes_vectors(name, vectors):
 def test_any_recipe_takes_images(name, images):
     config, spec = resolve(with_data(recipe(name), images).model_copy(update={"num_components": 4}))
     assert spec.row_shape == (1, 16, 16)
-    assert config.model.likelihood == "bernoulli" and len(config.data.scale) == 1
+    fitted = {"likelihood": "bernoulli", "output": "unit"}
+    assert all(getattr(config.model, field, value) == value for field, value in fitted.items())
+    assert len(config.data.scale) == 1
 
 
 def test_data_of_the_same_kind_keeps_all_settings(vectors, images, tmp_path):

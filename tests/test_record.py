@@ -75,6 +75,14 @@ def test_saturated_discriminators_are_named():
     assert warnings_of(line) == line["warnings"]
 
 
+def test_losses_of_critics_stand_beside_the_generators():
+    fits = (Fit(0, 5, 1.5, 0.6), Fit(3, 5, 2.5, 0.05, saturated=True), Fit(5, 0, math.nan))
+    line = record_line(STATE, RoundInfo(2, fits, (), 4))
+    assert line["critic_loss"] == [0.6, 0.05, None] and line["saturated_critics"] == [3]
+    assert len(line["warnings"]) == 1 and "saturated critics: [3]" in line["warnings"][0]
+    assert record_line(STATE, info())["critic_loss"] == [None] * 3
+
+
 def test_record_is_rewritten_whole(tmp_path):
     storage = Storage.at(tmp_path)
     assert read_record(storage) == []

@@ -81,6 +81,7 @@ class Found:
 def measure_steps(found: Found, shape: Shape, components: Sequence[int], say: Say, repeats: int = REPEATS) -> None:
     """Steps of every number of components, each way, on the connected Ray."""
     cores = os.cpu_count() or 1
+    components = [num for num in components if num in (shape.components or components)]
     one = timings({PLAIN: plain(shape, 1)}, repeats=1, timed_s=TIMED_S / 3)[PLAIN].median
     fitting = [num for num in components if one * num <= LONGEST_S]
     for num in set(components) - set(fitting):

@@ -14,8 +14,10 @@ import torch
 from numpy.typing import NDArray
 
 from raymix.bench.plain import PlainLoop
-from raymix.config import Config, DataConfig, ScheduleConfig
+from raymix.bench.plain_gan import PlainGANLoop
+from raymix.config import Config, DataConfig, FamilyConfig, ScheduleConfig
 from raymix.data.source import DataSpec
+from raymix.models.dcgan import SNDCGANConfig
 from raymix.models.vae import VAEConfig
 from raymix.recipes import recipe
 from raymix.runtime.actors import GeneratorActor
@@ -35,9 +37,18 @@ class Shape(NamedTuple):
     config: Config
     spec: DataSpec
     rows: NDArray[np.generic]
+    components: tuple[int, ...] = ()
+    """The only numbers of components it is measured with; empty for all that are asked for."""
 
     @classmethod
-    def of(cls, name: str, model: VAEConfig, rows: NDArray[np.generic], batch_size: int) -> "Shape":
+    def of(
+        cls,
+        name: str,
+        model: FamilyConfig,
+        rows: NDArray[np.generic],
+        batch_size: int,
+        components: tuple[int, ...] = (),
+    ) -> "Shape":
         spec = DataSpec("random", len(rows), rows.shape[1:], str(rows.dtype))
         scale = 1 / 255 if rows.dtype == np.uint8 else 1.0
         config = Config(
@@ -46,7 +57,7 @@ class Shape(NamedTuple):
             model=model.resolved(spec),
             schedule=ScheduleConfig(batch_size=batch_size),
         )
-        return cls(name, config, spec, rows)
+        return cls(name, config, spec, rows, components)
 
     def packed(self, num: int, pack: int, fused: bool) -> Config:
         """Its config for `num` components."""
@@ -59,26 +70,33 @@ class Shape(NamedTuple):
 
 
 def shapes() -> list[Shape]:
-    """The paper's 2-D and MNIST models, and one of DCGAN's size for images of 64 pixels a side."""
+    """The paper's 2-D and MNIST models, a VAE of DCGAN's size for images of 64 pixels a side, and three of the paper's
+    smallest SN-DCGANs for images of 32."""
     rng = np.random.default_rng(0)
     synthetic, mnist = recipe("synthetic-9"), recipe("mnist")
     assert isinstance(synthetic.model, VAEConfig) and isinstance(mnist.model, VAEConfig)
     large = VAEConfig(encoder=(64, 128, 256, 512), decoder=(512, 256, 128, 64), latent=128, learning_rate=2e-4)
     images = {
-        side: rng.integers(0, 256, (num, *side), np.uint8) for num, side in ((6400, (1, 28, 28)), (640, (3, 64, 64)))
+        side: rng.integers(0, 256, (num, *side), np.uint8)
+        for num, side in ((6400, (1, 28, 28)), (640, (3, 64, 64)), (1280, (3, 32, 32)))
     }
     return [
         Shape.of("mlp", synthetic.model, rng.normal(size=(16_000, 2)).astype(np.float32), 32),
         Shape.of("conv", mnist.model, images[1, 28, 28], 64),
         Shape.of("dcgan64", large, images[3, 64, 64], 64),
+        Shape.of("dcgan", SNDCGANConfig(filters=64), images[3, 32, 32], 64, components=(3,)),
     ]
 
 
 def plain(shape: Shape, num: int, threads: int = 1) -> Way:
     """A loop over ordinary modules."""
     rows = torch.from_numpy(shape.rows).float() * (1 / 255 if shape.spec.is_image else 1)
-    assert isinstance(shape.config.model, VAEConfig)
-    loop = PlainLoop(shape.config.model, rows, num, shape.config.schedule.batch_size)
+    model, batch_size = shape.config.model, shape.config.schedule.batch_size
+    if isinstance(model, SNDCGANConfig):
+        loop: PlainLoop | PlainGANLoop = PlainGANLoop(model, rows, num, batch_size)
+    else:
+        assert isinstance(model, VAEConfig)
+        loop = PlainLoop(model, rows, num, batch_size)
 
     def steps(count: int) -> None:
         torch.set_num_threads(threads)

@@ -23,8 +23,9 @@ class Bench:
     Steps are of every component once. Ratios come last, and only from a machine that is quiet.
     """
 
-    shapes: tuple[str, ...] = ("mlp", "conv", "dcgan64")
-    """Kinds of components: the paper's 2-D and MNIST models, and a convolutional one for 64 x 64 images."""
+    shapes: tuple[str, ...] = ("mlp", "conv", "dcgan64", "dcgan")
+    """Kinds of components: the paper's 2-D and MNIST models, a convolutional one for 64 x 64 images, and its smallest
+    SN-DCGAN (at K = 3)."""
     components: tuple[int, ...] = COMPONENTS
     """Numbers of components."""
     steps_only: bool = False

@@ -89,6 +89,15 @@ class Decodes(Protocol):
         ...
 
 
+@runtime_checkable
+class HasCritic(Protocol):
+    """Learns against a critic of its own: `update` gives (M, 2), the generator's losses and the critic's."""
+
+    def saturated(self, critic_loss: float) -> bool:
+        """Whether a critic with such a mean loss tells real from fake so well that little is to be learned from it."""
+        ...
+
+
 class Noise(Protocol):
     """Each member's own random numbers."""
 
@@ -119,9 +128,15 @@ class StackedGenerator(StackedModule):
     dtype: torch.dtype = torch.float32
     """Type of the rows it takes and gives."""
 
+    @property
+    def batches(self) -> int:
+        """Batches of rows that one update takes, one after another along its second axis."""
+        return 1
+
     @abstractmethod
     def update(self, rows: Tensor, noise: Noise) -> Tensor:
-        """Make one step of every member on its own batch, (M, B, *row_shape), and return their losses, (M,), detached.
+        """Make one step of every member on its own rows, (M, batches * B, *row_shape), and return their losses, (M,),
+        detached; (M, 2) of those that have a critic.
 
         An adversarial family alternates its networks inside one update.
         """

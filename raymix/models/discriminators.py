@@ -9,13 +9,14 @@ Shapes: M members (separate discriminators stacked as one model), B rows, H head
 import math
 from collections.abc import Sequence
 
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 from raymix.config import DiscriminatorConfig
 from raymix.data.source import DataSpec
 from raymix.models import networks
 from raymix.models.base import StackedModule
+from raymix.models.networks import Leaky
 from raymix.models.optimisers import SGD, Adam, Optimiser
 from raymix.models.stacked import Linear
 
@@ -73,13 +74,6 @@ class Discriminator(StackedModule):
         """One step of every member, the gradients in the order of the parameters."""
         for optimiser in self.optimisers().values():
             optimiser.step(gradients)
-
-
-class Leaky(nn.LeakyReLU):
-    """The discriminators' activation."""
-
-    def __init__(self) -> None:
-        super().__init__(0.2)
 
 
 def partial_loss(real_logits_MbH: Tensor, fake_logits_MbH: Tensor, num_real: int, num_fakes: int) -> Tensor:

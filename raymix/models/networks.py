@@ -20,6 +20,13 @@ def is_large_image(row_shape: Shape) -> bool:
     return len(row_shape) == 3 and min(row_shape[1:]) >= 16
 
 
+class Leaky(nn.LeakyReLU):
+    """The activation of discriminators and critics."""
+
+    def __init__(self) -> None:
+        super().__init__(0.2)
+
+
 def mlp(inputs: int, widths: Sequence[int], activation: type[nn.Module], batch_norm: bool = False) -> nn.Sequential:
     """Flatten, then linear layers of the given widths; (M, B, *) -> (M, B, widths[-1])."""
     layers: list[nn.Module] = [nn.Flatten(2)]
@@ -103,6 +110,11 @@ class ConvDecoder(nn.Module):
         self.layers = nn.Sequential(*layers, Ungrouped((channels, start[1] * shrink, start[2] * shrink)))
 
     def forward(self, latents: Tensor) -> Tensor:
-        images: Tensor = self.layers(latents)
-        top, left = (images.shape[3] - self.height) // 2, (images.shape[4] - self.width) // 2
-        return images[..., top : top + self.height, left : left + self.width]
+        return cropped(self.layers(latents), (self.height, self.width))
+
+
+def cropped(images: Tensor, sides: Sequence[int]) -> Tensor:
+    """The middle of images (M, B, C, H, W), of sides (height, width)."""
+    height, width = sides
+    top, left = (images.shape[3] - height) // 2, (images.shape[4] - width) // 2
+    return images[..., top : top + height, left : left + width]

@@ -8,6 +8,8 @@ from raymix.config import Config, FamilyConfig, config_error
 from raymix.errors import ConfigError
 from raymix.models.base import Generator, StackedGenerator
 from raymix.models.centroid import Centroid, CentroidConfig
+from raymix.models.dcgan import DCGAN, SNDCGAN, DCGANConfig, SNDCGANConfig
+from raymix.models.gan import GAN, GANConfig
 from raymix.models.vae import VAE, VAEConfig
 
 
@@ -22,6 +24,9 @@ class Family(NamedTuple):
 FAMILIES: dict[str, Family] = {
     "vae": Family(VAEConfig, VAE),
     "centroid": Family(CentroidConfig, Centroid),
+    "gan": Family(GANConfig, GAN),
+    "dcgan": Family(DCGANConfig, DCGAN),
+    "sn-dcgan": Family(SNDCGANConfig, SNDCGAN),
 }
 
 

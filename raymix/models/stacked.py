@@ -56,8 +56,9 @@ class Conv2d(Stacked):
         self.stride, self.padding, self.has_bias = stride, padding, bias
 
     def forward(self, images: Tensor) -> Tensor:
+        weight = self.weight  # once: where it is parametrized each look computes it anew
         bias = self.bias.flatten() if self.has_bias else None
-        return F.conv2d(images, self.weight.flatten(0, 1), bias, self.stride, self.padding, groups=len(self.weight))
+        return F.conv2d(images, weight.flatten(0, 1), bias, self.stride, self.padding, groups=len(weight))
 
 
 class ConvTranspose2d(Stacked):

@@ -26,20 +26,27 @@ def ids_of(lines: Sequence[Line]) -> list[int]:
     return sorted({k for line in lines for k in line["components"]})
 
 
+def told(lines: Sequence[Line], name: str) -> bool:
+    """Whether any line knows a component's value of a field."""
+    return any(value is not None for line in lines for value in line.get(name, ()))
+
+
 def series(lines: Sequence[Line], name: str, component: int) -> list[float | None]:
     """One component's values of a field, round by round."""
     values = []
     for line in lines:
-        known = dict(zip(line["components"], line[name], strict=False))
+        known = dict(zip(line["components"], line.get(name, ()), strict=False))
         values.append(known.get(component))
     return values
 
 
 def loss_chart(lines: Sequence[Line], who: str) -> Markup:
-    """Losses of the `generator`s or `discriminator`s, a curve per component, in nats."""
+    """Losses of the `generator`s, their `critic`s or the `discriminator`s, a curve per component."""
 
     def draw(figure: Figure) -> None:
-        axes = round_axes(figure, "nats per row" if who == "generator" else "nats")
+        adversarial = told(lines, "critic_loss")  # such losses are measured in what the family chose
+        quantity = "nats" if who == "discriminator" else "loss" if adversarial else "nats per row"
+        axes = round_axes(figure, quantity)
         rounds = [line["round"] for line in lines]
         for k in ids_of(lines):
             losses = [float("nan") if loss is None else loss for loss in series(lines, f"{who}_loss", k)]

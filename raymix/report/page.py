@@ -48,7 +48,10 @@ def render(
         exchange_map=exchange.exchange_map(recent) if recent and competing else None,
         largest_moves=exchange.largest_moves(lines[-1]) if recent else "",
         generator_losses=history.loss_chart(lines, "generator"),
-        discriminator_losses=history.loss_chart(lines, "discriminator") if _judged(lines) else None,
+        critic_losses=history.loss_chart(lines, "critic") if history.told(lines, "critic_loss") else None,
+        discriminator_losses=history.loss_chart(lines, "discriminator")
+        if history.told(lines, "discriminator_loss")
+        else None,
         moved=history.moved_chart(lines) if len(lines) > 1 and competing else None,
         seconds=history.seconds_chart(lines),
         class_table=class_table(lines[-1], spec.classes),
@@ -59,11 +62,6 @@ def render(
         config=dump_config(config),
         environment=environment,
     )
-
-
-def _judged(lines: Sequence[Mapping[str, Any]]) -> bool:
-    """Whether any discriminator took a step."""
-    return any(loss is not None for line in lines for loss in line["discriminator_loss"])
 
 
 def template(name: str) -> jinja2.Template:

@@ -42,6 +42,7 @@ def troubles(lines: Sequence[Line], config: Config, portrait: Portrait) -> list[
         lambda: _starved(lines, config) if judged else [],
         lambda: _reseeded(lines),
         lambda: _saturated(lines),
+        lambda: _saturated_critics(lines),
         lambda: _unsettled(lines) if judged else [],
         lambda: _copies(portrait),
         lambda: _other_warnings(lines[-1]),
@@ -113,6 +114,21 @@ def _saturated(lines: Sequence[Line]) -> list[Trouble]:
         "discriminator.guard_loss or discriminator.lowpass, or lower discriminator.learning_rate."
     )
     return [Trouble("Saturated discriminators", sentence)]
+
+
+def _saturated_critics(lines: Sequence[Line]) -> list[Trouble]:
+    rounds: dict[int, set[int]] = {}
+    for line in lines:
+        for k in line.get("saturated_critics", ()):
+            rounds.setdefault(k, set()).add(line["round"])
+    if not rounds:
+        return []
+    sentence = (
+        f"The critic of {_named(sorted(rounds))} told samples from rows almost without fail in "
+        f"{_rounds(sorted(set.union(*rounds.values())))} (loss below {SATURATED}): such a critic teaches its generator "
+        "little; choose sn-dcgan or model.loss wgan-gp, lower model.learning_rate, or raise schedule.batch_size."
+    )
+    return [Trouble("Saturated critics", sentence)]
 
 
 def _unsettled(lines: Sequence[Line]) -> list[Trouble]:

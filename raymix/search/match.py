@@ -41,12 +41,13 @@ def cost(config: Config, spec: DataSpec) -> Cost:
 
 
 def of_one(config: Config, spec: DataSpec) -> tuple[int, float]:
-    """Parameters of one generator, and floating-point operations of its update per row."""
+    """Parameters that one generator trains, a critic's too, and floating-point operations of its update per row."""
     model = close(config).model
     with torch.random.fork_rng():
         network = family_of(model).build(model, spec.row_shape)
-        parameters = sum(value.numel() for value in network.parameters())
-        rows = torch.rand(BATCH, *spec.row_shape)
+        parameters = sum(value.numel() for value in network.parameters() if value.requires_grad)
+        batches = network.batches if isinstance(network, StackedGenerator) else 1
+        rows = torch.rand(batches * BATCH, *spec.row_shape)
         noise = MemberNoise([0], torch.device("cpu"))
         with FlopCounterMode(display=False) as counter:
             if isinstance(network, StackedGenerator):

@@ -3,7 +3,7 @@
 Members share a process, and a batched model where their family can be stacked. Each has its own tensors, optimiser
 steps, batches and seeds, so how components are packed changes what they learn in rounding only.
 
-Shapes: M members of a stack, S steps, B rows, Z latent.
+Shapes: M members of a stack, S steps, B rows, L losses (the generator's, its critic's), Z latent.
 """
 
 import math
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from raymix.errors import DivergedError
-from raymix.models.base import ClosedForm, DataInitialised, Decodes, Generator, LogDensity, StackedGenerator
+from raymix.models.base import ClosedForm, DataInitialised, Decodes, Generator, HasCritic, LogDensity, StackedGenerator
 from raymix.models.registry import family_of
 from raymix.seeds import Phase, numpy_rng, phase_seed
 from raymix.state import Fit
@@ -114,23 +114,24 @@ class GeneratorPack:
         seeds = [phase_seed(self.setting.config.seed, round, k, phase) for k in steps]
         scaler, batch_size = self.setting.scaler(stack.network.dtype), self.setting.config.schedule.batch_size
         views, rngs = [shards[k] for k in steps], [numpy_rng(seed) for seed in seeds]
-        draws, noise = Draws(views, rngs, scaler, batch_size, max(steps.values())), self.setting.noise(*seeds)
-        part, done, total = stack.part(tuple(steps)), 0, dict.fromkeys(steps, 0.0)
+        draws = Draws(views, rngs, scaler, stack.batches * batch_size, max(steps.values()))
+        part, noise, done = stack.part(tuple(steps)), self.setting.noise(*seeds), 0
+        total = {k: np.zeros(2 if isinstance(stack.network, HasCritic) else 1) for k in steps}
         part.network.train()
         while True:
             until = min(steps[k] for k in part.keys)
             while done < until:
                 some = [part.update(draws.batch(), noise) for _ in range(min(CHECK_EVERY, until - done))]
-                losses_SM = torch.stack(some).double().cpu().numpy()
-                require_finite(part, losses_SM, round, done)
-                for k, losses in zip(part.keys, losses_SM.T, strict=True):
-                    total[k] += float(losses.sum())
+                losses_SML = torch.stack(some).double().cpu().numpy().reshape(len(some), len(part.keys), -1)
+                require_finite(part, losses_SML, round, done)
+                for m, k in enumerate(part.keys):
+                    total[k] += losses_SML[:, m].sum(0)
                 done += len(some)
                 progress(len(some) * len(part.keys))
             stack.put(part)
             left = [m for m, k in enumerate(part.keys) if steps[k] > done]
             if not left:
-                return {k: Fit(k, num, total[k] / num) for k, num in steps.items()}
+                return {k: _fit(stack, k, num, total[k] / num) for k, num in steps.items()}
             part = part.part([part.keys[m] for m in left])
             draws.keep(left)
             noise.keep(left)
@@ -220,13 +221,22 @@ class GeneratorPack:
         self.stack_of(component).load(component, arrays)
 
 
+def _fit(stack: GeneratorStack | Single, component: int, steps: int, loss_L: NDArray[np.floating]) -> Fit:
+    """From a member's mean losses: the generator's, and its critic's where it has one."""
+    loss, *critic = loss_L.tolist()
+    if not isinstance(stack.network, HasCritic):
+        return Fit(component, steps, loss)
+    return Fit(component, steps, loss, critic[0], stack.network.saturated(critic[0]))
+
+
 def require_finite(
-    part: GeneratorStack | Single, losses_SM: NDArray[np.floating], round: int, steps_before: int
+    part: GeneratorStack | Single, losses_SML: NDArray[np.floating], round: int, steps_before: int
 ) -> None:
     """Raises `DivergedError` for the first member with a loss or weight that is not finite."""
-    for k, losses_S in zip(part.keys, losses_SM.T, strict=True):
-        bad = np.flatnonzero(~np.isfinite(losses_S))
-        if len(bad):
-            raise DivergedError(k, round, steps_before + int(bad[0]), "the loss")
+    for m, k in enumerate(part.keys):
+        bad_S, bad_L = np.nonzero(~np.isfinite(losses_SML[:, m]))
+        if len(bad_S):
+            quantity = "the critic's loss" if bad_L[0] else "the loss"
+            raise DivergedError(k, round, steps_before + int(bad_S[0]), quantity)
     for k in part.not_finite():
-        raise DivergedError(k, round, steps_before + len(losses_SM) - 1, "a gradient or weight")
+        raise DivergedError(k, round, steps_before + len(losses_SML) - 1, "a gradient or weight")

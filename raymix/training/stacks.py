@@ -82,8 +82,14 @@ class Stack(Generic[Network]):
 class GeneratorStack(Stack[StackedGenerator]):
     """Generators of a stacked family."""
 
+    @property
+    def batches(self) -> int:
+        """Batches of rows that one update takes."""
+        return self.network.batches
+
     def update(self, rows: Tensor, noise: MemberNoise) -> Tensor:
-        """One step of every member on its batch, (M, B, *row_shape); returns (M,) losses."""
+        """One step of every member on its rows, (M, batches * B, *row_shape); returns (M,) losses, or (M, 2) with the
+        critics'."""
         return self.network.update(rows, noise)
 
     def sample(self, num: int, noise: MemberNoise) -> Tensor:
@@ -93,6 +99,8 @@ class GeneratorStack(Stack[StackedGenerator]):
 
 class Single:
     """One generator of an ordinary family."""
+
+    batches = 1
 
     def __init__(self, key: int, network: Generator) -> None:
         self.keys, self.network = (key,), network

@@ -28,6 +28,7 @@ from raymix.config import (
     ScheduleConfig,
     dump_config,
 )
+from raymix.models.dcgan import SNDCGANConfig
 from raymix.models.vae import VAEConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
@@ -41,14 +42,25 @@ GENERATORS, DISCRIMINATORS = "generators of pack-0", "discriminators of pack-0"
 
 
 def config(
-    rounds: int = 4, pack: int = 3, balance: BalanceConfig | None = None, team: int = 1, **schedule: Any
+    rounds: int = 4,
+    pack: int = 3,
+    balance: BalanceConfig | None = None,
+    team: int = 1,
+    family: str = "vae",
+    **schedule: Any,
 ) -> Config:
-    """K = 3 on three blocks, evaluated in every round; a team of more than one trains a shared trunk together."""
+    """K = 3 on three blocks, evaluated in every round; a team of more than one trains a shared trunk together. The
+    family is vae, of points, or sn-dcgan, of small images."""
     schedule = {"pretrain_epochs": 3, "epochs_per_round": 10, "batch_size": 8, "evaluate_every": 1} | schedule
+    data = DataConfig(name="synthetic-3", num_rows=NUM_ROWS, block_bytes=300 * 8)
+    model: VAEConfig | SNDCGANConfig = VAEConfig(encoder=(16,), decoder=(16,), latent=2)
+    if family == "sn-dcgan":
+        data = DataConfig(name="digits", num_rows=NUM_ROWS, block_bytes=300 * 64)
+        model = SNDCGANConfig(filters=8, latent=4, ema=0.9)
     return Config(
         num_components=3,
-        data=DataConfig(name="synthetic-3", num_rows=NUM_ROWS, block_bytes=300 * 8),
-        model=VAEConfig(encoder=(16,), decoder=(16,), latent=2),
+        data=data,
+        model=model,
         discriminator=DiscriminatorConfig(
             trunk="shared" if team > 1 else "separate", workers=team, widths=(16,), batch_size=32
         ),

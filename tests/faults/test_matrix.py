@@ -72,9 +72,12 @@ def disturb(run: Disturbed, place: tuple[str, int | None], victim: str, kill: Ca
     return back_s
 
 
-def test_a_kill_leaves_no_trace(tmp_path: Path, expected: Callable[[Config], str], ray_cluster: None) -> None:
-    """One cell of the table below, for every day."""
-    run = Disturbed(ray.get_runtime_context().gcs_address, tmp_path / "run", config())
+@pytest.mark.parametrize("family", ["vae", pytest.param("sn-dcgan", marks=pytest.mark.faults)])
+def test_a_kill_leaves_no_trace(
+    family: str, tmp_path: Path, expected: Callable[[Config], str], ray_cluster: None
+) -> None:
+    """One cell of the table below, for every day; of an adversarial family the generators die while they alternate."""
+    run = Disturbed(ray.get_runtime_context().gcs_address, tmp_path / "run", config(family=family))
     disturb(run, PLACES["train generators"], GENERATORS, lambda: run.kill(GENERATORS))
     run.require(expected(run.settings))
 

@@ -101,6 +101,17 @@ def test_sections_without_content_are_left_out(make_lines, make_portrait, make_s
     assert "discriminator loss" not in " ".join(outline.text)
 
 
+def test_losses_of_critics_have_a_curve_where_there_are_any(make_lines, make_portrait, make_settings):
+    config, spec = make_settings((1, 8, 8), 3)
+    lines, portrait = make_lines(3), make_portrait((1, 8, 8), [0, 1, 2])
+    assert "own critic" not in render(lines, config, spec, ENVIRONMENT, portrait)
+    for line in lines:
+        line["critic_loss"] = [0.6, None, 0.4]
+    page = render(lines, config, spec, ENVIRONMENT, portrait)
+    check(page, 3)
+    assert "own critic" in page and "nats per row" not in page
+
+
 @pytest.mark.parametrize("kind", ["grey", "D1", "D2", "D5"])
 def test_dropped_and_empty_components_are_shown_as_they_are(make_lines, make_portrait, make_settings, kind):
     config, spec = make_settings(SHAPES[kind], 5)

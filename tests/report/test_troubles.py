@@ -71,6 +71,14 @@ def test_saturated_discriminators_are_told_once_for_all_rounds(sound):
     assert told(lines, config, portrait)["Warning"] == "Something else."
 
 
+def test_saturated_critics_are_told_once_for_all_rounds(sound):
+    lines, config, portrait = sound
+    lines[1]["saturated_critics"], lines[2]["saturated_critics"] = [0, 2], [2]
+    sentence = told(lines, config, portrait)["Saturated critics"]
+    assert sentence.startswith("The critic of components 0, 2 told samples from rows almost without fail in rounds 1 ")
+    assert "model.loss wgan-gp" in sentence
+
+
 @pytest.mark.parametrize(("moved", "advice"), [([500, 300, 200, 100], "raise schedule.rounds"), ([90] * 6, "stopped")])
 def test_rows_that_never_settle_are_told(sound, moved, advice):
     lines, config, portrait = sound
