@@ -50,7 +50,7 @@ def save_images(folder: Path, sizes: Sequence[tuple[int, int]]) -> None:
         (["train", "synthetic-3", "--shedule.rounds", "3"], "did you mean schedule.rounds?"),
         (["train", "synthetic-3", "--num-component", "3"], "did you mean num-components?"),
         (["train", "synthetic-3", "--encoder", "50"], "did you mean model.encoder?"),
-        (["train", "--model.family", "gan"], "unknown family 'gan'; one of vae, centroid"),
+        (["train", "--model.family", "gam"], "unknown family 'gam'; one of vae, centroid, gan"),
         (["train", "--model.family", "centroid", "--model.latent", "3"], "unknown field model.latent"),
         (["train", "--seed", "x"], "--seed: invalid literal"),
         (["train", "--seed"], "--seed"),
