@@ -20,6 +20,7 @@ from raymix.storage import FileStamp, Storage
 
 EVALUATION = "evaluation.json"  # in a run directory: what `raymix evaluate` found last
 T = TypeVar("T")
+SEARCH = "search.json"  # in a search's directory: everything that was asked of it
 MOST_FLOWS = 1000  # pairs of components in a line
 
 

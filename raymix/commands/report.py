@@ -9,6 +9,7 @@ import tyro
 from raymix.checkpoint import RunDirectory
 from raymix.commands.directory import check_new_file, run_directory
 from raymix.commands.parsing import parse
+from raymix.record import SEARCH
 from raymix.reporting import report_files
 from raymix.storage import Storage
 
@@ -37,12 +38,9 @@ def report(argv: list[str]) -> None:
     print(storage.where(name))
 
 
-SEARCH_FILE = "search.json"  # what a search keeps; its module imports Ray
-
-
 def page_of(directory: RunDirectory) -> tuple[str, bytes]:
     """The usual name of the page about a run or a search, and its text."""
-    if not directory.holds_run and directory.storage.exists(SEARCH_FILE):
+    if not directory.holds_run and directory.storage.exists(SEARCH):
         from raymix.search.outcome import PAGE, outcome_files  # Ray takes seconds to import
 
         return PAGE, outcome_files(directory.storage.uri)[1][PAGE]

@@ -11,12 +11,12 @@ from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, ConfigError, MissingError
 from raymix.metrics.catalogue import MEASURES
 from raymix.models.registry import close
+from raymix.record import SEARCH
 from raymix.report.trials import WIDTH, described
 from raymix.search.match import Terms, cost, matched
 from raymix.search.space import Choices, Range, Space, applied, points
 from raymix.storage import Storage
 
-SEARCH = "search.json"
 Method = Literal["auto", "grid", "random", "optuna", "pbt"]
 Scheduler = Literal["asha", "none"]
 GRACE_ROUNDS = 3  # before which no trial is stopped, or goes on from another
