@@ -195,6 +195,7 @@ class Run:
         start = time.perf_counter()
         files = workers.commit(directory, state.round)
         line["seconds"]["commit"] = round(time.perf_counter() - start, 3)
+        line["committed_bytes"] = sum(stamp.num_bytes for stamp in files.values())
         generation = directory.prepared(state, files, line)
         if config.schedule.evaluates(state.round):
             start = time.perf_counter()

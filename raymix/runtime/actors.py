@@ -16,6 +16,8 @@ from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import RaymixError
 from raymix.runtime import tasks
+from raymix.runtime.actor_names import Name
+from raymix.runtime.logs import keep_log, telling, told
 from raymix.seeds import Phase
 from raymix.state import Fit
 from raymix.storage import FileStamp, Storage
@@ -27,15 +29,27 @@ Refs = Sequence[Any]
 class Worker:
     """What generator and discriminator actors share: a setting, and steps counted for whoever watches."""
 
-    def __init__(self, config_json: str, spec: DataSpec) -> None:
+    def __init__(self, config_json: str, spec: DataSpec, name: Name | None = None) -> None:
+        """An actor of a run has a name, and a log file of that name."""
+        self.name = name
+        if name:
+            keep_log(name)
+        self.steps = 0
+        self.done: tuple[str, int, list[Fit] | RaymixError] | None = None
+        """The phase and round that the tensors come from, if any since they were loaded, and what came of it."""
+        self._prepare(config_json, spec)
+
+    def _prepare(self, config_json: str, spec: DataSpec) -> None:
+        """Load what networks need."""
         from raymix.models.registry import close
         from raymix.training.setting import Setting
 
         config = close(Config.model_validate_json(config_json))
         self.setting = Setting.of(config, spec, use_gpu=bool(ray.get_gpu_ids()))
-        self.steps = 0
-        self.done: tuple[str, int, list[Fit] | RaymixError] | None = None
-        """The phase and round that the tensors come from, if any since they were loaded, and what came of it."""
+
+    def __repr__(self) -> str:
+        """How Ray begins the lines that the actor prints, and shows it in its state."""
+        return str(self.name) if self.name else type(self).__name__
 
     def once(self, phase: str, round: int, work: Callable[[], list[Fit]]) -> list[Fit]:
         """What a phase that changes tensors gives, or raises. Asked again it answers from memory, so that a round in
@@ -58,6 +72,7 @@ class Worker:
         """The tensors of each network by file name."""
         raise NotImplementedError
 
+    @told
     def write(self, storage: Storage, folder: str, home: str | None) -> dict[str, FileStamp]:
         """Save the tensors of each network; through the node `home` where that alone reaches the storage."""
         if home in (None, ray.get_runtime_context().get_node_id()):
@@ -77,11 +92,12 @@ class Worker:
         return os.getpid()
 
 
+@telling
 class GeneratorActor(Worker):
     """The generators of one pack."""
 
-    def __init__(self, config_json: str, spec: DataSpec, components: Sequence[int]) -> None:
-        super().__init__(config_json, spec)
+    def __init__(self, config_json: str, spec: DataSpec, components: Sequence[int], name: Name | None = None) -> None:
+        super().__init__(config_json, spec, name)
         self.take(components)
 
     def take(self, components: Sequence[int]) -> None:
@@ -141,11 +157,12 @@ class GeneratorActor(Worker):
         return {generator_name(k): self.pack.state(k) for k in self.pack.components}
 
 
+@telling
 class DiscriminatorActor(Worker):
     """The discriminators of one pack, or the shared trunk of all components."""
 
-    def __init__(self, config_json: str, spec: DataSpec, components: Sequence[int]) -> None:
-        super().__init__(config_json, spec)
+    def __init__(self, config_json: str, spec: DataSpec, components: Sequence[int], name: Name | None = None) -> None:
+        super().__init__(config_json, spec, name)
         self.take(components)
 
     def take(self, components: Sequence[int]) -> None:

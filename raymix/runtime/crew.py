@@ -1,6 +1,6 @@
 """The actors of a run in their placement groups: started together, looked after, replaced when they die."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -13,12 +13,17 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import NodeLostError
+from raymix.runtime.actor_names import Name, label, named
 from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
 from raymix.runtime.groups import is_whole, reserve_all
 from raymix.runtime.placement import Group
 from raymix.runtime.waiting import translated
 
 ANSWER_S = 10.0  # within which an actor tells that it lives, whatever it is doing
+
+Classes = Mapping[type, type]
+"""The class of the actors that have a kind of seat."""
+ACTORS: Classes = {GeneratorActor: GeneratorActor, DiscriminatorActor: DiscriminatorActor}
 
 
 @dataclass
@@ -53,12 +58,14 @@ class Crew:
         run_id: str,
         wait_s: float,
         reserved: PlacementGroup | None = None,
+        classes: Classes = ACTORS,
     ) -> None:
         """Reserves a placement group for each group, or takes one that holds a bundle for each, after one for helpers.
 
         Raises `ResourceError` when a group has not its place within `wait_s` seconds.
         """
         self.config, self.spec, self.groups, self.reserved = config, spec, groups, reserved
+        self.run_id, self.classes = run_id, classes
         self.places = [reserved] * len(groups) if reserved else reserve_all(groups, run_id, wait_s)
         self.seats: list[Seat] = []
         self.fill(config.components)
@@ -106,10 +113,16 @@ class Crew:
     def _seat_actor(self, seat: Seat) -> None:
         ask = {"num_cpus": seat.group.bundle["CPU"], "num_gpus": seat.group.bundle.get("GPU", 0)}
         # a second thread answers `progress`; Ray's annotations lack this argument
-        actor_class: Any = ray.remote(**ask, concurrency_groups={"watch": 1})(seat.kind)  # type: ignore[call-overload]
+        actor_class: Any = ray.remote(**ask, concurrency_groups={"watch": 1})(self.classes[seat.kind])  # type: ignore[call-overload]
         strategy = PlacementGroupSchedulingStrategy(seat.place, placement_group_bundle_index=seat.bundle)
-        named = actor_class.options(scheduling_strategy=strategy)
-        seat.actor = named.remote(self.config.model_dump_json(), self.spec, seat.members)
+        role = "generator" if seat.kind is GeneratorActor else "discriminator"
+        name = Name(self.run_id, label(role, seat.group, own_component=not self.config.schedule.adapt))
+        arguments = (self.config.model_dump_json(), self.spec, seat.members, name)
+
+        def create(unique: str | None) -> Any:
+            return actor_class.options(scheduling_strategy=strategy, name=unique).remote(*arguments)
+
+        seat.actor = named(create, name)
         seat.fresh, seat.steps = True, 0
 
     @property

@@ -410,7 +410,7 @@ class RayWorkers:
     def _of_evaluator(self, directory: RunDirectory, method: str, *args: Any) -> Any:
         """What the evaluator's method gives. The actor is started when it is first needed, and anew after it died."""
         if self.evaluator is None:
-            self.evaluator = start_evaluator(directory.storage)
+            self.evaluator = start_evaluator(directory.storage, self.crew.run_id)
         try:
             return self._gather([getattr(self.evaluator, method).remote(*args)], method)[0]
         except WorkerLostError:
