@@ -128,7 +128,8 @@ def train(config: Config, spec: DataSpec, out: Path) -> tuple[list[Mark], Found,
     uri = Storage.at(out).uri
     RunDirectory(Storage.at(uri)).create(config, spec, {})
     home = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    actor_class: Any = ray.remote(num_cpus=0, scheduling_strategy=home)(NullCoordinator)
+    options: dict[str, Any] = {"num_cpus": 0, "scheduling_strategy": home}
+    actor_class: Any = ray.remote(**options)(NullCoordinator)
     coordinator = actor_class.remote(config.model_dump_json(), spec, uri, out.name)
     try:
         while True:

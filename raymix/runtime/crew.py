@@ -15,7 +15,7 @@ from raymix.data.source import DataSpec
 from raymix.errors import NodeLostError
 from raymix.runtime.actor_names import Name, label, named
 from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
-from raymix.runtime.groups import is_whole, reserve_all
+from raymix.runtime.groups import broken, reserve_all
 from raymix.runtime.placement import Group
 from raymix.runtime.waiting import translated
 
@@ -135,8 +135,9 @@ class Crew:
 
     def require_places(self) -> None:
         """Raises `NodeLostError` when a placement group has lost a part."""
+        lost = broken(self.places)
         for group, place in zip(self.groups, self.places, strict=True):
-            if not is_whole(place):
+            if place in lost:
                 raise NodeLostError(f"the node of {group.name} was lost", group.name, "go on with `raymix resume`")
 
     def lost(self) -> list[Seat]:

@@ -5,7 +5,7 @@ Each is a gauge with the tags `run` (its id) and `name` (of its directory). Ray 
 
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from ray.util.metrics import Gauge
@@ -73,20 +73,26 @@ class Exporter:
         self.gauges: dict[str, Gauge] = {}
         self.mended = 0
         self.shown: set[tuple[str, str]] = set()
-        """Metrics of phases and components that have a value."""
+        """Metrics that have a value, with their phase or component."""
 
     def __call__(self, status: Status) -> None:
-        if not status.lines:
-            return
-        self.mended += sum(len(line["mendings"]) for line in status.lines)
-        found = [Sample("raymix_mended_failures", self.mended), *samples(status.lines[-1])]
-        gone = self.shown - {(metric, tag) for metric, _, tag in found}  # nan: their last values would stay for ever
         try:
-            for each in [*found, *(Sample(metric, math.nan, tag) for metric, tag in gone)]:
+            for each in self.due(status.lines):
                 self._set(each)
         except Exception as error:  # metrics are for whoever watches; Ray may raise anything here
             log.warning("metrics could not be set: %s", error)
-        self.shown = {(metric, tag) for metric, _, tag in found}
+
+    def due(self, lines: Sequence[Mapping[str, Any]]) -> list[Sample]:
+        """What is to be set after further record lines. Values that are no more become nan: the last ones would stay
+        for ever."""
+        if not lines:
+            return []
+        self.mended += sum(len(line["mendings"]) for line in lines)
+        found = [Sample("raymix_mended_failures", self.mended), *samples(lines[-1])]
+        shown = {(metric, tag) for metric, _, tag in found}
+        gone = [Sample(metric, math.nan, tag) for metric, tag in sorted(self.shown - shown)]
+        self.shown = shown
+        return found + gone
 
     def _set(self, sample: Sample) -> None:
         description, tag = METRICS[sample.metric]
