@@ -71,11 +71,13 @@ def mnist_small() -> Config:
 
 def mnist() -> Config:
     """All of MNIST, K = 15, for 2 cores: shared trunk, low-pass and guard; under ten minutes."""
+    # The guard leaves twenty steps in late rounds; of small batches each head would see eighty samples in all.
+    judge = DiscriminatorConfig(trunk="shared", guard_loss=0.5, batch_size=256)
     return Config(
         num_components=15,
         data=DataConfig(name="mnist"),
         model=VAEConfig(),
-        discriminator=DiscriminatorConfig(trunk="shared", guard_loss=0.5),
+        discriminator=judge,
         schedule=ScheduleConfig(rounds=6, pretrain_epochs=3, epochs_per_round=3),
     )
 
