@@ -60,15 +60,16 @@ ABLATIONS = {
         metric="fid",
     ),
     "table-4-small": Ablation(
-        title="Table 4, small: capacity of SN-DCGANs on MNIST",
+        title="Table 4, small: capacity of DCGANs on MNIST",
         base=replaced(
             recipe("gan-mnist-small"),
             {
-                "model": {"family": "sn-dcgan", "latent": 64, "learning_rate": 5e-4, "ema": 0.99},
                 "data.num_rows": None,
-                "schedule.rounds": 6,
+                "model.ema": 0.99,
+                "schedule.rounds": 4,
                 "schedule.pretrain_epochs": 1.5,
-                "schedule.epochs_per_round": 0.5,
+                "schedule.epochs_per_round": 0.75,
+                "evaluation.num_samples": 5_000,
                 "resources.fused": True,
             },
         ),
