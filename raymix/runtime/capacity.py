@@ -1,6 +1,7 @@
 """What the nodes of the connected cluster hold, and waiting until they hold a run."""
 
 import logging
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -8,11 +9,15 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import ray
+from ray._common.utils import get_system_memory
+from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray._private.state import available_resources_per_node
+from ray._private.utils import estimate_available_memory, resolve_object_store_memory
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from raymix.config import Config
 from raymix.errors import ResourceError
+from raymix.runtime.machines import GIB, GPU_GIB, Machine
 from raymix.runtime.placement import MARK, Group, Node, groups
 
 log = logging.getLogger(__name__)
@@ -38,6 +43,30 @@ def free_nodes() -> list[Node]:
 def _node(resources: dict[str, float], node: str) -> Node:
     marks = [name.removeprefix(MARK) for name in resources if name.startswith(MARK)]  # Ray gives a node one at most
     return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), node, marks[0] if marks else "")
+
+
+def cluster_machines() -> list[Machine]:
+    """Every living node with its memory; this process's first, where a coordinator with a local directory sits."""
+    own, machines = ray.get_runtime_context().get_node_id(), []
+    for node in ray.nodes():
+        if node["Alive"]:
+            resources, placed = node["Resources"], _node(node["Resources"], node["NodeID"])
+            store = int(resources.get("object_store_memory", 0))
+            gpu_bytes = GPU_GIB.get(placed.accelerator_type, 0) * GIB
+            machines.append(Machine(placed, int(resources.get("memory", 0)) + store, store, gpu_bytes))
+    return sorted(machines, key=lambda machine: machine.node.id != own)
+
+
+def this_machine() -> Machine:
+    """What a local Ray would take; none is started."""
+    gpus = get_accelerator_manager_for_resource("GPU")
+    assert gpus is not None
+    num = gpus.get_current_node_num_accelerators()
+    gpu_type = (gpus.get_current_node_accelerator_type() if num else None) or ""
+    free = estimate_available_memory()
+    node = Node(float(os.cpu_count() or 1), float(num), "this-machine", gpu_type)
+    gpu_bytes = GPU_GIB.get(gpu_type, 0) * GIB
+    return Machine(node, get_system_memory(), resolve_object_store_memory(free), gpu_bytes)
 
 
 def fitting_groups(

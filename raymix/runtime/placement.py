@@ -6,6 +6,7 @@ A pack's generator and discriminator actors work in turn, so they share the pack
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple
 
 from raymix.config import Config
@@ -111,14 +112,15 @@ def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
     trunks = config.discriminator.workers if judged and config.discriminator.trunk == "shared" else 0
     num = len(members) + trunks
 
-    def asking(cpus: float, gpus: float) -> list[Group]:
+    def asking(cpus: float, gpus: Sequence[float]) -> list[Group]:
         """The groups, when each asks for so much where the config leaves it open."""
+        shares = iter(gpus)
 
         def ask(explicit: float | str, equal: float, num_members: int) -> float:
             return equal if explicit == "auto" else float(explicit) * num_members
 
         def group(name: str, generators: tuple[int, ...], discriminators: tuple[int, ...], size: int) -> Group:
-            asked = ask(resources.cpus_per_component, cpus, size), ask(resources.gpus_per_component, gpus, size)
+            asked = ask(resources.cpus_per_component, cpus, size), ask(resources.gpus_per_component, next(shares), size)
             return Group(name, generators, discriminators, *asked, resources.accelerator_type or "")
 
         paired = judged and not trunks
@@ -126,10 +128,27 @@ def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
         names = [f"trunk-{i}" if trunks > 1 else "trunk" for i in range(trunks)]
         return found + [group(name, (), everyone, 1) for name in names]
 
-    gpus = equal_fraction(devices, num)
-    asked = largest_that_fit(lambda cpus: asking(cpus, gpus), equal_asks([node.cpus for node in nodes], num), nodes)
+    asks = equal_asks([node.cpus for node in nodes], num)
+    for gpus in gpu_shares(devices, num):
+        asked = largest_that_fit(partial(asking, gpus=gpus), asks, nodes)
+        if fit(asked, nodes):
+            break
     require_fit(asked, nodes)
     return asked
+
+
+def gpu_shares(devices: Sequence[float], num: int) -> list[list[float]]:
+    """What `num` groups may ask of GPUs that hold so much, the best first: as many to a GPU as need be and no GPU idle
+    while another has several, and equal shares, which are as good unless they leave GPUs idle. The last groups get the
+    smaller shares: a trunk works while packs do not."""
+    equal = equal_fraction(devices, num)
+    if not equal or math.ceil(num / math.floor(1 / equal + SLACK)) >= len(devices) or num <= len(devices):
+        return [[equal] * num]
+    counts = [0] * len(devices)
+    for _ in range(num):
+        counts[max(range(len(devices)), key=lambda d: devices[d] / (counts[d] + 1))] += 1
+    dealt = [_in_units(amount / count) for amount, count in zip(devices, counts, strict=True) for _ in range(count)]
+    return [sorted(dealt, reverse=True), [equal] * num]
 
 
 def in_bundles(asked: Sequence[Group], bundles: Sequence[Mapping[str, float]]) -> list[Group]:

@@ -409,6 +409,15 @@ def test_no_gpu_has_two_groups_while_another_is_free():
     assert counts == {"eight": 8, "one": 1, "two": 2}
 
 
+@pytest.mark.parametrize("nodes", [[Node(64, 8)], [Node(64, 4), Node(64, 4)], [Node(9, 1) for _ in range(8)]])
+@pytest.mark.parametrize(("num", "whole"), [(7, 8), (8, 7), (11, 4), (15, 0)])
+def test_no_gpu_is_idle_while_a_trunk_and_packs_share_another(nodes, num, whole):
+    found = groups(config_of(num, trunk="shared"), nodes)
+    shares = [group.gpus for group in found]
+    assert shares == [1.0] * whole + [0.5] * (num + 1 - whole)
+    assert None not in homes(found, nodes)
+
+
 def places_exist(asked, nodes):
     """By trying every node for every group, and every device for every actor."""
 
