@@ -197,9 +197,9 @@ def store_on(node: Resident, data: DataPlane, K: int, is_home: bool) -> int:
     rows = data.rows if reads else 0
     fakes = data.fakes * (K if node.trunk else node.generators) // K
     ratios = data.log_ratios * node.discriminators // K
-    labels = 3 * data.labels if is_home or node.discriminators else data.labels if node.generators else 0
-    classes = data.classes if is_home else 0
-    return rows + classes + labels + max(fakes, ratios)
+    labels, classes = data.labels if reads else 0, data.classes if is_home else 0
+    assigns = 2 * data.labels if is_home or node.discriminators else 0
+    return rows + classes + labels + max(fakes, ratios + assigns)
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def _settings(inside: str, part: str) -> Iterator[tuple[str, str]]:
         elif given and name in NAMES and value:
             yield name, value
         else:
-            refuse(f"{item!r} in {part!r} is neither a type of GPU nor one of {', '.join(NAMES)} with a value")
+            refuse(f"{item!r} is neither a type of GPU nor one of {', '.join(NAMES)} with a value")
 
 
 def _number(values: dict[str, str], name: str) -> float:
