@@ -121,7 +121,7 @@ def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
 
         def group(name: str, generators: tuple[int, ...], discriminators: tuple[int, ...], size: int) -> Group:
             asked = ask(resources.cpus_per_component, cpus, size), ask(resources.gpus_per_component, next(shares), size)
-            return Group(name, generators, discriminators, *asked, resources.accelerator_type or "")
+            return Group(name, generators, discriminators, *asked, accelerator_type=resources.accelerator_type or "")
 
         paired = judged and not trunks
         found = [group(f"pack-{i}", pack, pack if paired else (), len(pack)) for i, pack in enumerate(members)]

@@ -454,7 +454,8 @@ def random_nodes(rng, num):
 
 
 def random_groups(rng, num, ask):
-    return [Group(str(i), (i,), (i,) * rng.choice([0, 1]), *ask(), rng.choice(["", "A"])) for i in range(num)]
+    kinds = rng.choices(["", "A"], k=num)
+    return [Group(str(i), (i,), (i,) * rng.choice([0, 1]), *ask(), accelerator_type=kinds[i]) for i in range(num)]
 
 
 def test_equal_groups_have_places_exactly_where_trying_everything_finds_them():
