@@ -30,6 +30,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("train a mixture on a recipe's data or on a file", "train", "train"),
+    "plan": Command("say who would run where, what that takes and what limits it", "plan", "plan"),
     "resume": Command("go on with a run that was interrupted", "train", "resume"),
     "tune": Command("search over the config with Ray Tune", "tune", "tune"),
     "status": Command("where a run stands", "status", "status"),

@@ -266,7 +266,9 @@ class ResourcesConfig(Frozen):
     cpus_per_component: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     """Processors a component asks for; auto is one per pack, or an equal fraction where there are fewer."""
     gpus_per_component: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
-    """GPUs a component asks for; auto shares out the cluster's GPUs equally, 0 stays on the CPU."""
+    """GPUs a component asks for; auto shares out the cluster's GPUs so that none is idle, 0 stays on the CPU."""
+    accelerator_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    """Use GPUs of this type alone, as Ray calls it (H200, L4, A100-40G); unset: of any."""
     threads: Positive = 1
     """Torch threads per process. Bits are promised for 1."""
     deterministic: bool = False

@@ -67,7 +67,7 @@ class Resume:
 
 def train(argv: list[str]) -> None:
     started = time.monotonic()
-    arguments, config, name = parse_train(argv)
+    arguments, config, name = parse_train(argv, Train, "train")
     check_address(arguments.workers, arguments.address)
     if arguments.out is not None:
         run_directory(arguments.out).require_new()  # before all rows are read
@@ -102,8 +102,9 @@ def resume(argv: list[str]) -> None:
     print_outcome(out, time.monotonic() - started)
 
 
-def parse_train(argv: list[str]) -> tuple[Any, Config, str]:
-    """The arguments, the config they describe, and a name for the run.
+def parse_train(argv: list[str], kind: type, command: str) -> tuple[Any, Config, str]:
+    """The arguments, the config they describe, and a name for the run. `kind` holds the options of a command beside the
+    config's.
 
     What decides the defaults (recipe, file, data, family) is looked up first; the options are then those of the
     resulting config.
@@ -112,10 +113,10 @@ def parse_train(argv: list[str]) -> tuple[Any, Config, str]:
     options = options_of(base)
     # An empty name lifts the config's fields to the top: --seed, not --settings.seed.
     settings = ("settings", Annotated[options, tyro.conf.arg(name="")], field(default_factory=options))
-    kind = make_dataclass("Train", [settings], bases=(Train,), frozen=True, namespace={"__doc__": Train.__doc__})
-    arguments: Any = parse(kind, argv, "train", option_names(base))
+    whole = make_dataclass(kind.__name__, [settings], bases=(kind,), frozen=True, namespace={"__doc__": kind.__doc__})
+    arguments: Any = parse(whole, argv, command, option_names(base))
     if named is None and arguments.recipe != DEFAULT_RECIPE:
-        raise ConfigError("the recipe does not come first", WHERE, f"write `raymix train {arguments.recipe} ...`")
+        raise ConfigError("the recipe does not come first", WHERE, f"write `raymix {command} {arguments.recipe} ...`")
     return arguments, config_of(arguments.settings, WHERE), name
 
 

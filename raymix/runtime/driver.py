@@ -122,7 +122,9 @@ def packed_for_cluster(config: Config, spec: DataSpec) -> tuple[Config, str]:
 
 def _paces_on_gpu(config: Config, spec: DataSpec, stacks: Sequence[Packing]) -> list[Pace]:
     """Measured on one of the cluster's GPUs; this process may have none."""
-    measure = ray.remote(num_cpus=0, num_gpus=1)(cached_paces)
+    wanted = config.resources.accelerator_type
+    asked: dict[str, Any] = {"num_cpus": 0, "num_gpus": 1} | ({"accelerator_type": wanted} if wanted else {})
+    measure = ray.remote(**asked)(cached_paces)
     try:
         found: list[Pace] = ray.get(measure.remote(config, spec, stacks), timeout=config.resources.place_s)
     except RayError as error:

@@ -76,10 +76,9 @@ def shortage(group: Group, name: str, wait_s: float) -> ResourceError:
     free, held = sorted(free_nodes(), key=lambda node: (-node.gpus, -node.cpus)), sum_of(cluster_nodes())
     each = ", ".join(f"{amounts(node)} on {node.id[:8]}" for node in free[:SHOWN])
     rest = sum_of(free)
-    asked = " and ".join(f"{amount:g} {kind}" for kind, amount in group.bundle.items())
     used = Node(max(0.0, held.cpus - rest.cpus), max(0.0, held.gpus - rest.gpus))
     return ResourceError(
-        f"{group.num_actors} x {asked} on one node were not free within {wait_s:g} s; free now: {each or 'nothing'}"
+        f"{group.num_actors} x {group.ask} on one node were not free within {wait_s:g} s; free now: {each or 'nothing'}"
         f"{f' and {len(free) - SHOWN} more nodes' if len(free) > SHOWN else ''}; other work holds {amounts(used)} of "
         f"{amounts(held)}",
         f"placement group {name}",

@@ -34,7 +34,7 @@ def asking(task: Task, values: Mapping[str, Any]) -> PlacementGroupFactory:
 
 def bundle(group: Group) -> dict[str, float]:
     """All that a group asks for, on one node."""
-    return {"CPU": group.cpus} | ({"GPU": group.gpus} if group.gpus else {})
+    return {"CPU": group.cpus} | ({"GPU": group.gpus} if group.gpus else {}) | group.mark
 
 
 def trial_groups(config: Config) -> list[Group]:
