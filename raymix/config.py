@@ -259,6 +259,9 @@ class ResourcesConfig(Frozen):
     """Components per actor; auto is what is faster: all in one, or as few as fill the processors or GPUs there are."""
     fused: Literal["auto"] | bool = "auto"
     """Whether the components of an actor train as one batched model or one after another; auto is what is faster."""
+    workers_per_component: Positive = 1
+    """Actors that train one generator together, each on its part of every batch; each asks for as much as a component.
+    For generators that outgrow one processor or GPU."""
     compile: bool = False
     """Compile the networks of stacked components, on a GPU with CUDA graphs: slow to start, and its own rounding."""
     score_precision: Literal["float32", "bfloat16"] = "float32"
@@ -275,6 +278,12 @@ class ResourcesConfig(Frozen):
     """Seconds to wait for processors and GPUs that other work holds."""
     stall_s: Annotated[float, Field(gt=0)] = 600.0
     """Seconds without progress after which a wait gives up."""
+
+    @model_validator(mode="after")
+    def _workers_train_one_component(self) -> Self:
+        if self.workers_per_component > 1 and (self.pack not in ("auto", 1) or self.compile):
+            raise ValueError("resources.workers_per_component above 1 needs resources.pack 1 and compile false")
+        return self
 
 
 class Config(Frozen):
@@ -300,6 +309,12 @@ class Config(Frozen):
     def _overlap_has_discriminators(self) -> Self:
         if self.schedule.overlap and self.own_density:
             raise ValueError("schedule.overlap needs discriminators, and discriminator.body is none")
+        return self
+
+    @model_validator(mode="after")
+    def _every_worker_has_a_row(self) -> Self:
+        if self.schedule.batch_size < self.resources.workers_per_component:
+            raise ValueError("resources.workers_per_component needs schedule.batch_size to be at least as large")
         return self
 
     @model_validator(mode="after")
