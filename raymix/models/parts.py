@@ -8,8 +8,10 @@ of them, so that all hold the same bits.
 Shapes: W workers.
 """
 
-from collections.abc import Sequence
-from typing import Any, Protocol
+import itertools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,31 +19,35 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 
-class Member(Protocol):
-    """One of several workers who keep step."""
+class Colleague(ABC):
+    """One of several workers who compute their parts at the same time."""
 
-    rank: int
-    parts: int
+    def __init__(self, rank: int, parts: int) -> None:
+        self.rank, self.parts = rank, parts
 
+    @abstractmethod
     def gathered(self, own: Tensor) -> list[Tensor]:
         """What every worker gives at this point, in their order; all give tensors of one shape."""
-        ...
+
+    def summed(self, gradient: Callable[[int], Tensor]) -> Tensor:
+        """The sum of a function of the part, of which every worker computes its own."""
+        return in_order(self.gathered(gradient(self.rank)))
 
 
 class Part:
     """One worker's rows of every batch: neighbours, about as many as the others'."""
 
-    def __init__(self, member: Member, batch_size: int) -> None:
-        """`batch_size` rows at least as many as there are workers."""
-        cuts = [batch_size * i // member.parts for i in range(member.parts + 1)]
-        self.member, self.batch_size = member, batch_size
-        self.rows = slice(cuts[member.rank], cuts[member.rank + 1])
-        self.shares = [(stop - start) / batch_size for start, stop in zip(cuts[:-1], cuts[1:], strict=True)]
+    def __init__(self, colleague: Colleague, batch_size: int) -> None:
+        """A batch has a row for each of them at least."""
+        cuts = [batch_size * i // colleague.parts for i in range(colleague.parts + 1)]
+        self.colleague, self.batch_size = colleague, batch_size
+        self.rows = slice(cuts[colleague.rank], cuts[colleague.rank + 1])
+        self.shares = [(stop - start) / batch_size for start, stop in itertools.pairwise(cuts)]
 
     @property
     def share(self) -> float:
         """Of the batch's rows."""
-        return self.shares[self.member.rank]
+        return self.shares[self.colleague.rank]
 
     def places(self, batches: int) -> NDArray[np.int64]:
         """Of its rows among those of several batches, one after another."""
@@ -49,7 +55,7 @@ class Part:
 
     def summed(self, own: Tensor) -> Tensor:
         """The sum of what all workers give."""
-        return in_order(self.member.gathered(own))
+        return in_order(self.colleague.gathered(own))
 
     def summed_each(self, own: Sequence[Tensor]) -> list[Tensor]:
         """`summed` of several tensors at once."""
@@ -58,7 +64,7 @@ class Part:
 
     def gathered(self, own: Tensor) -> Tensor:
         """(W, *) what all workers give; gradients flow back to whoever gave it."""
-        stacked: Tensor = _Gathered.apply(own, self.member)
+        stacked: Tensor = _Gathered.apply(own, self.colleague)
         return stacked
 
 
@@ -66,13 +72,13 @@ class _Gathered(torch.autograd.Function):
     """(*) of each worker -> (W, *) for all. A worker's gradient is the sum of what all workers' losses say of it."""
 
     @staticmethod
-    def forward(ctx: Any, own: Tensor, member: Member) -> Tensor:
-        ctx.member = member
-        return torch.stack(member.gathered(own))
+    def forward(ctx: Any, own: Tensor, colleague: Colleague) -> Tensor:
+        ctx.colleague = colleague
+        return torch.stack(colleague.gathered(own))
 
     @staticmethod
-    def backward(ctx: Any, gradient_W: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
-        return _Gathered.apply(gradient_W.contiguous(), ctx.member)[:, ctx.member.rank].sum(0), None
+    def backward(ctx: Any, gradient_W: Tensor) -> tuple[Tensor, None]:
+        return _Gathered.apply(gradient_W.contiguous(), ctx.colleague)[:, ctx.colleague.rank].sum(0), None
 
 
 def in_order(parts: Sequence[Tensor]) -> Tensor:

@@ -86,7 +86,7 @@ class BatchNorm(Stacked):
     running_mean: Tensor
     running_var: Tensor
     part: Part | None = None
-    """The rows of each batch that it sees, while several workers train the network: statistics are the whole batch's."""
+    """The rows of each batch that it sees, while several workers train the network; it normalises over all of them."""
 
     def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         one = nn.BatchNorm2d(channels)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from raymix.errors import DivergedError
 from raymix.models.base import ClosedForm, DataInitialised, Decodes, Generator, HasCritic, LogDensity, StackedGenerator
-from raymix.models.parts import Part
+from raymix.models.parts import Colleague, Part
 from raymix.models.registry import family_of
 from raymix.seeds import Phase, numpy_rng, phase_seed
 from raymix.state import Fit
@@ -24,7 +24,7 @@ from raymix.training.batches import Draws, RowView, all_batches
 from raymix.training.divergence import Scores, checked_scores
 from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
 from raymix.training.stacks import GeneratorStack, Single
-from raymix.training.teams import Colleague, abreast, joined
+from raymix.training.teams import abreast, joined
 
 CHECK_EVERY = 50  # steps between looks at the losses and reports of progress
 SAMPLE_BATCH = 1024
@@ -79,9 +79,9 @@ class GeneratorPack:
         progress: Progress = ignore_progress,
         colleague: Colleague | None = None,
     ) -> list[Fit]:
-        """Train the members in `steps`, each `steps[k]` steps on its shard. `colleague`: as whom this process trains them
-        together with others; alone it does the work of all. Raises `DivergedError`, and `WorkerLostError` when one of
-        the others is gone."""
+        """Train the members in `steps`, each `steps[k]` steps on its shard. `colleague`: as whom this process trains a
+        component together with others; alone it does the work of all. Raises `DivergedError`, and `WorkerLostError`
+        when one of the others is gone."""
         todo = {k: num if len(shards[k]) else 0 for k, num in steps.items()}
         fits = {k: Fit(k, 0, float("nan")) for k, num in todo.items() if num == 0}
         for stack in self.stacks:

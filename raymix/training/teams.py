@@ -6,7 +6,6 @@ parts by itself has them too: one after another where a part needs nothing of th
 """
 
 import threading
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
@@ -20,7 +19,8 @@ from torch.distributed import PrefixStore, TCPStore  # type: ignore[attr-defined
 
 from raymix.errors import WorkerLostError
 from raymix.models.base import StackedModule
-from raymix.models.parts import Part, in_order
+from raymix.models.optimisers import Optimiser
+from raymix.models.parts import Colleague, Part, in_order
 from raymix.models.stacked import BatchNorm
 
 Gradient = Callable[[int], Tensor]
@@ -46,20 +46,6 @@ class Alone:
 
     def summed(self, gradient: Gradient) -> Tensor:
         return in_order([gradient(part) for part in range(self.parts)])
-
-
-class Colleague(ABC):
-    """Who computes one part, beside others who compute theirs at the same time."""
-
-    def __init__(self, rank: int, parts: int) -> None:
-        self.rank, self.parts = rank, parts
-
-    @abstractmethod
-    def gathered(self, own: Tensor) -> list[Tensor]:
-        """What everybody gives at this point, in their order; all give tensors of one shape."""
-
-    def summed(self, gradient: Gradient) -> Tensor:
-        return in_order(self.gathered(gradient(self.rank)))
 
 
 class Together(Colleague):
@@ -140,10 +126,10 @@ def abreast(parts: int, work: Callable[[Colleague], Result]) -> list[Result]:
 
 
 @contextmanager
-def joined(network: StackedModule, part: Part | None) -> Iterator[None]:
+def joined(network: StackedModule, part: Part) -> Iterator[None]:
     """Inside, a network learns from its part of each batch together with those who have the others."""
-    layers = [layer for layer in network.modules() if isinstance(layer, BatchNorm)]
-    places = [*network.optimisers().values(), *layers]
+    places: list[Optimiser | BatchNorm] = [layer for layer in network.modules() if isinstance(layer, BatchNorm)]
+    places += network.optimisers().values()
     try:
         for place in places:
             place.part = part
