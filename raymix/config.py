@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from raymix.errors import ConfigError
 
@@ -259,11 +268,11 @@ class ResourcesConfig(Frozen):
     """Components per actor; auto is what is faster: all in one, or as few as fill the processors or GPUs there are."""
     fused: Literal["auto"] | bool = "auto"
     """Whether the components of an actor train as one batched model or one after another; auto is what is faster."""
+    compile: bool = False
+    """Compile the networks of stacked components, on a GPU with CUDA graphs: slow to start, and its own rounding."""
     workers_per_component: Positive = 1
     """Actors that train one generator together, each on its part of every batch; each asks for as much as a component.
     For generators that outgrow one processor or GPU."""
-    compile: bool = False
-    """Compile the networks of stacked components, on a GPU with CUDA graphs: slow to start, and its own rounding."""
     score_precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of discriminators when they score; bfloat16 is faster on GPUs and rounds log ratios to about 1 %."""
     cpus_per_component: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
@@ -279,11 +288,12 @@ class ResourcesConfig(Frozen):
     stall_s: Annotated[float, Field(gt=0)] = 600.0
     """Seconds without progress after which a wait gives up."""
 
-    @model_validator(mode="after")
-    def _workers_train_one_component(self) -> Self:
-        if self.workers_per_component > 1 and (self.pack not in ("auto", 1) or self.compile):
-            raise ValueError("resources.workers_per_component above 1 needs resources.pack 1 and compile false")
-        return self
+    @field_validator("workers_per_component")
+    @classmethod
+    def _workers_train_one_component(cls, workers: int, info: ValidationInfo) -> int:
+        if workers > 1 and (info.data.get("pack") not in ("auto", 1) or info.data.get("compile")):
+            raise ValueError("more than one need resources.pack 1 and resources.compile false")
+        return workers
 
 
 class Config(Frozen):
@@ -309,12 +319,6 @@ class Config(Frozen):
     def _overlap_has_discriminators(self) -> Self:
         if self.schedule.overlap and self.own_density:
             raise ValueError("schedule.overlap needs discriminators, and discriminator.body is none")
-        return self
-
-    @model_validator(mode="after")
-    def _every_worker_has_a_row(self) -> Self:
-        if self.schedule.batch_size < self.resources.workers_per_component:
-            raise ValueError("resources.workers_per_component needs schedule.batch_size to be at least as large")
         return self
 
     @model_validator(mode="after")

@@ -102,7 +102,8 @@ class Noise(Protocol):
     """Each member's own random numbers."""
 
     def normal(self, *shape: int) -> Tensor:
-        """(M, *shape) of the standard normal distribution; a member's do not depend on the others."""
+        """(M, *shape) of the standard normal distribution; a member's do not depend on the others. In an update the first
+        of `shape` is the number of rows of the batch, so that several workers can have the numbers of their own rows."""
         ...
 
 
@@ -136,7 +137,7 @@ class StackedGenerator(StackedModule):
     @abstractmethod
     def update(self, rows: Tensor, noise: Noise) -> Tensor:
         """Make one step of every member on its own rows, (M, batches * B, *row_shape), and return their losses, (M,),
-        detached; (M, 2) of those that have a critic.
+        detached; (M, 2) of those that have a critic. Losses are means over the rows.
 
         An adversarial family alternates its networks inside one update.
         """

@@ -368,3 +368,26 @@ def test_groups_are_for_as_many_components_as_there_may_be(pack, trunk, num):
 def test_components_that_come_and_go_share_one_actor_if_nothing_is_said():
     config = config_of(3, pack="auto").model_copy(update={"schedule": ScheduleConfig(adapt=True, max_components=12)})
     assert {each.pack for each in choices(config, 4)} == {12}
+
+
+def test_every_worker_of_a_component_has_a_place_and_the_first_sits_beside_the_discriminator():
+    found = groups(config_of(2, workers_per_component=3), [Node(4), Node(2)])
+    assert [group.name for group in found[:3]] == ["pack-0", "pack-0-worker-1", "pack-0-worker-2"]
+    assert [(group.generators, group.discriminators, group.rank) for group in found] == [
+        *[((0,), (0,), 0), ((0,), (), 1), ((0,), (), 2)],
+        *[((1,), (1,), 0), ((1,), (), 1), ((1,), (), 2)],
+    ]
+    assert demand(found) == (6, 0)
+    assert [group.bundle["CPU"] for group in found[:3]] == [0.5, 1, 1]
+
+
+def test_workers_of_a_component_get_a_gpu_each_and_share_a_trunk():
+    found = groups(config_of(1, trunk="shared", workers_per_component=2, gpus_per_component=1), [Node(8, 3)])
+    assert [group.name for group in found] == ["pack-0", "pack-0-worker-1", "trunk"]
+    assert all(group.bundle == {"CPU": 1, "GPU": 1} for group in found)
+    with pytest.raises(ResourceError, match="3 placement groups ask for 3 CPUs and 3 GPUs"):
+        groups(config_of(1, trunk="shared", workers_per_component=2, gpus_per_component=1), [Node(8, 2)])
+
+
+def test_several_workers_of_a_component_leave_auto_one_way_to_pack():
+    assert choices(config_of(8, pack="auto", workers_per_component=2), slots=4) == [(1, False)]
