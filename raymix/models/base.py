@@ -102,8 +102,11 @@ class Noise(Protocol):
     """Each member's own random numbers."""
 
     def normal(self, *shape: int) -> Tensor:
-        """(M, *shape) of the standard normal distribution; a member's do not depend on the others. In an update the first
-        of `shape` is the number of rows of the batch, so that several workers can have the numbers of their own rows."""
+        """(M, *shape) of the standard normal distribution; a member's do not depend on the others.
+
+        In an update `shape` begins with the number of the batch's rows, so that each of several workers can be given
+        the numbers of its own.
+        """
         ...
 
 
