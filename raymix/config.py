@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from raymix.errors import ConfigError
 
@@ -261,6 +270,9 @@ class ResourcesConfig(Frozen):
     """Whether the components of an actor train as one batched model or one after another; auto is what is faster."""
     compile: bool = False
     """Compile the networks of stacked components, on a GPU with CUDA graphs: slow to start, and its own rounding."""
+    workers_per_component: Positive = 1
+    """Actors that train one generator together, each on its part of every batch; each asks for as much as a component.
+    For generators that outgrow one processor or GPU."""
     score_precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of discriminators when they score; bfloat16 is faster on GPUs and rounds log ratios to about 1 %."""
     cpus_per_component: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
@@ -277,6 +289,13 @@ class ResourcesConfig(Frozen):
     """Seconds to wait for processors and GPUs that other work holds."""
     stall_s: Annotated[float, Field(gt=0)] = 600.0
     """Seconds without progress after which a wait gives up."""
+
+    @field_validator("workers_per_component")
+    @classmethod
+    def _workers_train_one_component(cls, workers: int, info: ValidationInfo) -> int:
+        if workers > 1 and (info.data.get("pack") not in ("auto", 1) or info.data.get("compile")):
+            raise ValueError("more than one need resources.pack 1 and resources.compile false")
+        return workers
 
 
 class Config(Frozen):

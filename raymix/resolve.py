@@ -8,7 +8,7 @@ from raymix.data.scan import Summary, scaling, scan
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.models import discriminators
-from raymix.models.base import ClosedForm, HasCritic, LogDensity
+from raymix.models.base import ClosedForm, HasCritic, LogDensity, StackedGenerator
 from raymix.models.registry import close, family_of
 
 
@@ -54,6 +54,13 @@ def check_choices(config: Config) -> None:
     if config.resources.compile and issubclass(family_of(config.model).build, HasCritic):
         what = f"family {config.model.family} alternates its networks, which is not compiled"
         raise ConfigError(what, "resources.compile", "set it to false")
+    workers, batch_size = config.resources.workers_per_component, config.schedule.batch_size
+    if workers > 1 and not issubclass(family_of(config.model).build, StackedGenerator):
+        what = f"family {config.model.family} does not learn from batches in parts"
+        raise ConfigError(what, "resources.workers_per_component", "set it to 1")
+    if workers > batch_size:
+        what = f"{workers} workers have a batch of {batch_size} rows"
+        raise ConfigError(what, "resources.workers_per_component", "raise schedule.batch_size or lower it")
     exact = issubclass(family_of(config.model).build, ClosedForm)
     if exact and config.schedule.pretrain_epochs and config.schedule.pretrain_on == "whole" and config.mode != "bag":
         what = f"pre-training on the whole data set would make all {config.model.family}s equal"

@@ -5,6 +5,7 @@ torch is imported when an actor is constructed, not with this module, so that th
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -66,6 +67,22 @@ class Worker:
         stamps: dict[str, FileStamp] = ray.get(there.remote(storage, folder, self.states()))
         return stamps
 
+    def meeting_point(self) -> tuple[str, int]:
+        """Host and port where a team meets that this actor is the first of."""
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+        host = ray.util.get_node_ip_address()
+        self.store = TCPStore(host, 0, is_master=True, wait_for_workers=False)  # it lives as long as this actor
+        return host, self.store.port
+
+    def team(self, rank: int, parts: int, meeting: tuple[str, int] | None, name: str) -> AbstractContextManager[Any]:
+        """Those who meet there to do one thing together, this actor as number `rank`; None where it is alone."""
+        from raymix.training.teams import Together
+
+        if meeting is None:
+            return nullcontext()
+        return Together(rank, parts, *meeting, name, self.setting.device, self.setting.config.resources.stall_s)
+
     @ray.method(concurrency_group="watch")
     def progress(self) -> int:
         """Steps done since the start; answered from a second thread while a phase runs."""
@@ -104,20 +121,44 @@ class GeneratorActor(Worker):
         if component in self.pack.components:
             self.pack.slow(component)
 
-    def pretrain(self, steps: Mapping[int, int], rows_B: Refs) -> list[Fit]:
+    def pretrain(
+        self, steps: Mapping[int, int], rows_B: Refs, rank: int = 0, meeting: tuple[str, int] | None = None
+    ) -> list[Fit]:
+        """`rank` and `meeting` as of `train`."""
         from raymix.training.shards import pretraining_rows
 
         blocks = ray.get(list(rows_B))
         shards = {k: pretraining_rows(self.setting.config, blocks, k) for k in steps}
-        return self.once("pre-train", 0, lambda: self.pack.train(Phase.PRETRAIN, 0, shards, steps, self.count))
+        return self.once("pre-train", 0, lambda: self._train(Phase.PRETRAIN, 0, shards, steps, rank, meeting))
 
-    def train(self, round: int, steps: Mapping[int, int], rows_B: Refs, assigned_B: Refs) -> list[Fit]:
+    def train(
+        self,
+        round: int,
+        steps: Mapping[int, int],
+        rows_B: Refs,
+        assigned_B: Refs,
+        rank: int = 0,
+        meeting: tuple[str, int] | None = None,
+    ) -> list[Fit]:
+        """`meeting`: where those meet who train the component together, as number `rank` of them."""
         from raymix.training.shards import shard
 
         blocks, assigned = ray.get(list(rows_B)), ray.get(list(assigned_B))
-        shards = {k: shard(blocks, assigned, k) for k in steps}
-        phase = Phase.TRAIN_GENERATOR
-        return self.once("train", round, lambda: self.pack.train(phase, round, shards, steps, self.count))
+        shards, phase = {k: shard(blocks, assigned, k) for k in steps}, Phase.TRAIN_GENERATOR
+        return self.once("train", round, lambda: self._train(phase, round, shards, steps, rank, meeting))
+
+    def _train(
+        self,
+        phase: Phase,
+        round: int,
+        shards: Mapping[int, Any],
+        steps: Mapping[int, int],
+        rank: int,
+        meeting: tuple[str, int] | None,
+    ) -> list[Fit]:
+        parts, name = self.setting.config.resources.workers_per_component, f"component {min(steps)} in round {round}"
+        with self.team(rank, parts, meeting, name) as team:
+            return self.pack.train(phase, round, shards, steps, self.count, team)
 
     def adopt(self, states: Mapping[int, Any]) -> None:
         """Let members go on from other components' tensors."""
@@ -166,14 +207,6 @@ class DiscriminatorActor(Worker):
     def slow(self, component: int, round: int) -> None:
         self.pack.slow(component, round)
 
-    def meeting_point(self) -> tuple[str, int]:
-        """Host and port where a team meets that this actor is the first of."""
-        from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
-        host = ray.util.get_node_ip_address()
-        self.store = TCPStore(host, 0, is_master=True, wait_for_workers=False)  # it lives as long as this actor
-        return host, self.store.port
-
     def train(
         self, round: int, rows_B: Refs, fakes: Mapping[int, Any], rank: int = 0, meeting: tuple[str, int] | None = None
     ) -> list[Fit]:
@@ -181,13 +214,8 @@ class DiscriminatorActor(Worker):
         blocks, arrays = ray.get(list(rows_B)), dict(zip(fakes, ray.get(list(fakes.values())), strict=True))
 
         def work() -> list[Fit]:
-            if meeting is None:
-                return self.pack.train(round, blocks, arrays, self.count)
-            from raymix.training.teams import Together
-
-            config, device = self.setting.config, self.setting.device
-            stall_s, parts = config.resources.stall_s, config.discriminator.workers
-            with Together(rank, parts, *meeting, f"round-{round}", device, stall_s) as team:
+            parts = self.setting.config.discriminator.workers
+            with self.team(rank, parts, meeting, f"the shared trunk in round {round}") as team:
                 return self.pack.train(round, blocks, arrays, self.count, team)
 
         return self.once("train", round, work)

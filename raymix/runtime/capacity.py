@@ -101,7 +101,7 @@ def fitting_groups(
 def whatever_it_takes(config: Config) -> Node:
     """A node on which the run gets all it may ask for; GPUs only where the config names them, or their type."""
     resources = config.resources
-    num = config.most_components + 1  # and a shared trunk
+    num = config.most_components * resources.workers_per_component + 1  # and a shared trunk
     cpus = 1.0 if resources.cpus_per_component == "auto" else resources.cpus_per_component
     wanted = resources.accelerator_type
     gpus = float(wanted is not None) if resources.gpus_per_component == "auto" else resources.gpus_per_component

@@ -66,8 +66,10 @@ class Crew:
     def members(self, components: Sequence[int]) -> dict[tuple[int, type], tuple[int, ...]]:
         """Who sits where: the components by number of the group and kind of actor; places may stay empty."""
         packs, found = iter(self.config.packs(components)), dict[tuple[int, type], tuple[int, ...]]()
+        own: tuple[int, ...] = ()
         for i, group in enumerate(self.groups):
-            own = next(packs, ()) if group.generators else tuple(components)  # a shared trunk is everybody's
+            if group.rank == 0:  # the other workers of a component come after the first
+                own = next(packs, ()) if group.generators else tuple(components)  # a shared trunk is everybody's
             if group.generators:
                 found[i, GeneratorActor] = own
             if group.discriminators:
@@ -113,8 +115,14 @@ class Crew:
         seat.fresh, seat.steps = True, 0
 
     @property
-    def generators(self) -> list[Seat]:
+    def trainers(self) -> list[Seat]:
+        """Every generator actor."""
         return [seat for seat in self.seats if seat.kind is GeneratorActor]
+
+    @property
+    def generators(self) -> list[Seat]:
+        """One generator actor of each pack: where several train a component, all have the same tensors."""
+        return [seat for seat in self.trainers if seat.group.rank == 0]
 
     @property
     def discriminators(self) -> list[Seat]:
@@ -142,11 +150,14 @@ class Crew:
         return found
 
     def replace_lost(self) -> None:
-        """Seat a new actor wherever one was lost. Raises `NodeLostError`."""
+        """Seat a new actor wherever one was lost, and wherever one trains together with it: that may still wait for the
+        other, for as long as a GPU's collectives do. Raises `NodeLostError`."""
         self.require_places()
-        for seat in self.lost():
-            ray.kill(seat.actor)
-            self._seat_actor(seat)
+        gone = {(seat.kind, seat.members) for seat in self.lost()}
+        for seat in self.seats:
+            if (seat.kind, seat.members) in gone:
+                ray.kill(seat.actor)
+                self._seat_actor(seat)
 
     def pids(self) -> dict[str, int]:
         """Process numbers by name, of the actors that have started."""

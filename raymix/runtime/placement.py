@@ -50,6 +50,8 @@ class Group:
     gpus: float
     accelerator_type: str = ""
     """The type that its GPUs must have; empty for any."""
+    rank: int = 0
+    """Number of its generator actor among the workers that train the same component."""
 
     @property
     def num_actors(self) -> int:
@@ -110,7 +112,8 @@ def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
     members = config.packs(everyone)
     judged = config.judges and not config.own_density
     trunks = config.discriminator.workers if judged and config.discriminator.trunk == "shared" else 0
-    num = len(members) + trunks
+    workers = resources.workers_per_component
+    num = len(members) * workers + trunks
 
     def asking(cpus: float, gpus: Sequence[float]) -> list[Group]:
         """The groups, when each asks for so much where the config leaves it open."""
@@ -124,7 +127,11 @@ def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
             return Group(name, generators, discriminators, *asked, accelerator_type=resources.accelerator_type or "")
 
         paired = judged and not trunks
-        found = [group(f"pack-{i}", pack, pack if paired else (), len(pack)) for i, pack in enumerate(members)]
+        found = []
+        for i, pack in enumerate(members):
+            found.append(group(f"pack-{i}", pack, pack if paired else (), len(pack)))
+            others = [(rank, group(f"pack-{i}-worker-{rank}", pack, (), len(pack))) for rank in range(1, workers)]
+            found += [replace(each, rank=rank) for rank, each in others]
         names = [f"trunk-{i}" if trunks > 1 else "trunk" for i in range(trunks)]
         return found + [group(name, (), everyone, 1) for name in names]
 

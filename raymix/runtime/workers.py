@@ -27,7 +27,7 @@ from raymix.maths import blockwise, reshape
 from raymix.maths.modality import Modality
 from raymix.maths.structure import Confusion, Group, Plan
 from raymix.runtime import tasks
-from raymix.runtime.actors import GeneratorActor
+from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
 from raymix.runtime.crew import Crew, Seat
 from raymix.runtime.evaluator import start_evaluator
 from raymix.runtime.waiting import gather, translated
@@ -161,12 +161,11 @@ class RayWorkers:
         self.crew.replace_lost()
         self.crew.fill(last.components if last else self.config.components)
         # A generator that has trained on already could not draw again what its discriminator was to see, and those who
-        # trained a trunk together must do so again.
-        overlap, team = self.config.schedule.overlap, self.config.discriminator.workers > 1
-        seats = [
-            seat for seat in self.crew.seats if seat.fresh or overlap or (team and seat.kind is not GeneratorActor)
-        ]
-        self._take_state(seats, directory, last)
+        # trained a network together must do so again.
+        config, overlap = self.config, self.config.schedule.overlap
+        again: list[type] = [GeneratorActor] if overlap or config.resources.workers_per_component > 1 else []
+        again += [DiscriminatorActor] if overlap or config.discriminator.workers > 1 else []
+        self._take_state([seat for seat in self.crew.seats if seat.fresh or seat.kind in again], directory, last)
 
     def _take_state(self, seats: Sequence[Seat], directory: RunDirectory, last: Generation | None) -> None:
         self.fakes = {}
@@ -234,7 +233,10 @@ class RayWorkers:
     # ---- phases
 
     def pretrain(self, steps: Mapping[int, int]) -> list[Fit]:
-        return self._train(steps, lambda actor, own: actor.pretrain.remote(own, self.rows_B), "pre-train")()
+        def call(actor: Any, own: Mapping[int, int], *team: Any) -> Ref:
+            return actor.pretrain.remote(own, self.rows_B, *team)
+
+        return self._train(steps, call, "pre-train")()
 
     def train_generators(self, round: int, steps: Mapping[int, int]) -> list[Fit]:
         return self._train_on_shards(round, steps)()
@@ -248,18 +250,29 @@ class RayWorkers:
         for seat in self.crew.seats:
             seat.fresh = False  # whoever was reseeded in the last round has been committed so
 
-        def call(actor: Any, own: Mapping[int, int]) -> Ref:
-            return actor.train.remote(round, own, self.rows_B, self.assigned_B)
+        def call(actor: Any, own: Mapping[int, int], *team: Any) -> Ref:
+            return actor.train.remote(round, own, self.rows_B, self.assigned_B, *team)
 
         return self._train(steps, call, "train generators")
 
-    def _train(
-        self, steps: Mapping[int, int], call: Callable[[Any, Mapping[int, int]], Ref], doing: str
-    ) -> Callable[[], list[Fit]]:
+    def _train(self, steps: Mapping[int, int], call: Callable[..., Ref], doing: str) -> Callable[[], list[Fit]]:
         """Let generators train; the result waits for them."""
-        asked = _those_of(self.crew.generators, tuple(steps))
-        calls = [call(seat.actor, {k: steps[k] for k in own}) for seat, own in asked]
-        return lambda: _flat(self._gather(calls, doing, sum(steps.values())))
+        asked, workers = _those_of(self.crew.trainers, tuple(steps)), self.config.resources.workers_per_component
+        meetings = self._meetings([seat for seat, _ in asked if seat.group.rank == 0]) if workers > 1 else {}
+        calls = []
+        for seat, own in asked:
+            calls.append(call(seat.actor, {k: steps[k] for k in own}, seat.group.rank, meetings.get(seat.members)))
+
+        def trained() -> list[Fit]:
+            fits = self._gather(calls, doing, sum(steps.values()) * workers)
+            return _flat([each for (seat, _), each in zip(asked, fits, strict=True) if seat.group.rank == 0])
+
+        return trained
+
+    def _meetings(self, firsts: Sequence[Seat]) -> dict[tuple[int, ...], Any]:
+        """Where the teams meet that these are the first of, by members."""
+        points = self._gather([seat.actor.meeting_point.remote() for seat in firsts], "starting actors")
+        return {seat.members: point for seat, point in zip(firsts, points, strict=True)}
 
     def train_discriminators(self, round: int, components: tuple[int, ...]) -> list[Fit]:
         judges = _those_of(self.crew.discriminators, components)
@@ -273,7 +286,7 @@ class RayWorkers:
         steps = self.config.discriminator.steps(self.num_rows)
         if self.shared:
             team = [seat for seat, _ in judges]
-            meeting = self._gather([team[0].actor.meeting_point.remote()], "starting actors")[0] if team[1:] else None
+            meeting = self._meetings(team[:1])[team[0].members] if team[1:] else None
             calls = [seat.actor.train.remote(round, self.rows_B, fakes, i, meeting) for i, seat in enumerate(team)]
             fits: list[Fit] = self._gather(calls, "train discriminators", steps * len(team))[0]  # all find the same
             return fits
@@ -336,7 +349,7 @@ class RayWorkers:
         states = {k: home[donor].state.remote(donor) for k, donor in donors.items()}
         self._gather(list(states.values()), "reseed", fetch=False)  # before a donor may itself change
         calls = []
-        for seat, own in _those_of(self.crew.generators, tuple(donors)):
+        for seat, own in _those_of(self.crew.trainers, tuple(donors)):
             seat.fresh = True
             calls.append(seat.actor.adopt.remote({k: states[k] for k in own}))
         self._gather(calls, "reseed")

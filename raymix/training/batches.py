@@ -103,15 +103,18 @@ class Draws:
         batch_size: int,
         steps: int,
         resident: bool | None = None,
+        places: NDArray[np.int64] | None = None,
     ) -> None:
         """`steps` are the batches that will be asked for in all. With `resident` the views are moved to the scaler's
-        device once and batches are gathered there, as is done on GPUs where there is room."""
+        device once and batches are gathered there, as is done on GPUs where there is room. `places`: only these rows of
+        every batch are given."""
         self.views, self.rngs, self.scaler = list(views), list(rngs), scaler
         device = scaler.offset.device
         if resident is None:
             resident = device.type == "cuda" and num_bytes(views) < ROOM * torch.cuda.mem_get_info(device)[0]
         self.on_device = residents(views, device) if resident else None
-        self.batch_size, self.left = batch_size, steps
+        self.batch_size, self.left, self.places = batch_size, steps, places
+        self.rows_given = batch_size if places is None else len(places)
         row_bytes = 4 * math.prod(self.views[0].blocks[0].shape[1:])
         self.steps_in_chunk = max(1, CHUNK_BYTES // (row_bytes * batch_size))
         self._chunk, self._used = torch.empty(0, 0), 0
@@ -123,8 +126,10 @@ class Draws:
             self.left -= steps
             num = steps * self.batch_size
             numbers = [rng.integers(0, len(view), size=num) for view, rng in zip(self.views, self.rngs, strict=True)]
+            if self.places is not None:
+                numbers = [each.reshape(steps, -1)[:, self.places].ravel() for each in numbers]
             self._chunk, self._used = self.scaler.scaled(self._gathered(numbers)), 0
-        start, self._used = self._used, self._used + self.batch_size
+        start, self._used = self._used, self._used + self.rows_given
         return self._chunk[:, start : self._used]
 
     def _gathered(self, numbers: Sequence[NDArray[np.int64]]) -> Tensor:

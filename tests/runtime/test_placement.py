@@ -537,3 +537,26 @@ def test_too_few_gpus_of_the_type_are_refused_with_what_there_is():
     error = refused(config_of(3, accelerator_type="H200", gpus_per_component=1), MIXED)
     assert "no room for pack-2 (2 x 0.5 CPU and 0.5 GPU of type H200 on one node" in error
     assert "the cluster 48 CPUs and 6 GPUs (2 H200, 4 L4)" in error
+
+
+def test_every_worker_of_a_component_has_a_place_and_the_first_sits_beside_the_discriminator():
+    found = groups(config_of(2, workers_per_component=3), [Node(4), Node(2)])
+    assert [group.name for group in found[:3]] == ["pack-0", "pack-0-worker-1", "pack-0-worker-2"]
+    assert [(group.generators, group.discriminators, group.rank) for group in found] == [
+        *[((0,), (0,), 0), ((0,), (), 1), ((0,), (), 2)],
+        *[((1,), (1,), 0), ((1,), (), 1), ((1,), (), 2)],
+    ]
+    assert demand(found) == (6, 0)
+    assert [group.bundle["CPU"] for group in found[:3]] == [0.5, 1, 1]
+
+
+def test_workers_of_a_component_get_a_gpu_each_and_share_a_trunk():
+    found = groups(config_of(1, trunk="shared", workers_per_component=2, gpus_per_component=1), [Node(8, 3)])
+    assert [group.name for group in found] == ["pack-0", "pack-0-worker-1", "trunk"]
+    assert all(group.bundle == {"CPU": 1, "GPU": 1} for group in found)
+    with pytest.raises(ResourceError, match="3 placement groups ask for 3 CPUs and 3 GPUs"):
+        groups(config_of(1, trunk="shared", workers_per_component=2, gpus_per_component=1), [Node(8, 2)])
+
+
+def test_several_workers_of_a_component_leave_auto_one_way_to_pack():
+    assert choices(config_of(8, pack="auto", workers_per_component=2), slots=4) == [(1, False)]
