@@ -30,6 +30,7 @@ from raymix.runtime import tasks
 from raymix.runtime.actors import GeneratorActor
 from raymix.runtime.crew import Crew, Seat
 from raymix.runtime.evaluator import start_evaluator
+from raymix.runtime.fetching import Pieces, piece_bounds
 from raymix.runtime.waiting import gather, translated
 from raymix.state import Fit, Outcome
 from raymix.storage import FileStamp
@@ -82,7 +83,7 @@ class RayWorkers:
         self.shared_B: list[Ref] = []
         self.shared_won_BK: list[NDArray[np.int64]] = []
         """Of those who `share` the rows: positions of the winners, and rows won, per block."""
-        self.fakes: dict[int, Ref] = {}
+        self.fakes: dict[int, Pieces] = {}
         """Samples of the present round that were drawn before its generators trained."""
 
     def close(self) -> None:
@@ -241,7 +242,8 @@ class RayWorkers:
 
     def start_generators(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
         self.fakes = self._draw(round, tuple(steps))
-        self._gather(list(self.fakes.values()), "drawing samples", fetch=False)  # before the generators change
+        drawn = [ref for pieces in self.fakes.values() for ref in pieces.refs]
+        self._gather(drawn, "drawing samples", fetch=False)  # before the generators change
         return self._train_on_shards(round, steps)
 
     def _train_on_shards(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
@@ -280,12 +282,15 @@ class RayWorkers:
         calls = [seat.actor.train.remote(round, self.rows_B, {k: fakes[k] for k in own}) for seat, own in judges]
         return _flat(self._gather(calls, "train discriminators", steps * len(components)))
 
-    def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, Ref]:
+    def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, Pieces]:
         """The samples that the discriminators of a round see."""
         num = num_fakes(self.config, self.num_rows, len(components))
-        fakes: dict[int, Ref] = {}
+        sizes = tuple(b - a for a, b in piece_bounds(self.spec, num, self.config.data.block_bytes))
+        fakes: dict[int, Pieces] = {}
         for seat, own in _those_of(self.crew.generators, components):
-            fakes |= zip(own, _several(seat.actor.fakes, len(own), own, num, round), strict=True)
+            refs = _several(seat.actor.fakes, len(own) * len(sizes), own, num, round)
+            for i, k in enumerate(own):
+                fakes[k] = Pieces(sizes, tuple(refs[i * len(sizes) : (i + 1) * len(sizes)]))
         return fakes
 
     def score(self, round: int, components: tuple[int, ...]) -> NDArray[np.float64]:
