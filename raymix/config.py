@@ -36,7 +36,7 @@ class DataConfig(Frozen):
     name: str = "digits"
     """A known data set (`raymix recipes` lists them), or `file` for whatever `path` holds."""
     path: str | None = None
-    """A file or folder of rows, when `name` is `file`."""
+    """A file or folder of rows, when `name` is `file`: a path, or s3://, gs:// and what else pyarrow reaches."""
     dir: str | None = None
     """Where the files of a known data set lie (or are downloaded to)."""
     labels: str | None = None
