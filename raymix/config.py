@@ -273,6 +273,9 @@ class ResourcesConfig(Frozen):
     """On GPUs: deterministic algorithms, so that bits repeat."""
     place_s: Annotated[float, Field(gt=0)] = 60.0
     """Seconds to wait for processors and GPUs that other work holds."""
+    on_loss: Literal["move", "wait"] = "move"
+    """What actors do whose node was lost: move to what is left, where they may have to share, or wait until there is
+    room for them as before (a node comes back or joins), `stall_s` seconds at most, and move then."""
     stall_s: Annotated[float, Field(gt=0)] = 600.0
     """Seconds without progress after which a wait gives up."""
 

@@ -219,6 +219,12 @@ class LocalWorkers:
     def recover(self, directory: RunDirectory, last: Generation | None) -> None:
         self.start(directory, last)  # nothing can be lost in one process
 
+    def settle(self, directory: RunDirectory, last: Generation) -> None:
+        pass  # there is one process
+
+    def spilled_bytes(self) -> int:
+        return 0
+
     def close(self) -> None:
         pass
 

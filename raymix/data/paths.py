@@ -28,6 +28,11 @@ def num_bytes(path: Place) -> int:
     return path.num_bytes if isinstance(path, RemotePath) else path.stat().st_size
 
 
+def sizes_here(paths: Sequence[str]) -> list[int | None]:
+    """Bytes of each local file: 0 for a folder, None for what is not there."""
+    return [os.path.getsize(path) if os.path.isfile(path) else 0 if os.path.isdir(path) else None for path in paths]
+
+
 def named_path(text: str, field: str) -> Path:
     """The local path that a setting names. Raises `DataError` for one that cannot be written down again in UTF-8."""
     with reading(text, "a path", f"check {field}"):

@@ -6,6 +6,8 @@ another node, or from the disk where it was spilled to), looked at, and let go.
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,5 +97,25 @@ def piece_bounds(spec: DataSpec, num: int, block_bytes: int) -> list[tuple[int, 
 
 def store_bytes() -> float:
     """What the object store of this node holds."""
-    own = ray.get_runtime_context().get_node_id()
-    return float(next(node["Resources"].get("object_store_memory", 0) for node in ray.nodes() if node["NodeID"] == own))
+    return _stores()[ray.get_runtime_context().get_node_id()]
+
+
+def may_spill(config: Config, spec: DataSpec) -> bool:
+    """Whether what a round needs could outgrow the object store of a node."""
+    return bytes_in_a_round(config, spec) > HELD * min(_stores().values())
+
+
+def _stores() -> dict[str, float]:
+    """What the object store of each living node holds."""
+    return {node["NodeID"]: node["Resources"].get("object_store_memory", 0.0) for node in ray.nodes() if node["Alive"]}
+
+
+def spilled_here() -> int:
+    """Bytes that this node's object store has put on its disk, where Ray puts them by default."""
+    session: Any = ray._private.worker._global_node
+    folder = Path(session.get_session_dir_path()) / f"ray_spilled_objects_{ray.get_runtime_context().get_node_id()}"
+    total = 0
+    for file in folder.glob("*"):
+        with suppress(FileNotFoundError):  # Ray has just deleted it
+            total += file.stat().st_size
+    return total

@@ -21,6 +21,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raymix.algorithm import num_fakes
 from raymix.checkpoint import Generation, RunDirectory, discriminator_name, generator_name, labels_name
 from raymix.config import Config
+from raymix.data.open import local_places
+from raymix.data.paths import sizes_here
 from raymix.data.source import DataSpec, block_bounds
 from raymix.errors import TRUNK, DivergedError, NodeLostError, WorkerLostError
 from raymix.maths import blockwise, reshape
@@ -28,9 +30,10 @@ from raymix.maths.modality import Modality
 from raymix.maths.structure import Confusion, Group, Plan
 from raymix.runtime import tasks
 from raymix.runtime.actors import GeneratorActor
+from raymix.runtime.capacity import cluster_nodes
 from raymix.runtime.crew import Crew, Seat
 from raymix.runtime.evaluator import start_evaluator
-from raymix.runtime.fetching import Pieces, piece_bounds
+from raymix.runtime.fetching import Pieces, may_spill, piece_bounds
 from raymix.runtime.waiting import gather, translated
 from raymix.state import Fit, Outcome
 from raymix.storage import FileStamp
@@ -72,7 +75,8 @@ class RayWorkers:
         """Discriminators that have not been seen to start, and what tells it."""
         bounds = block_bounds(spec, config.data.block_bytes)
         self.rows_in_block = [stop - start for start, stop in bounds]
-        reads = [partial(tasks.read_block.remote, config.data, spec, *range_) for range_ in bounds]
+        read = tasks.read_block.options(**self._readers())
+        reads = [partial(read.remote, config.data, spec, *range_) for range_ in bounds]
         refs = self._run_waves(reads, "reading blocks")
         self.rows_B: list[Ref] = [rows for rows, _ in refs]
         self.classes_B: list[Ref] = [classes for _, classes in refs]
@@ -85,6 +89,17 @@ class RayWorkers:
         """Of those who `share` the rows: positions of the winners, and rows won, per block."""
         self.fakes: dict[int, Pieces] = {}
         """Samples of the present round that were drawn before its generators trained."""
+
+    def _readers(self) -> dict[str, Any]:
+        """Blocks are read on all nodes; files on a local path that not all nodes have, on the coordinator's alone."""
+        places, nodes = local_places(self.config.data), [node.id for node in cluster_nodes()]
+        if places and len(nodes) > 1:
+            home = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+            there = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
+            asked = [tasks.file_sizes.options(scheduling_strategy=node).remote(places) for node in there]
+            if any(found != sizes_here(places) for found in self._gather(asked, "looking for the data's files")):
+                return {"scheduling_strategy": home}
+        return {"scheduling_strategy": "SPREAD"}
 
     def close(self) -> None:
         if self.evaluator is not None:
@@ -159,6 +174,7 @@ class RayWorkers:
         self._take_state(self.crew.seats, directory, last)
 
     def recover(self, directory: RunDirectory, last: Generation | None) -> None:
+        self.activity.doing, self.activity.steps_to_do = "replacing what was lost", 0
         self.crew.replace_lost()
         self.crew.fill(last.components if last else self.config.components)
         # A generator that has trained on already could not draw again what its discriminator was to see, and those who
@@ -168,6 +184,11 @@ class RayWorkers:
             seat for seat in self.crew.seats if seat.fresh or overlap or (team and seat.kind is not GeneratorActor)
         ]
         self._take_state(seats, directory, last)
+
+    def settle(self, directory: RunDirectory, last: Generation) -> None:
+        moved = self.crew.settle()
+        if moved:
+            self._take_state(moved, directory, last)
 
     def _take_state(self, seats: Sequence[Seat], directory: RunDirectory, last: Generation | None) -> None:
         self.fakes = {}
@@ -212,6 +233,13 @@ class RayWorkers:
         # The next round's labels come from the committed files, so that nothing it needs descends from an actor.
         self._assigned_from(directory, folder, stamps)
         return stamps
+
+    def spilled_bytes(self) -> int:
+        if not may_spill(self.config, self.spec):
+            return 0
+        nodes = [NodeAffinitySchedulingStrategy(node.id, soft=False) for node in cluster_nodes()]
+        asked = [tasks.spilled_bytes.options(scheduling_strategy=node).remote() for node in nodes]
+        return sum(self._gather(asked, "commit"))
 
     def _assigned_from(self, directory: RunDirectory, folder: str, stamps: Mapping[str, FileStamp]) -> None:
         read = tasks.read_assigned.options(**self._near(directory))
