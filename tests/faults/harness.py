@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray.exceptions import RayError
@@ -47,6 +47,8 @@ def config(
     balance: BalanceConfig | None = None,
     team: int = 1,
     family: str = "vae",
+    on_loss: Literal["move", "wait"] = "move",
+    stall_s: float = 60,
     **schedule: Any,
 ) -> Config:
     """K = 3 on three blocks, evaluated in every round; a team of more than one trains a shared trunk together. The
@@ -66,7 +68,7 @@ def config(
         ),
         schedule=ScheduleConfig(rounds=rounds, **schedule),
         balance=balance or BalanceConfig(),
-        resources=ResourcesConfig(pack=pack, fused=pack > 1, stall_s=60),
+        resources=ResourcesConfig(pack=pack, fused=pack > 1, stall_s=stall_s, on_loss=on_loss),
     )
 
 
