@@ -45,7 +45,7 @@ class DataConfig(Frozen):
     name: str = "digits"
     """A known data set (`raymix recipes` lists them), or `file` for whatever `path` holds."""
     path: str | None = None
-    """A file or folder of rows, when `name` is `file`."""
+    """A file or folder of rows, when `name` is `file`: a path, or s3://, gs:// and what else pyarrow reaches."""
     dir: str | None = None
     """Where the files of a known data set lie (or are downloaded to)."""
     labels: str | None = None
@@ -287,6 +287,9 @@ class ResourcesConfig(Frozen):
     """On GPUs: deterministic algorithms, so that bits repeat."""
     place_s: Annotated[float, Field(gt=0)] = 60.0
     """Seconds to wait for processors and GPUs that other work holds."""
+    on_loss: Literal["move", "wait"] = "move"
+    """What actors do whose node was lost: move to what is left, where they may have to share, or wait until there is
+    room for them as before (a node comes back or joins), `stall_s` seconds at most, and move then."""
     stall_s: Annotated[float, Field(gt=0)] = 600.0
     """Seconds without progress after which a wait gives up."""
 

@@ -4,6 +4,7 @@ import os
 
 from raymix.config import Config
 from raymix.data.open import open_source
+from raymix.data.remote import is_remote
 from raymix.data.scan import Summary, scaling, scan
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
@@ -30,13 +31,18 @@ def resolve(config: Config) -> tuple[Config, DataSpec]:
             what = f"has {len(values)} numbers for rows of shape {spec.row_shape}"
             raise ConfigError(what, f"data.{name}", "give one, or one per column of a vector")
     places = {name: getattr(config.data, name) for name in ("path", "dir", "labels")}
-    absolute = {name: os.path.abspath(os.path.expanduser(place)) for name, place in places.items() if place}
+    absolute = {name: where_it_lies(place) for name, place in places.items() if place}
     data = config.data.model_copy(update={**constants, **absolute})
     resolved = fitted(config.model_copy(update={"data": data}), spec)
     for field, bounded, other in (("likelihood", "bernoulli", "gaussian"), ("output", "unit", "linear")):
         if getattr(resolved.model, field, None) == bounded:
             check_unit_interval(resolved, summary, field, bounded, other)
     return resolved, spec
+
+
+def where_it_lies(place: str) -> str:
+    """A URI as it is, or a path made absolute."""
+    return place if is_remote(place) else os.path.abspath(os.path.expanduser(place))
 
 
 def fitted(config: Config, spec: DataSpec) -> Config:

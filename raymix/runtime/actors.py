@@ -10,19 +10,18 @@ from typing import Any
 
 import numpy as np
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raymix.checkpoint import generator_name, write_states
 from raymix.config import Config
 from raymix.data.source import DataSpec
-from raymix.errors import RaymixError
+from raymix.errors import RaymixError, WorkerLostError
 from raymix.runtime import tasks
+from raymix.runtime.fetching import Fetcher, Pieces, Refs, piece_bounds, store_bytes
 from raymix.seeds import Phase
 from raymix.state import Fit
 from raymix.storage import FileStamp, Storage
-
-Refs = Sequence[Any]
-"""References to arrays, fetched without a copy where they are on the same node."""
 
 
 class Worker:
@@ -34,7 +33,10 @@ class Worker:
 
         config = close(Config.model_validate_json(config_json))
         self.setting = Setting.of(config, spec, use_gpu=bool(ray.get_gpu_ids()))
+        self.fetcher = Fetcher(config, spec, store_bytes(), self.count)
         self.steps = 0
+        self.torn = False
+        """Whether a phase ended in its middle, so that nobody may go on from these tensors."""
         self.done: tuple[str, int, list[Fit] | RaymixError] | None = None
         """The phase and round that the tensors come from, if any since they were loaded, and what came of it."""
 
@@ -46,6 +48,9 @@ class Worker:
                 self.done = phase, round, work()
             except RaymixError as error:
                 self.done = phase, round, error
+            except RayError:  # rows that it was to see are lost
+                self.torn = True
+                raise
         result = self.done[2]
         if isinstance(result, RaymixError):
             raise result
@@ -90,7 +95,10 @@ class Worker:
 
     @ray.method(concurrency_group="watch")
     def pid(self) -> int:
-        """Of this process; answered once the constructor has returned."""
+        """Of this process; answered once the constructor has returned. Raises `WorkerLostError` when another has to
+        take its place."""
+        if self.torn:
+            raise WorkerLostError("lost its rows in the middle of a phase", f"process {os.getpid()}")
         return os.getpid()
 
 
@@ -110,7 +118,7 @@ class GeneratorActor(Worker):
 
     def initialise(self, rows_B: Refs) -> None:
         self.done = None
-        self.pack.initialise(ray.get(list(rows_B)))
+        self.pack.initialise(self.fetcher.blocks(rows_B))
 
     def load(self, states: Mapping[str, Any]) -> None:
         self.done = None
@@ -127,9 +135,9 @@ class GeneratorActor(Worker):
         """`rank` and `meeting` as of `train`."""
         from raymix.training.shards import pretraining_rows
 
-        blocks = ray.get(list(rows_B))
-        shards = {k: pretraining_rows(self.setting.config, blocks, k) for k in steps}
-        return self.once("pre-train", 0, lambda: self._train(Phase.PRETRAIN, 0, shards, steps, rank, meeting))
+        blocks = self.fetcher.blocks(rows_B)
+        own = {k: pretraining_rows(self.setting.config, blocks, k) for k in steps}
+        return self.once("pre-train", 0, lambda: self._train(Phase.PRETRAIN, 0, own, steps, rank, meeting))
 
     def train(
         self,
@@ -141,11 +149,13 @@ class GeneratorActor(Worker):
         meeting: tuple[str, int] | None = None,
     ) -> list[Fit]:
         """`meeting`: where those meet who train the component together, as number `rank` of them."""
-        from raymix.training.shards import shard
+        from raymix.training.shards import shards
 
-        blocks, assigned = ray.get(list(rows_B)), ray.get(list(assigned_B))
-        shards, phase = {k: shard(blocks, assigned, k) for k in steps}, Phase.TRAIN_GENERATOR
-        return self.once("train", round, lambda: self._train(phase, round, shards, steps, rank, meeting))
+        own, phase = (
+            shards(self.fetcher.blocks(rows_B), self.fetcher.each(assigned_B), tuple(steps)),
+            Phase.TRAIN_GENERATOR,
+        )
+        return self.once("train", round, lambda: self._train(phase, round, own, steps, rank, meeting))
 
     def _train(
         self,
@@ -166,9 +176,11 @@ class GeneratorActor(Worker):
             self.pack.load(k, arrays)
 
     def fakes(self, components: Sequence[int], num: int, round: int) -> Iterator[Any]:
-        """One array per component, each a result of its own."""
+        """The pieces of each component's samples, one component after the other, each piece a result of its own."""
+        bounds = piece_bounds(self.setting.spec, num, self.setting.config.data.block_bytes)
         for group in self.pack.groups(components, num):
-            yield from self.pack.fakes(group, num, round).values()
+            for rows in self.pack.fakes(group, num, round).values():
+                yield from (rows[start:stop] for start, stop in bounds)
             self.count(1)
 
     def score(self, components: Sequence[int], round: int, rows_B: Refs) -> Iterator[Any]:
@@ -208,10 +220,16 @@ class DiscriminatorActor(Worker):
         self.pack.slow(component, round)
 
     def train(
-        self, round: int, rows_B: Refs, fakes: Mapping[int, Any], rank: int = 0, meeting: tuple[str, int] | None = None
+        self,
+        round: int,
+        rows_B: Refs,
+        fakes: Mapping[int, Pieces],
+        rank: int = 0,
+        meeting: tuple[str, int] | None = None,
     ) -> list[Fit]:
         """`meeting`: where those meet who train the trunk together, as number `rank` of them."""
-        blocks, arrays = ray.get(list(rows_B)), dict(zip(fakes, ray.get(list(fakes.values())), strict=True))
+        blocks = self.fetcher.blocks(rows_B)
+        arrays = {k: self.fetcher.samples(pieces) for k, pieces in fakes.items()}
 
         def work() -> list[Fit]:
             parts = self.setting.config.discriminator.workers
@@ -245,7 +263,7 @@ def flat_scores(
     Each array leaves for the object store before the next block is scored.
     """
     sums_BM = []
-    for rows in ray.get(list(rows_B)):
+    for rows in worker.fetcher.each(rows_B):
         scores = worker.pack.score(round, rows, components)
         worker.count(1)
         sums_BM.append([scores[k][1] for k in components])

@@ -17,8 +17,9 @@ from ray.util.placement_group import placement_group, remove_placement_group
 
 from raymix.config import Config
 from raymix.errors import ResourceError
+from raymix.runtime.elastic import Held, beside
 from raymix.runtime.machines import GIB, GPU_GIB, Machine
-from raymix.runtime.placement import MARK, Group, Node, groups
+from raymix.runtime.placement import MARK, Group, Node, groups, homes
 
 log = logging.getLogger(__name__)
 POLL_S = 1.0
@@ -96,6 +97,22 @@ def fitting_groups(
                     notify(f"still waits; {error.what}")
                 missing = error
     raise ResourceError(f"after {wait_s:g} s of waiting for nodes: {missing.what}", missing.where, missing.todo)
+
+
+def has_room(asked: Sequence[Group], held: Held, wait_s: float, name: str) -> bool:
+    """Whether some groups fit on the cluster's nodes beside others that are held there, at once or within `wait_s`
+    seconds; an autoscaler sees the demand meanwhile, under names that begin so. Other work is not looked at."""
+
+    def fits() -> bool:
+        return None not in homes(asked, beside(cluster_nodes(), held))
+
+    deadline = time.monotonic() + wait_s
+    if fits() or wait_s <= 0:
+        return fits()
+    with demanded(asked, name):
+        while not fits() and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+    return fits()
 
 
 def whatever_it_takes(config: Config) -> Node:

@@ -1,6 +1,7 @@
 """The actors of a run in their placement groups: started together, looked after, replaced when they die."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,12 +13,15 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from raymix.config import Config
 from raymix.data.source import DataSpec
-from raymix.errors import NodeLostError
+from raymix.errors import NodeLostError, NoRoomError, ResourceError
 from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
-from raymix.runtime.groups import is_whole, reserve_all
+from raymix.runtime.capacity import cluster_nodes, free_nodes, has_room
+from raymix.runtime.elastic import better_groups, moves, together
+from raymix.runtime.groups import give_back, is_whole, node_of, reserve, reserve_all
 from raymix.runtime.placement import Group
 from raymix.runtime.waiting import translated
 
+log = logging.getLogger(__name__)
 ANSWER_S = 10.0  # within which an actor tells that it lives, whatever it is doing
 
 
@@ -58,7 +62,12 @@ class Crew:
 
         Raises `ResourceError` when a group has not its place within `wait_s` seconds.
         """
-        self.config, self.spec, self.groups, self.reserved = config, spec, groups, reserved
+        self.config, self.spec, self.reserved = config, spec, reserved
+        self.run_id, self.wait_s, self.asked = run_id, wait_s, list(groups)
+        self.known = {node.id for node in cluster_nodes()}
+        """Nodes that were looked at when the groups were placed."""
+        self.groups = list(groups)
+        """As they are placed: who stayed where it was when others moved may hold less than `asked`."""
         self.places = [reserved] * len(groups) if reserved else reserve_all(groups, run_id, wait_s)
         self.seats: list[Seat] = []
         self.fill(config.components)
@@ -130,16 +139,23 @@ class Crew:
 
     def require_places(self) -> None:
         """Raises `NodeLostError` when a placement group has lost a part."""
-        for group, place in zip(self.groups, self.places, strict=True):
-            if not is_whole(place):
-                raise NodeLostError(f"the node of {group.name} was lost", group.name, "go on with `raymix resume`")
+        for i in self._broken():
+            name = self.groups[i].name
+            raise NodeLostError(f"the node of {name} was lost", name, "go on with `raymix resume`")
 
-    def lost(self) -> list[Seat]:
+    def _broken(self) -> list[int]:
+        """Positions of the groups that have lost a part of their place."""
+        return [i for i, place in enumerate(self.places) if not is_whole(place)]
+
+    def lost(self, besides: Sequence[Seat] = ()) -> list[Seat]:
         """Seats whose actor died, or does not answer although it has started."""
-        answers = [seat.actor.pid.remote() for seat in self.seats]
+        asked = [seat for seat in self.seats if seat not in besides]
+        answers = [seat.actor.pid.remote() for seat in asked]
+        if not asked:
+            return []
         _, silent = ray.wait(answers, num_returns=len(answers), timeout=ANSWER_S)
         found = []
-        for seat, answer in zip(self.seats, answers, strict=True):
+        for seat, answer in zip(asked, answers, strict=True):
             try:
                 if answer not in silent:
                     ray.get(answer)
@@ -150,14 +166,90 @@ class Crew:
         return found
 
     def replace_lost(self) -> None:
-        """Seat a new actor wherever one was lost, and wherever one trains together with it: that may still wait for the
-        other, for as long as a GPU's collectives do. Raises `NodeLostError`."""
-        self.require_places()
-        gone = {(seat.kind, seat.members) for seat in self.lost()}
+        """Seat a new actor wherever one was lost, on another node where its own was lost, and wherever one trains
+        together with it: that may still wait for the other, for as long as a GPU's collectives do.
+
+        Raises `NoRoomError` when there is no node with as much room, within `stall_s` seconds where the config says so.
+        """
+        if self.reserved:
+            self.require_places()
+        moved = [] if self.reserved else self._replace_places(self._broken())
+        lost = [(seat.kind, seat.members) for seat in (*moved, *self.lost(besides=moved))]
+        new = {id(seat) for seat in moved}
         for seat in self.seats:
-            if (seat.kind, seat.members) in gone:
+            if (seat.kind, seat.members) in lost and id(seat) not in new:
                 ray.kill(seat.actor)
                 self._seat_actor(seat)
+
+    def _replace_places(self, broken: Sequence[int]) -> list[Seat]:
+        """Seat some groups elsewhere; returns their seats."""
+        if not broken:
+            return []
+        lost = [self.groups[i] for i in broken]
+        for i in broken:
+            self._leave(i)
+        resources, others = self.config.resources, set(range(len(self.groups))) - set(broken)
+        wait_s = resources.stall_s if resources.on_loss == "wait" else 0
+        if not has_room(lost, self._held(others), wait_s, f"raymix-{self.run_id}"):
+            names = ", ".join(group.name for group in lost)
+            raise NoRoomError(f"no node has room for {names} as before", names, "go on with `raymix resume`")
+        try:
+            places = reserve_all(lost, self.run_id, self.wait_s)
+        except ResourceError as error:
+            raise NoRoomError(error.what, error.where, error.todo) from None
+        return [
+            seat for i, place in zip(broken, places, strict=True) for seat in self._arrive(i, self.groups[i], place)
+        ]
+
+    def _held(self, positions: Iterable[int]) -> dict[str, list[Group]]:
+        """Some groups by the node that they are on."""
+        held: dict[str, list[Group]] = {}
+        for i in positions:
+            held.setdefault(node_of(self.places[i]), []).append(self.groups[i])
+        return held
+
+    def settle(self) -> list[Seat]:
+        """Move groups to nodes that joined since they were placed, where that gives the run more processors or GPUs;
+        returns the seats that have new actors. Raises `NodeLostError`."""
+        nodes = free_nodes()
+        joined = {node.id for node in nodes} - self.known
+        if self.reserved or not joined:
+            return []
+        self.require_places()
+        self.known |= joined
+        nodes = together(nodes, self._held(range(len(self.groups))))
+        wanted = better_groups(self.config, self.asked, nodes)
+        if wanted is None:
+            return []
+        self.asked, seats = wanted, []
+        for i, home in moves(wanted, [node_of(place) for place in self.places], nodes).items():
+            name = self.groups[i].name
+            log.warning("%s moves to node %s, which joined", name, home.id[:8])
+            self._leave(i)
+            try:
+                place = reserve(wanted[i], f"raymix-{self.run_id}-{name}", self.wait_s, home.id)
+            except ResourceError as error:  # somebody was quicker
+                raise NodeLostError(error.what, name, "go on with `raymix resume`") from None
+            seats += self._arrive(i, wanted[i], place)
+        return seats
+
+    def _leave(self, position: int) -> None:
+        """End a group's actors and give back its place."""
+        for seat in self._seats_of(position):
+            ray.kill(seat.actor)
+        give_back(self.places[position])
+
+    def _arrive(self, position: int, group: Group, place: PlacementGroup) -> list[Seat]:
+        """Seat new actors of a group in another place."""
+        seats = self._seats_of(position)
+        self.groups[position], self.places[position] = group, place
+        for seat in seats:
+            seat.group, seat.place = group, place
+            self._seat_actor(seat)
+        return seats
+
+    def _seats_of(self, position: int) -> list[Seat]:
+        return [seat for seat in self.seats if seat.group is self.groups[position]]
 
     def pids(self) -> dict[str, int]:
         """Process numbers by name, of the actors that have started."""

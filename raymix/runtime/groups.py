@@ -107,6 +107,21 @@ def _held(prefix: str) -> list[str]:
     return [place for place, info in table if info["name"].startswith(prefix) and info["state"] != "REMOVED"]
 
 
+def give_back(place: PlacementGroup) -> None:
+    """Remove one placement group and wait until its name is free. Raises `ResourceError` when it is not in time."""
+    remove_placement_group(place)
+    deadline = time.monotonic() + REMOVE_S
+    while placement_group_table(place).get("state") not in (None, "REMOVED"):
+        if time.monotonic() > deadline:
+            raise ResourceError("is still held", f"placement group {place.id.hex()}")
+        time.sleep(POLL_S)
+
+
+def node_of(place: PlacementGroup) -> str:
+    """The id of the node that a whole placement group lies on."""
+    return str(next(iter(placement_group_table(place)["bundles_to_node_id"].values())))
+
+
 def is_whole(place: PlacementGroup) -> bool:
     """Whether all its bundles are on living nodes."""
     return bool(placement_group_table(place).get("state") == "CREATED")

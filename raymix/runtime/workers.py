@@ -21,6 +21,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raymix.algorithm import num_fakes
 from raymix.checkpoint import Generation, RunDirectory, discriminator_name, generator_name, labels_name
 from raymix.config import Config
+from raymix.data.open import local_places
+from raymix.data.paths import sizes_here
 from raymix.data.source import DataSpec, block_bounds
 from raymix.errors import TRUNK, DivergedError, NodeLostError, WorkerLostError
 from raymix.maths import blockwise, reshape
@@ -28,8 +30,10 @@ from raymix.maths.modality import Modality
 from raymix.maths.structure import Confusion, Group, Plan
 from raymix.runtime import tasks
 from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
+from raymix.runtime.capacity import cluster_nodes
 from raymix.runtime.crew import Crew, Seat
 from raymix.runtime.evaluator import start_evaluator
+from raymix.runtime.fetching import Pieces, may_spill, piece_bounds
 from raymix.runtime.waiting import gather, translated
 from raymix.state import Fit, Outcome
 from raymix.storage import FileStamp
@@ -71,7 +75,8 @@ class RayWorkers:
         """Discriminators that have not been seen to start, and what tells it."""
         bounds = block_bounds(spec, config.data.block_bytes)
         self.rows_in_block = [stop - start for start, stop in bounds]
-        reads = [partial(tasks.read_block.remote, config.data, spec, *range_) for range_ in bounds]
+        read = tasks.read_block.options(**self._readers())
+        reads = [partial(read.remote, config.data, spec, *range_) for range_ in bounds]
         refs = self._run_waves(reads, "reading blocks")
         self.rows_B: list[Ref] = [rows for rows, _ in refs]
         self.classes_B: list[Ref] = [classes for _, classes in refs]
@@ -82,8 +87,19 @@ class RayWorkers:
         self.shared_B: list[Ref] = []
         self.shared_won_BK: list[NDArray[np.int64]] = []
         """Of those who `share` the rows: positions of the winners, and rows won, per block."""
-        self.fakes: dict[int, Ref] = {}
+        self.fakes: dict[int, Pieces] = {}
         """Samples of the present round that were drawn before its generators trained."""
+
+    def _readers(self) -> dict[str, Any]:
+        """Blocks are read on all nodes; files on a local path that not all nodes have, on the coordinator's alone."""
+        places, nodes = local_places(self.config.data), [node.id for node in cluster_nodes()]
+        if places and len(nodes) > 1:
+            home = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+            there = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
+            asked = [tasks.file_sizes.options(scheduling_strategy=node).remote(places) for node in there]
+            if any(found != sizes_here(places) for found in self._gather(asked, "looking for the data's files")):
+                return {"scheduling_strategy": home}
+        return {"scheduling_strategy": "SPREAD"}
 
     def close(self) -> None:
         if self.evaluator is not None:
@@ -158,6 +174,7 @@ class RayWorkers:
         self._take_state(self.crew.seats, directory, last)
 
     def recover(self, directory: RunDirectory, last: Generation | None) -> None:
+        self.activity.doing, self.activity.steps_to_do = "replacing what was lost", 0
         self.crew.replace_lost()
         self.crew.fill(last.components if last else self.config.components)
         # A generator that has trained on already could not draw again what its discriminator was to see, and those who
@@ -166,6 +183,11 @@ class RayWorkers:
         again: list[type] = [GeneratorActor] if overlap or config.resources.workers_per_component > 1 else []
         again += [DiscriminatorActor] if overlap or config.discriminator.workers > 1 else []
         self._take_state([seat for seat in self.crew.seats if seat.fresh or seat.kind in again], directory, last)
+
+    def settle(self, directory: RunDirectory, last: Generation) -> None:
+        moved = self.crew.settle()
+        if moved:
+            self._take_state(moved, directory, last)
 
     def _take_state(self, seats: Sequence[Seat], directory: RunDirectory, last: Generation | None) -> None:
         self.fakes = {}
@@ -211,6 +233,13 @@ class RayWorkers:
         self._assigned_from(directory, folder, stamps)
         return stamps
 
+    def spilled_bytes(self) -> int:
+        if not may_spill(self.config, self.spec):
+            return 0
+        nodes = [NodeAffinitySchedulingStrategy(node.id, soft=False) for node in cluster_nodes()]
+        asked = [tasks.spilled_bytes.options(scheduling_strategy=node).remote() for node in nodes]
+        return sum(self._gather(asked, "commit"))
+
     def _assigned_from(self, directory: RunDirectory, folder: str, stamps: Mapping[str, FileStamp]) -> None:
         read = tasks.read_assigned.options(**self._near(directory))
         names = [labels_name(b) for b in range(len(self.rows_B))]
@@ -243,7 +272,8 @@ class RayWorkers:
 
     def start_generators(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
         self.fakes = self._draw(round, tuple(steps))
-        self._gather(list(self.fakes.values()), "drawing samples", fetch=False)  # before the generators change
+        drawn = [ref for pieces in self.fakes.values() for ref in pieces.refs]
+        self._gather(drawn, "drawing samples", fetch=False)  # before the generators change
         return self._train_on_shards(round, steps)
 
     def _train_on_shards(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
@@ -293,12 +323,15 @@ class RayWorkers:
         calls = [seat.actor.train.remote(round, self.rows_B, {k: fakes[k] for k in own}) for seat, own in judges]
         return _flat(self._gather(calls, "train discriminators", steps * len(components)))
 
-    def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, Ref]:
+    def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, Pieces]:
         """The samples that the discriminators of a round see."""
         num = num_fakes(self.config, self.num_rows, len(components))
-        fakes: dict[int, Ref] = {}
+        sizes = tuple(b - a for a, b in piece_bounds(self.spec, num, self.config.data.block_bytes))
+        fakes: dict[int, Pieces] = {}
         for seat, own in _those_of(self.crew.generators, components):
-            fakes |= zip(own, _several(seat.actor.fakes, len(own), own, num, round), strict=True)
+            refs = _several(seat.actor.fakes, len(own) * len(sizes), own, num, round)
+            for i, k in enumerate(own):
+                fakes[k] = Pieces(sizes, tuple(refs[i * len(sizes) : (i + 1) * len(sizes)]))
         return fakes
 
     def score(self, round: int, components: tuple[int, ...]) -> NDArray[np.float64]:

@@ -22,6 +22,7 @@ from raymix.state import Fit
 from raymix.training import tensors
 from raymix.training.batches import Draws, RowView, all_batches
 from raymix.training.divergence import Scores, checked_scores
+from raymix.training.paging import Blocks
 from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
 from raymix.training.stacks import GeneratorStack, Single
 from raymix.training.teams import abreast, joined
@@ -59,7 +60,7 @@ class GeneratorPack:
         """The stack that holds a component."""
         return next(stack for stack in self.stacks if component in stack.keys)
 
-    def initialise(self, blocks: Sequence[NDArray[np.generic]]) -> None:
+    def initialise(self, blocks: Blocks) -> None:
         """Fresh members; those that start from data see one row each, drawn for the component."""
         everything = RowView(blocks, None)
         members = {k: self._build(k) for k in self.components}

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray.exceptions import RayError
@@ -48,6 +48,8 @@ def config(
     team: int = 1,
     family: str = "vae",
     workers: int = 1,
+    on_loss: Literal["move", "wait"] = "move",
+    stall_s: float = 60,
     **schedule: Any,
 ) -> Config:
     """K = 3 on three blocks, evaluated in every round; a team of more than one trains a shared trunk together, and
@@ -67,7 +69,9 @@ def config(
         ),
         schedule=ScheduleConfig(rounds=rounds, **schedule),
         balance=balance or BalanceConfig(),
-        resources=ResourcesConfig(pack=pack, fused=pack > 1, workers_per_component=workers, stall_s=60),
+        resources=ResourcesConfig(
+            pack=pack, fused=pack > 1, workers_per_component=workers, stall_s=stall_s, on_loss=on_loss
+        ),
     )
 
 
