@@ -104,15 +104,20 @@ class Record:
 
     def __init__(self, place: Place, lines: list[dict[str, Any]]) -> None:
         self.place, self.lines = place, list(lines)
+        self.content = b"".join(map(_as_text, lines))
         self._write()
 
     def append(self, line: dict[str, Any]) -> None:
         self.lines.append(line)
+        self.content += _as_text(line)
         self._write()
 
     def _write(self) -> None:
-        text = "".join(json.dumps(line) + "\n" for line in self.lines)
-        self.place.write("record.jsonl", text.encode())
+        self.place.write("record.jsonl", self.content)
+
+
+def _as_text(line: Mapping[str, Any]) -> bytes:
+    return f"{json.dumps(line)}\n".encode()
 
 
 def read_record(storage: Storage) -> list[dict[str, Any]]:

@@ -203,6 +203,7 @@ class Run:
         start = time.perf_counter()
         files = workers.commit(directory, state.round)
         line["seconds"]["commit"] = round(time.perf_counter() - start, 3)
+        line["committed_bytes"] = sum(stamp.num_bytes for stamp in files.values())
         if spilled := workers.spilled_bytes():
             line["spilled_bytes"] = spilled
         generation = directory.prepared(state, files, line)

@@ -178,9 +178,10 @@ def counts_of(
         flat = positions_n * num_classes + classes_n
         contingency = np.bincount(flat, minlength=len(components) * num_classes).reshape(len(components), -1)
     moves = flow.NO_FLOW if previous is None else flow.flow(previous.labels, assigned.labels)
+    won_K = np.bincount(positions_n, minlength=len(components))
     return Counts(
-        won_K=np.bincount(positions_n, minlength=len(components)),
-        loads_K=np.array([len(assigned.rows_of(k)) for k in components]),
+        won_K=won_K,
+        loads_K=won_K + np.bincount(np.searchsorted(components, assigned.lent_to), minlength=len(components)),
         moved=len(positions_n) if previous is None else int(moves[:, 2].sum()),
         contingency_KC=contingency,
         flow_F3=flow.largest(moves, len(components)),

@@ -18,7 +18,9 @@ from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import RaymixError, WorkerLostError
 from raymix.runtime import tasks
+from raymix.runtime.actor_names import Name
 from raymix.runtime.fetching import Fetcher, Pieces, Refs, piece_bounds, store_bytes
+from raymix.runtime.logs import keep_log, telling, told
 from raymix.seeds import Phase
 from raymix.state import Fit
 from raymix.storage import FileStamp, Storage
@@ -27,18 +29,30 @@ from raymix.storage import FileStamp, Storage
 class Worker:
     """What generator and discriminator actors share: a setting, and steps counted for whoever watches."""
 
-    def __init__(self, config_json: str, spec: DataSpec) -> None:
-        from raymix.models.registry import close
-        from raymix.training.setting import Setting
-
-        config = close(Config.model_validate_json(config_json))
-        self.setting = Setting.of(config, spec, use_gpu=bool(ray.get_gpu_ids()))
-        self.fetcher = Fetcher(config, spec, store_bytes(), self.count)
+    def __init__(self, config_json: str, spec: DataSpec, name: Name | None = None) -> None:
+        """An actor of a run has a name, and a log file of that name."""
+        self.name = name
+        if name:
+            keep_log(name)
+        self.config, self.spec = Config.model_validate_json(config_json), spec
+        self.fetcher = Fetcher(self.config, spec, store_bytes(), self.count)
         self.steps = 0
         self.torn = False
         """Whether a phase ended in its middle, so that nobody may go on from these tensors."""
         self.done: tuple[str, int, list[Fit] | RaymixError] | None = None
         """The phase and round that the tensors come from, if any since they were loaded, and what came of it."""
+        self._prepare()
+
+    def _prepare(self) -> None:
+        """Load what networks need."""
+        from raymix.models.registry import close
+        from raymix.training.setting import Setting
+
+        self.setting = Setting.of(close(self.config), self.spec, use_gpu=bool(ray.get_gpu_ids()))
+
+    def __repr__(self) -> str:
+        """How Ray begins the lines that the actor prints, and shows it in its state."""
+        return str(self.name) if self.name else type(self).__name__
 
     def once(self, phase: str, round: int, work: Callable[[], list[Fit]]) -> list[Fit]:
         """What a phase that changes tensors gives, or raises. Asked again it answers from memory, so that a round in
@@ -64,6 +78,7 @@ class Worker:
         """The tensors of each network by file name."""
         raise NotImplementedError
 
+    @told
     def write(self, storage: Storage, folder: str, home: str | None) -> dict[str, FileStamp]:
         """Save the tensors of each network; through the node `home` where that alone reaches the storage."""
         if home in (None, ray.get_runtime_context().get_node_id()):
@@ -82,11 +97,11 @@ class Worker:
 
     def team(self, rank: int, parts: int, meeting: tuple[str, int] | None, name: str) -> AbstractContextManager[Any]:
         """Those who meet there to do one thing together, this actor as number `rank`; None where it is alone."""
-        from raymix.training.teams import Together
-
         if meeting is None:
             return nullcontext()
-        return Together(rank, parts, *meeting, name, self.setting.device, self.setting.config.resources.stall_s)
+        from raymix.training.teams import Together
+
+        return Together(rank, parts, *meeting, name, self.setting.device, self.config.resources.stall_s)
 
     @ray.method(concurrency_group="watch")
     def progress(self) -> int:
@@ -102,11 +117,12 @@ class Worker:
         return os.getpid()
 
 
+@telling
 class GeneratorActor(Worker):
     """The generators of one pack."""
 
-    def __init__(self, config_json: str, spec: DataSpec, components: Sequence[int]) -> None:
-        super().__init__(config_json, spec)
+    def __init__(self, config_json: str, spec: DataSpec, components: Sequence[int], name: Name | None = None) -> None:
+        super().__init__(config_json, spec, name)
         self.take(components)
 
     def take(self, components: Sequence[int]) -> None:
@@ -136,7 +152,7 @@ class GeneratorActor(Worker):
         from raymix.training.shards import pretraining_rows
 
         blocks = self.fetcher.blocks(rows_B)
-        own = {k: pretraining_rows(self.setting.config, blocks, k) for k in steps}
+        own = {k: pretraining_rows(self.config, blocks, k) for k in steps}
         return self.once("pre-train", 0, lambda: self._train(Phase.PRETRAIN, 0, own, steps, rank, meeting))
 
     def train(
@@ -166,7 +182,7 @@ class GeneratorActor(Worker):
         rank: int,
         meeting: tuple[str, int] | None,
     ) -> list[Fit]:
-        parts, name = self.setting.config.resources.workers_per_component, f"component {min(steps)} in round {round}"
+        parts, name = self.config.resources.workers_per_component, f"component {min(steps)} in round {round}"
         with self.team(rank, parts, meeting, name) as team:
             return self.pack.train(phase, round, shards, steps, self.count, team)
 
@@ -177,7 +193,7 @@ class GeneratorActor(Worker):
 
     def fakes(self, components: Sequence[int], num: int, round: int) -> Iterator[Any]:
         """The pieces of each component's samples, one component after the other, each piece a result of its own."""
-        bounds = piece_bounds(self.setting.spec, num, self.setting.config.data.block_bytes)
+        bounds = piece_bounds(self.spec, num, self.config.data.block_bytes)
         for group in self.pack.groups(components, num):
             for rows in self.pack.fakes(group, num, round).values():
                 yield from (rows[start:stop] for start, stop in bounds)
@@ -194,11 +210,12 @@ class GeneratorActor(Worker):
         return {generator_name(k): self.pack.state(k) for k in self.pack.components}
 
 
+@telling
 class DiscriminatorActor(Worker):
     """The discriminators of one pack, or the shared trunk of all components."""
 
-    def __init__(self, config_json: str, spec: DataSpec, components: Sequence[int]) -> None:
-        super().__init__(config_json, spec)
+    def __init__(self, config_json: str, spec: DataSpec, components: Sequence[int], name: Name | None = None) -> None:
+        super().__init__(config_json, spec, name)
         self.take(components)
 
     def take(self, components: Sequence[int]) -> None:
@@ -232,7 +249,7 @@ class DiscriminatorActor(Worker):
         arrays = {k: self.fetcher.samples(pieces) for k, pieces in fakes.items()}
 
         def work() -> list[Fit]:
-            parts = self.setting.config.discriminator.workers
+            parts = self.config.discriminator.workers
             with self.team(rank, parts, meeting, f"the shared trunk in round {round}") as team:
                 return self.pack.train(round, blocks, arrays, self.count, team)
 

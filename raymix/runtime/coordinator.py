@@ -14,9 +14,12 @@ from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, RaymixError
 from raymix.run import Progress, Status, Stopped, run
+from raymix.runtime.actor_names import Name
 from raymix.runtime.capacity import fitting_groups
-from raymix.runtime.crew import Crew
+from raymix.runtime.crew import ACTORS, Crew
 from raymix.runtime.groups import remove_groups
+from raymix.runtime.logs import keep_log
+from raymix.runtime.metrics import Exporter
 from raymix.runtime.placement import in_bundles
 from raymix.runtime.workers import Activity, RayWorkers
 from raymix.storage import Storage
@@ -29,13 +32,17 @@ PACE_S = 0.05
 class Coordinator:
     """Runs the loop in a thread from the last commit; answers `status` and `stop` meanwhile."""
 
+    classes = ACTORS
+    """Of the crew's actors."""
+
     def __init__(
         self, config_json: str, spec: DataSpec, uri: str, run_id: str, reserved: PlacementGroup | None = None
     ) -> None:
+        keep_log(Name(run_id, "coordinator"))
         self.config = Config.model_validate_json(config_json)
         self.spec, self.run_id, self.reserved = spec, run_id, reserved
         self.directory = RunDirectory(Storage.at(uri))
-        self.progress = Progress(self.config.schedule.rounds)
+        self.progress = Progress(self.config.schedule.rounds, watch=Exporter(run_id, uri))
         self.activity = Activity()
         self.crew: Crew | None = None
         self.failure: Exception | None = None
@@ -44,6 +51,9 @@ class Coordinator:
         """Record lines that whoever watches has dealt with."""
         self.thread = threading.Thread(target=self._run, name="loop", daemon=True)
         self.thread.start()
+
+    def __repr__(self) -> str:
+        return f"raymix-{self.run_id}"
 
     def _run(self) -> None:
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
@@ -61,6 +71,7 @@ class Coordinator:
         except Stopped:
             self.stopped = True
         except RaymixError as error:
+            log.error("the run ends: %s", error)
             self.failure = error
         except Exception as error:
             log.exception("the loop failed")
@@ -82,7 +93,7 @@ class Coordinator:
         asked = fitting_groups(config, config.resources.stall_s, name=f"raymix-{self.run_id}")
         if reserved is not None:
             asked = in_bundles(asked, reserved.bundle_specs[1:])
-        self.crew = Crew(config, self.spec, asked, self.run_id, config.resources.place_s, reserved)
+        self.crew = Crew(config, self.spec, asked, self.run_id, config.resources.place_s, reserved, self.classes)
         try:
             return RayWorkers(self.config, self.spec, self.crew, self.activity)
         except BaseException:

@@ -1,7 +1,7 @@
 """The actors of a run in their placement groups: started together, looked after, replaced when they die."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -14,15 +14,20 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import NodeLostError, NoRoomError, ResourceError
+from raymix.runtime.actor_names import Name, label, named
 from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
 from raymix.runtime.capacity import cluster_nodes, free_nodes, has_room
 from raymix.runtime.elastic import better_groups, moves, together
-from raymix.runtime.groups import give_back, is_whole, node_of, reserve, reserve_all
+from raymix.runtime.groups import broken, give_back, node_of, reserve, reserve_all
 from raymix.runtime.placement import Group
 from raymix.runtime.waiting import translated
 
 log = logging.getLogger(__name__)
 ANSWER_S = 10.0  # within which an actor tells that it lives, whatever it is doing
+
+Classes = Mapping[type, type]
+"""The class of the actors that have a kind of seat."""
+ACTORS: Classes = {GeneratorActor: GeneratorActor, DiscriminatorActor: DiscriminatorActor}
 
 
 @dataclass
@@ -57,12 +62,13 @@ class Crew:
         run_id: str,
         wait_s: float,
         reserved: PlacementGroup | None = None,
+        classes: Classes = ACTORS,
     ) -> None:
         """Reserves a placement group for each group, or takes one that holds a bundle for each, after one for helpers.
 
         Raises `ResourceError` when a group has not its place within `wait_s` seconds.
         """
-        self.config, self.spec, self.reserved = config, spec, reserved
+        self.config, self.spec, self.reserved, self.classes = config, spec, reserved, classes
         self.run_id, self.wait_s, self.asked = run_id, wait_s, list(groups)
         self.known = {node.id for node in cluster_nodes()}
         """Nodes that were looked at when the groups were placed."""
@@ -117,10 +123,16 @@ class Crew:
     def _seat_actor(self, seat: Seat) -> None:
         ask = {"num_cpus": seat.group.bundle["CPU"], "num_gpus": seat.group.bundle.get("GPU", 0)}
         # a second thread answers `progress`; Ray's annotations lack this argument
-        actor_class: Any = ray.remote(**ask, concurrency_groups={"watch": 1})(seat.kind)  # type: ignore[call-overload]
+        actor_class: Any = ray.remote(**ask, concurrency_groups={"watch": 1})(self.classes[seat.kind])  # type: ignore[call-overload]
         strategy = PlacementGroupSchedulingStrategy(seat.place, placement_group_bundle_index=seat.bundle)
-        named = actor_class.options(scheduling_strategy=strategy)
-        seat.actor = named.remote(self.config.model_dump_json(), self.spec, seat.members)
+        role = "generator" if seat.kind is GeneratorActor else "discriminator"
+        name = Name(self.run_id, label(role, seat.group, own_component=not self.config.schedule.adapt))
+        arguments = (self.config.model_dump_json(), self.spec, seat.members, name)
+
+        def create(unique: str | None) -> Any:
+            return actor_class.options(scheduling_strategy=strategy, name=unique).remote(*arguments)
+
+        seat.actor = named(create, name)
         seat.fresh, seat.steps = True, 0
 
     @property
@@ -145,7 +157,8 @@ class Crew:
 
     def _broken(self) -> list[int]:
         """Positions of the groups that have lost a part of their place."""
-        return [i for i, place in enumerate(self.places) if not is_whole(place)]
+        lost = broken(self.places)
+        return [i for i, place in enumerate(self.places) if place in lost]
 
     def lost(self, besides: Sequence[Seat] = ()) -> list[Seat]:
         """Seats whose actor died, or does not answer although it has started."""
@@ -181,14 +194,14 @@ class Crew:
                 ray.kill(seat.actor)
                 self._seat_actor(seat)
 
-    def _replace_places(self, broken: Sequence[int]) -> list[Seat]:
+    def _replace_places(self, positions: Sequence[int]) -> list[Seat]:
         """Seat some groups elsewhere; returns their seats."""
-        if not broken:
+        if not positions:
             return []
-        lost = [self.groups[i] for i in broken]
-        for i in broken:
+        lost = [self.groups[i] for i in positions]
+        for i in positions:
             self._leave(i)
-        resources, others = self.config.resources, set(range(len(self.groups))) - set(broken)
+        resources, others = self.config.resources, set(range(len(self.groups))) - set(positions)
         wait_s = resources.stall_s if resources.on_loss == "wait" else 0
         if not has_room(lost, self._held(others), wait_s, f"raymix-{self.run_id}"):
             names = ", ".join(group.name for group in lost)
@@ -198,7 +211,7 @@ class Crew:
         except ResourceError as error:
             raise NoRoomError(error.what, error.where, error.todo) from None
         return [
-            seat for i, place in zip(broken, places, strict=True) for seat in self._arrive(i, self.groups[i], place)
+            seat for i, place in zip(positions, places, strict=True) for seat in self._arrive(i, self.groups[i], place)
         ]
 
     def _held(self, positions: Iterable[int]) -> dict[str, list[Group]]:

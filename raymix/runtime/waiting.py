@@ -16,6 +16,7 @@ from ray.exceptions import RayActorError, RayError, RayTaskError
 from raymix.errors import NodeLostError, RaymixError, ResourceError, WorkerLostError
 
 POLL_S = 1.0
+LOOK_SHARE = 0.05  # of this thread's time that may go into looking for signs of progress
 RESUME = "go on with `raymix resume`"
 CAUSE_LENGTH = 400  # of a cause in a message
 
@@ -43,11 +44,12 @@ def gather(
 ) -> list[Any]:
     """The values of all refs, in their order (with `fetch` false: only wait until all are done, whatever came of them).
 
-    `progress` is asked every second; a change counts as a sign of life. Raises what a worker raised as soon as one
-    result is an error, and `WorkerLostError` when a process died or nothing happened for `stall_s` seconds.
+    `progress` is asked every second, or less often where asking is much work; a change counts as a sign of life. Raises
+    what a worker raised as soon as one result is an error, and `WorkerLostError` when a process died or nothing
+    happened for `stall_s` seconds.
     """
     values: dict[Any, Any] = {}
-    pending, seen, last_sign, last_look = list(refs), None, time.monotonic(), time.monotonic()
+    pending, seen, last_sign, last_look, pause_s = list(refs), None, time.monotonic(), time.monotonic(), POLL_S
     try:
         while pending:
             ready, pending = ray.wait(pending, num_returns=1, timeout=POLL_S, fetch_local=fetch)
@@ -59,9 +61,11 @@ def gather(
             now = time.monotonic()
             if ready:
                 last_sign = now
-            if not pending or now - last_look < POLL_S:
+            if not pending or now - last_look < pause_s:
                 continue
+            before_s = time.thread_time()
             steps, last_look = progress(), time.monotonic()
+            pause_s = max(POLL_S, min((time.thread_time() - before_s) / LOOK_SHARE, stall_s / 4))
             if steps != seen:
                 seen, last_sign = steps, last_look
             elif last_look - last_sign > stall_s:

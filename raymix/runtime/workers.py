@@ -39,6 +39,7 @@ from raymix.state import Fit, Outcome
 from raymix.storage import FileStamp
 
 PROGRESS_S = 1.0
+LEAST_WIDTH = 4
 Ref = Any
 Call = Callable[[], Any]
 
@@ -50,13 +51,16 @@ class Activity:
     doing: str = "start"
     steps_to_do: int = 0
     steps_done: int = 0
-    steps_before: int = 0
+    steps_before: int | None = None
+    """Steps done when this phase was first looked at: what earlier phases did since the last look is not this one's."""
 
     @property
     def share_done(self) -> float | None:
         """Of the present phase, where its steps are known."""
         if not self.steps_to_do:
             return None
+        if self.steps_before is None:
+            return 0.0
         return max(0.0, min(1.0, (self.steps_done - self.steps_before) / self.steps_to_do))
 
 
@@ -109,10 +113,8 @@ class RayWorkers:
     # ---- waiting
 
     def _gather(self, refs: Sequence[Ref], doing: str, steps: int = 0, fetch: bool = True) -> list[Any]:
-        if steps:
-            self._progress()  # what earlier phases did since the last look is not this one's
         activity = self.activity
-        activity.doing, activity.steps_to_do, activity.steps_before = doing, steps, activity.steps_done
+        activity.doing, activity.steps_to_do, activity.steps_before = doing, steps, None
         try:
             return gather(refs, doing, self.stall_s, self._progress, fetch)
         except DivergedError as error:
@@ -136,12 +138,16 @@ class RayWorkers:
                     found.append(cause)
         return min(found, key=lambda each: each.component)
 
-    def _run_waves(self, calls: Sequence[Call], doing: str) -> list[Any]:
+    def _run_waves(self, calls: Sequence[Call], doing: str, directory: RunDirectory | None = None) -> list[Any]:
         """Start tasks a wave at a time and wait until all are done; returns what the calls did (refs).
 
-        Tasks ask no processor, so without waves each would get a process of its own at once.
+        Tasks ask no processor, so without waves each would get a process of its own at once: as many at a time as the
+        cluster has processors, or the coordinator's node where tasks reach the files of a `directory` from there alone.
         """
-        width = max(2, int(ray.cluster_resources().get("CPU", 0)))
+        if directory is not None and directory.storage.is_local:
+            width = _width_of_this_node()
+        else:
+            width = max(2, int(ray.cluster_resources().get("CPU", 0)))
         refs: list[Any] = []
         for i in range(0, len(calls), width):
             wave = [call() for call in calls[i : i + width]]
@@ -152,8 +158,11 @@ class RayWorkers:
     def _progress(self) -> int:
         """Steps of all actors since they started, as last heard. Raises `WorkerLostError`."""
         self.crew.require_places()
-        self.activity.steps_done = self.crew.steps_done(PROGRESS_S)
-        return self.activity.steps_done + self._pieces()
+        activity = self.activity
+        activity.steps_done = self.crew.steps_done(PROGRESS_S)
+        if activity.steps_before is None:
+            activity.steps_before = activity.steps_done
+        return activity.steps_done + self._pieces()
 
     def _pieces(self) -> int:
         """What the evaluator did, as last heard; 0 while it starts."""
@@ -222,10 +231,11 @@ class RayWorkers:
         home = ray.get_runtime_context().get_node_id() if storage.is_local else None
         # those who train a trunk together all have the same
         writers = self.crew.generators + (self.crew.discriminators[:1] if self.shared else self.crew.discriminators)
-        states = [seat.actor.write.remote(storage, folder, home) for seat in writers]
+        writes = [partial(seat.actor.write.remote, storage, folder, home) for seat in writers]
+        states = self._run_waves(writes, "commit", directory) if storage.is_local else [call() for call in writes]
         write = tasks.write_assigned.options(**self._near(directory))
         named = [(labels_name(b), assigned) for b, assigned in enumerate(self.assigned_B)]
-        labels = self._run_waves([partial(write.remote, storage, folder, *each) for each in named], "commit")
+        labels = self._run_waves([partial(write.remote, storage, folder, *each) for each in named], "commit", directory)
         stamps: dict[str, FileStamp] = {}
         for part in self._gather([*states, *labels], "commit"):
             stamps |= part
@@ -244,7 +254,7 @@ class RayWorkers:
         read = tasks.read_assigned.options(**self._near(directory))
         names = [labels_name(b) for b in range(len(self.rows_B))]
         calls = [partial(read.remote, directory.storage, f"{folder}/{name}", stamps[name]) for name in names]
-        self.assigned_B = self._run_waves(calls, "reading assignments")
+        self.assigned_B = self._run_waves(calls, "reading assignments", directory)
 
     def _file_names(self, seat: Seat) -> list[str]:
         if seat.kind is GeneratorActor:
@@ -392,7 +402,8 @@ class RayWorkers:
         return outcome
 
     def share(self, components: tuple[int, ...], log_z_K: Sequence[float]) -> Confusion:
-        places = [self.scored.index(k) for k in components]
+        place_of = {k: place for place, k in enumerate(self.scored)}
+        places = [place_of[k] for k in components]
         scores_B = [[refs[place] for place in places] for refs in self.scores_B]
         self.scores_B = []
         self.shared_B, self.shared_won_BK, confusion = reshape.confusion(self._map_blocks, scores_B, log_z_K)
@@ -456,7 +467,7 @@ class RayWorkers:
     def _of_evaluator(self, directory: RunDirectory, method: str, *args: Any) -> Any:
         """What the evaluator's method gives. The actor is started when it is first needed, and anew after it died."""
         if self.evaluator is None:
-            self.evaluator = start_evaluator(directory.storage)
+            self.evaluator = start_evaluator(directory.storage, self.crew.run_id)
         try:
             return self._gather([getattr(self.evaluator, method).remote(*args)], method)[0]
         except WorkerLostError:
@@ -464,9 +475,16 @@ class RayWorkers:
             raise
 
 
+def _width_of_this_node() -> int:
+    """How many tasks may run at once on the coordinator's node, which may say that it has no processors."""
+    own = ray.get_runtime_context().get_node_id()
+    return max(LEAST_WIDTH, *(int(node.cpus) for node in cluster_nodes() if node.id == own))
+
+
 def _those_of(seats: Sequence[Seat], components: Sequence[int]) -> list[tuple[Seat, tuple[int, ...]]]:
     """The seats that hold any of the components, each with those it holds."""
-    held = [(seat, tuple(k for k in seat.members if k in components)) for seat in seats]
+    asked = set(components)
+    held = [(seat, tuple(k for k in seat.members if k in asked)) for seat in seats]
     return [(seat, own) for seat, own in held if own]
 
 
