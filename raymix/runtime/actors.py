@@ -5,6 +5,7 @@ torch is imported when an actor is constructed, not with this module, so that th
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,15 @@ from raymix.storage import FileStamp, Storage
 
 Refs = Sequence[Any]
 """References to arrays, fetched without a copy where they are on the same node."""
+
+
+@dataclass(frozen=True)
+class Process:
+    """Where an actor is."""
+
+    name: str
+    pid: int
+    node_ip: str
 
 
 class Worker:
@@ -75,6 +85,11 @@ class Worker:
     def pid(self) -> int:
         """Of this process; answered once the constructor has returned."""
         return os.getpid()
+
+    @ray.method(concurrency_group="watch")
+    def process(self, name: str) -> Process:
+        """Of this actor under a name that whoever asks gives it."""
+        return Process(name, os.getpid(), ray.util.get_node_ip_address())
 
 
 class GeneratorActor(Worker):

@@ -13,12 +13,13 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import NodeLostError
-from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
+from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Process
 from raymix.runtime.groups import is_whole, reserve_all
 from raymix.runtime.placement import Group
 from raymix.runtime.waiting import translated
 
 ANSWER_S = 10.0  # within which an actor tells that it lives, whatever it is doing
+LOOK_S = 2.0  # the coordinator answers nobody else while it looks where its actors are
 
 
 @dataclass
@@ -148,12 +149,15 @@ class Crew:
             ray.kill(seat.actor)
             self._seat_actor(seat)
 
-    def pids(self) -> dict[str, int]:
-        """Process numbers by name, of the actors that have started."""
-        found = {}
-        for seat in self.seats:
-            with suppress(RayError):
-                found[seat.name] = ray.get(seat.actor.pid.remote(), timeout=ANSWER_S)
+    def processes(self) -> list[Process]:
+        """Of the actors that have started and answer at once."""
+        answers = [seat.actor.process.remote(seat.name) for seat in self.seats]
+        ready, _ = ray.wait(answers, num_returns=len(answers), timeout=LOOK_S) if answers else ([], [])
+        found = []
+        for answer in answers:
+            if answer in ready:
+                with suppress(RayError):
+                    found.append(ray.get(answer))
         return found
 
     def steps_done(self, timeout_s: float) -> int:
