@@ -9,13 +9,14 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import IO, Annotated, NamedTuple
 
 import psutil
 import tyro
@@ -48,6 +49,19 @@ class Arguments:
     """Ray's dashboard on the head, which jobs need (`pip install 'raymix[cluster]'`)."""
 
 
+class Place(NamedTuple):
+    """Where a node is."""
+
+    address: str
+    prefix: tuple[str, ...] = ()
+    """Words before its command, which lead there."""
+
+
+def on_loopback(number: int) -> Place:
+    """Ray takes 127.0.0.1 for the machine's own address, and leaves its neighbours as they are."""
+    return Place(f"127.0.0.{number + 2}")
+
+
 @dataclass
 class LocalCluster:
     """Nodes that were started, by their processes, the head first."""
@@ -57,6 +71,8 @@ class LocalCluster:
     environment: Mapping[str, str]
     """What a driver needs in order to connect, beside the token."""
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    logs: list[IO[bytes]] = field(default_factory=list)
+    """What each node's `ray start` said."""
 
 
 def main() -> None:
@@ -107,7 +123,10 @@ def advice(cluster: LocalCluster) -> str:
 
 @contextmanager
 def local_cluster(
-    cpus: Sequence[int], object_store_bytes: int = OBJECT_STORE_MB * 2**20, dashboard: bool = False
+    cpus: Sequence[int],
+    object_store_bytes: int = OBJECT_STORE_MB * 2**20,
+    dashboard: bool = False,
+    place_of: Callable[[int], Place] = on_loopback,
 ) -> Iterator[LocalCluster]:
     """A cluster with a node for each number of processors, the head first; it ends with the block.
 
@@ -115,8 +134,7 @@ def local_cluster(
     """
     if not any(name in os.environ for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")):
         write_token(Path.home() / ".ray" / "auth_token")
-    host = address_of(0)
-    gcs, web, client = free_ports(host, 3)
+    host, (gcs, web, client) = place_of(0).address, free_ports(3)
     environment = {"RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1"}
     found = LocalCluster(f"{host}:{gcs}", f"http://{host}:{web}" if dashboard else None, environment)
     shown = [f"--include-dashboard={dashboard}", f"--dashboard-host={host}", f"--dashboard-port={web}"]
@@ -125,45 +143,38 @@ def local_cluster(
     with ExitStack() as stack:
         for number, (num_cpus, role) in enumerate(zip(cpus, roles, strict=True)):
             size = [f"--num-cpus={num_cpus}", "--num-gpus=0", f"--object-store-memory={object_store_bytes}"]
-            found.nodes.append(stack.enter_context(node(number, [*role, *size], environment)))
+            log = stack.enter_context(tempfile.TemporaryFile())
+            found.nodes.append(stack.enter_context(node(place_of(number), [*role, *size], environment, log)))
+            found.logs.append(log)
             if number == 0:
                 wait_for_nodes(found, 1)
         wait_for_nodes(found, len(cpus))
         yield found
 
 
-def address_of(number: int) -> str:
-    """Of a node. Ray takes 127.0.0.1 for the machine's own address, and leaves its neighbours as they are."""
-    return f"127.0.0.{number + 2}"
-
-
-def free_ports(host: str, num: int) -> list[int]:
+def free_ports(num: int) -> list[int]:
     """Ports that nobody listens on."""
     with ExitStack() as stack:
         held = [stack.enter_context(socket.socket()) for _ in range(num)]
         for each in held:
-            each.bind((host, 0))
+            each.bind(("", 0))
         return [each.getsockname()[1] for each in held]
 
 
 @contextmanager
-def node(number: int, options: Sequence[str], environment: Mapping[str, str]) -> Iterator[subprocess.Popen[bytes]]:
+def node(
+    place: Place, options: Sequence[str], environment: Mapping[str, str], log: IO[bytes]
+) -> Iterator[subprocess.Popen[bytes]]:
     """One `ray start` that stays in the foreground, and ends with all its processes."""
-    command = [
-        sys.executable,
-        "-m",
-        "ray.scripts.scripts",
-        "start",
-        "--block",
-        f"--node-ip-address={address_of(number)}",
-    ]
+    command = [*place.prefix, sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     # the nodes share a machine, so their workers let the system choose ports
-    command += ["--min-worker-port=0", "--max-worker-port=0", "--disable-usage-stats", *options]
+    command += [f"--node-ip-address={place.address}", "--min-worker-port=0", "--max-worker-port=0", *options]
+    command.append("--disable-usage-stats")
     process = subprocess.Popen(
         command,
         env=os.environ | dict(environment),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
         start_new_session=True,  # ctrl-C is for this process, which then ends the nodes in order
     )
     try:
@@ -192,8 +203,11 @@ def wait_for_nodes(cluster: LocalCluster, num: int) -> None:
     """Until so many nodes have joined. Raises `ResourceError`."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        if any(process.poll() is not None for process in cluster.nodes):
-            raise ResourceError("a node ended at once", "local cluster", "see /tmp/ray/session_latest/logs")
+        for number, (process, log) in enumerate(zip(cluster.nodes, cluster.logs, strict=True)):
+            if process.poll() is not None:
+                log.seek(0)
+                said = log.read().decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
+                raise ResourceError(f"ended at once ({said[-1]})", f"node {number}", "start fewer nodes, or try again")
         if answers(cluster.address) and num_alive(cluster) >= num:
             return
         time.sleep(0.2)

@@ -77,7 +77,7 @@ def cluster() -> Iterator[LocalCluster]:
 
 @pytest.mark.slow
 def test_the_script_starts_nodes_and_ends_all_of_their_processes() -> None:
-    words = [sys.executable, "-u", "-m", "launch.local_cluster", "--nodes=2", "--cpus=1,2", "--dashboard=false"]
+    words = [sys.executable, "-u", "-m", "launch.local_cluster", "--nodes=2", "--cpus=1,2", "--no-dashboard"]
     script = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.PIPE, text=True)
     assert script.stdout is not None
     said = [script.stdout.readline() for _ in range(3)]
