@@ -4,6 +4,7 @@ Every node is a `ray start` of its own with its own address (127.0.0.2, 127.0.0.
 real cluster. At ctrl-C all of them end.
 """
 
+import ctypes
 import os
 import signal
 import socket
@@ -24,9 +25,10 @@ import tyro
 from raymix.errors import ConfigError, RaymixError, ResourceError
 from raymix.runtime.local_ray import write_token
 
-START_S = 90.0
+START_S = 180.0
 END_S = 15.0
 OBJECT_STORE_MB = 256
+PR_SET_PDEATHSIG = 1
 NUM_ALIVE = """
 import sys
 from ray._raylet import GcsClient
@@ -146,9 +148,7 @@ def local_cluster(
             log = stack.enter_context(tempfile.TemporaryFile())
             found.nodes.append(stack.enter_context(node(place_of(number), [*role, *size], environment, log)))
             found.logs.append(log)
-            if number == 0:
-                wait_for_nodes(found, 1)
-        wait_for_nodes(found, len(cpus))
+            wait_for_nodes(found, number + 1)  # Ray gives up on nodes that start slowly, as several at once do
         yield found
 
 
@@ -165,7 +165,7 @@ def free_ports(num: int) -> list[int]:
 def node(
     place: Place, options: Sequence[str], environment: Mapping[str, str], log: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """One `ray start` that stays in the foreground, and ends with all its processes."""
+    """One `ray start` that stays in the foreground, and ends with all its processes, even when this process is killed."""
     command = [*place.prefix, sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     # the nodes share a machine, so their workers let the system choose ports
     command += [f"--node-ip-address={place.address}", "--min-worker-port=0", "--max-worker-port=0", *options]
@@ -176,11 +176,17 @@ def node(
         stdout=log,
         stderr=log,
         start_new_session=True,  # ctrl-C is for this process, which then ends the nodes in order
+        preexec_fn=end_with_parent,
     )
     try:
         yield process
     finally:
         end(process)
+
+
+def end_with_parent() -> None:
+    """Linux sends this process SIGTERM when its parent dies."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def end(process: subprocess.Popen[bytes]) -> None:

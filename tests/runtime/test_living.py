@@ -159,17 +159,18 @@ def test_a_detached_run_is_seen_stopped_resumed_and_leaves_nothing(
     assert "detached coordinator starts on " in told and "asked to end after the present round" in told
 
     short = config.model_copy(update={"schedule": config.schedule.model_copy(update={"rounds": done})})
-    train(short, spec, str(alone))
+    train(short, spec, str(alone), workers="local")
     assert digest_of(out) == digest_of(alone)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_resume_watches_a_run_that_lives_and_a_run_that_was_ended_at_once_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out, alone = tmp_path / "run", tmp_path / "alone"
     config, spec = resolve(settings(rounds=12))
-    train(config, spec, str(alone))
+    train(config, spec, str(alone), workers="local")
     train(config, spec, str(out), detached=lambda place: None)
     wait_for(lambda: read_record(Storage.at(out)), "a round")
     assert main(["stop", str(out), "--address", "auto", "--now"]) == 0
