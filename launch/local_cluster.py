@@ -165,7 +165,7 @@ def free_ports(num: int) -> list[int]:
 def node(
     place: Place, options: Sequence[str], environment: Mapping[str, str], log: IO[bytes]
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """One `ray start` that stays in the foreground, and ends with all its processes, even when this process is killed."""
+    """One `ray start` that stays in the foreground, and ends with all its processes, even when this one is killed."""
     command = [*place.prefix, sys.executable, "-m", "ray.scripts.scripts", "start", "--block"]
     # the nodes share a machine, so their workers let the system choose ports
     command += [f"--node-ip-address={place.address}", "--min-worker-port=0", "--max-worker-port=0", *options]
