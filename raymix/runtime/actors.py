@@ -6,6 +6,7 @@ torch is imported when an actor is constructed, not with this module, so that th
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,15 @@ from raymix.runtime.logs import keep_log, telling, told
 from raymix.seeds import Phase
 from raymix.state import Fit
 from raymix.storage import FileStamp, Storage
+
+
+@dataclass(frozen=True)
+class Process:
+    """Where an actor is."""
+
+    name: str
+    pid: int
+    node_ip: str
 
 
 class Worker:
@@ -115,6 +125,11 @@ class Worker:
         if self.torn:
             raise WorkerLostError("lost its rows in the middle of a phase", f"process {os.getpid()}")
         return os.getpid()
+
+    @ray.method(concurrency_group="watch")
+    def process(self, name: str) -> Process:
+        """Of this actor under a name that whoever asks gives it."""
+        return Process(name, os.getpid(), ray.util.get_node_ip_address())
 
 
 @telling

@@ -15,7 +15,7 @@ from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import NodeLostError, NoRoomError, ResourceError
 from raymix.runtime.actor_names import Name, label, named
-from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
+from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Process
 from raymix.runtime.capacity import cluster_nodes, free_nodes, has_room
 from raymix.runtime.elastic import better_groups, moves, together
 from raymix.runtime.groups import broken, give_back, node_of, reserve, reserve_all
@@ -24,6 +24,7 @@ from raymix.runtime.waiting import translated
 
 log = logging.getLogger(__name__)
 ANSWER_S = 10.0  # within which an actor tells that it lives, whatever it is doing
+LOOK_S = 2.0  # the coordinator answers nobody else while it looks where its actors are
 
 Classes = Mapping[type, type]
 """The class of the actors that have a kind of seat."""
@@ -264,12 +265,15 @@ class Crew:
     def _seats_of(self, position: int) -> list[Seat]:
         return [seat for seat in self.seats if seat.group is self.groups[position]]
 
-    def pids(self) -> dict[str, int]:
-        """Process numbers by name, of the actors that have started."""
-        found = {}
-        for seat in self.seats:
-            with suppress(RayError):
-                found[seat.name] = ray.get(seat.actor.pid.remote(), timeout=ANSWER_S)
+    def processes(self) -> list[Process]:
+        """Of the actors that have started and answer at once."""
+        answers = [seat.actor.process.remote(seat.name) for seat in self.seats]
+        ready, _ = ray.wait(answers, num_returns=len(answers), timeout=LOOK_S) if answers else ([], [])
+        found = []
+        for answer in answers:
+            if answer in ready:
+                with suppress(RayError):
+                    found.append(ray.get(answer))
         return found
 
     def steps_done(self, timeout_s: float) -> int:
