@@ -23,13 +23,15 @@ from raymix.checkpoint import discriminator_name
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.run import Status
-from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Refs
+from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
 from raymix.runtime.coordinator import Coordinator
 from raymix.runtime.crew import Classes
+from raymix.runtime.fetching import Refs
 from raymix.seeds import Phase, phase_seed
 from raymix.state import Fit
 
 Arrays = dict[str, NDArray[np.generic]]
+Meeting = tuple[str, int] | None
 LOSS = 0.693
 
 
@@ -76,7 +78,12 @@ class NullDiscriminators:
         return {discriminator_name(k, shared=False): {"component": np.array(k)} for k in self.components}
 
     def train(
-        self, round: int, rows_B: Sequence[Any], fakes: Mapping[int, Any], count: Callable[[int], None]
+        self,
+        round: int,
+        rows_B: Sequence[Any],
+        fakes: Mapping[int, Any],
+        count: Callable[[int], None],
+        team: None = None,
     ) -> list[Fit]:
         steps = self.config.discriminator.steps(sum(len(rows) for rows in rows_B))
         count(steps * len(fakes))
@@ -138,19 +145,26 @@ class NullGeneratorActor(GeneratorActor):
 
     pack: Any
 
-    def _prepare(self, config_json: str, spec: DataSpec) -> None:
+    def _prepare(self) -> None:
         self.calls = Calls()
-        self.config, self.spec = Config.model_validate_json(config_json), spec
 
     def take(self, components: Sequence[int]) -> None:
         self.done = None
         self.pack = NullGenerators(self.config, self.spec, components)
 
-    def pretrain(self, steps: Mapping[int, int], rows_B: Refs) -> list[Fit]:
+    def pretrain(self, steps: Mapping[int, int], rows_B: Refs, rank: int = 0, meeting: Meeting = None) -> list[Fit]:
         ray.get(list(rows_B))
         return self.once("pre-train", 0, lambda: self.pack.train(steps, self.count))
 
-    def train(self, round: int, steps: Mapping[int, int], rows_B: Refs, assigned_B: Refs) -> list[Fit]:
+    def train(
+        self,
+        round: int,
+        steps: Mapping[int, int],
+        rows_B: Refs,
+        assigned_B: Refs,
+        rank: int = 0,
+        meeting: Meeting = None,
+    ) -> list[Fit]:
         ray.get(list(rows_B)), ray.get(list(assigned_B))
         return self.once("train", round, lambda: self.pack.train(steps, self.count))
 
@@ -164,9 +178,8 @@ class NullDiscriminatorActor(DiscriminatorActor):
 
     pack: Any
 
-    def _prepare(self, config_json: str, spec: DataSpec) -> None:
+    def _prepare(self) -> None:
         self.calls = Calls()
-        self.config = Config.model_validate_json(config_json)
 
     def take(self, components: Sequence[int]) -> None:
         self.done = None

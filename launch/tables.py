@@ -135,9 +135,10 @@ def section(arguments: Arguments, experiment: Experiment, seeds: tuple[int, ...]
         for target in experiment.targets:
             if not target.cases or case in target.cases:
                 values = {group.label: group.values(target.measure) for group in groups}
-                text, holds = verdict(target, values)
+                ours = experiment.methods[0]
+                text, holds = verdict(target, ours, values)
                 if not holds and "oracle" in values:
-                    ceiling, _ = verdict(target, values | {"kVAE": values["oracle"]})
+                    ceiling, _ = verdict(target, ours, values | {ours: values["oracle"]})
                     text += f"; the oracle, which sees the labels: {ceiling.partition('(')[2].rstrip(')')}"
                 lines.append(f"- {'reached' if holds else '**missed**'}: {text}")
                 reached &= holds
@@ -145,12 +146,11 @@ def section(arguments: Arguments, experiment: Experiment, seeds: tuple[int, ...]
     return "\n".join(lines), reached
 
 
-def verdict(target: Target, values: dict[str, list[float]]) -> tuple[str, bool]:
-    """A target in words with what was measured, and whether it was reached."""
-    found = values["kVAE"]
+def verdict(target: Target, ours: str, values: dict[str, list[float]]) -> tuple[str, bool]:
+    """A target of one method in words with what was measured, and whether it was reached."""
+    found, name = values[ours], f"{target.measure} of {ours}"
     if not found or (target.over is not None and len(values[target.over]) != len(found)):
-        return f"{target.measure} of kVAE: not every run was measured", False
-    name = f"{target.measure} of kVAE"
+        return f"{name}: not every run was measured", False
     if target.over is not None:
         pairs = list(zip(found, values[target.over], strict=True))
         found = [ours / theirs if target.by == "ratio" else ours - theirs for ours, theirs in pairs]

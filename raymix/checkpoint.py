@@ -118,7 +118,7 @@ class RunDirectory:
         fence = {"number": self.writer, "token": uuid.uuid4().hex, "round": round, "restarts": restarts}
         self.storage.write_json("writer.json", fence)
         self._fence = fence
-        for folder in (".", "events", *(f"generations/{name}" for name in self._names())):
+        for folder in (".", "events", "logs", *(f"generations/{name}" for name in self._names())):
             self.storage.delete_parts(folder)
         return restarts
 

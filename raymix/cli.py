@@ -30,9 +30,12 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command("train a mixture on a recipe's data or on a file", "train", "train"),
+    "plan": Command("say who would run where, what that takes and what limits it", "plan", "plan"),
     "resume": Command("go on with a run that was interrupted", "train", "resume"),
     "tune": Command("search over the config with Ray Tune", "tune", "tune"),
     "status": Command("where a run stands", "status", "status"),
+    "logs": Command("what a run has to say, round by round", "live", "logs"),
+    "stop": Command("end a run on a cluster; it can be resumed", "live", "stop"),
     "report": Command("write one HTML page about a run", "report", "report"),
     "evaluate": Command("measure a trained mixture", "evaluate", "evaluate"),
     "compare": Command("one table of several runs", "compare", "compare"),

@@ -105,7 +105,7 @@ def compared_fields(entry: Entry) -> dict[str, Any]:
     flat = flattened(entry.config.model_dump(mode="json"))
     fields = {name: value for name, value in flat.items() if not name.startswith(BESIDE)}
     fields |= {
-        "data": Path(entry.config.data.path or entry.spec.name).stem,
+        "data": Path((entry.config.data.path or entry.spec.name).partition("?")[0]).stem,
         "rows": entry.spec.num_rows,
         "rounds": entry.rounds,
     }

@@ -12,7 +12,16 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializeAsAny,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from raymix.errors import ConfigError
 
@@ -36,7 +45,7 @@ class DataConfig(Frozen):
     name: str = "digits"
     """A known data set (`raymix recipes` lists them), or `file` for whatever `path` holds."""
     path: str | None = None
-    """A file or folder of rows, when `name` is `file`."""
+    """A file or folder of rows, when `name` is `file`: a path, or s3://, gs:// and what else pyarrow reaches."""
     dir: str | None = None
     """Where the files of a known data set lie (or are downloaded to)."""
     labels: str | None = None
@@ -261,20 +270,35 @@ class ResourcesConfig(Frozen):
     """Whether the components of an actor train as one batched model or one after another; auto is what is faster."""
     compile: bool = False
     """Compile the networks of stacked components, on a GPU with CUDA graphs: slow to start, and its own rounding."""
+    workers_per_component: Positive = 1
+    """Actors that train one generator together, each on its part of every batch; each asks for as much as a component.
+    For generators that outgrow one processor or GPU."""
     score_precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of discriminators when they score; bfloat16 is faster on GPUs and rounds log ratios to about 1 %."""
     cpus_per_component: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     """Processors a component asks for; auto is one per pack, or an equal fraction where there are fewer."""
     gpus_per_component: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
-    """GPUs a component asks for; auto shares out the cluster's GPUs equally, 0 stays on the CPU."""
+    """GPUs a component asks for; auto shares out the cluster's GPUs so that none is idle, 0 stays on the CPU."""
+    accelerator_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")] | None = None
+    """Use GPUs of this type alone, as Ray calls it (H200, L4, A100-40G); unset: of any."""
     threads: Positive = 1
     """Torch threads per process. Bits are promised for 1."""
     deterministic: bool = False
     """On GPUs: deterministic algorithms, so that bits repeat."""
     place_s: Annotated[float, Field(gt=0)] = 60.0
     """Seconds to wait for processors and GPUs that other work holds."""
+    on_loss: Literal["move", "wait"] = "move"
+    """What actors do whose node was lost: move to what is left, where they may have to share, or wait until there is
+    room for them as before (a node comes back or joins), `stall_s` seconds at most, and move then."""
     stall_s: Annotated[float, Field(gt=0)] = 600.0
     """Seconds without progress after which a wait gives up."""
+
+    @field_validator("workers_per_component")
+    @classmethod
+    def _workers_train_one_component(cls, workers: int, info: ValidationInfo) -> int:
+        if workers > 1 and (info.data.get("pack") not in ("auto", 1) or info.data.get("compile")):
+            raise ValueError("more than one need resources.pack 1 and resources.compile false")
+        return workers
 
 
 class Config(Frozen):

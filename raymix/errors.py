@@ -64,6 +64,10 @@ class NodeLostError(WorkerLostError):
     """A node of the cluster died, or a placement group lost a part."""
 
 
+class NoRoomError(NodeLostError):
+    """What a lost node held has no room on the others as it was."""
+
+
 TRUNK = -1
 """Stands for a component where all of a shared trunk's heads are concerned."""
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from enum import Enum
 
 from raymix.config import Config
-from raymix.errors import TRUNK, DivergedError, NodeLostError, RaymixError, WorkerLostError
+from raymix.errors import TRUNK, DivergedError, NoRoomError, RaymixError, WorkerLostError
 
 TRIES = 3  # of a round that loses the same worker in the same phase, or in which the same component diverges
 MOST = 12  # failures in one round, whatever they have in common
@@ -29,7 +29,7 @@ def action(failure: RaymixError, earlier: Sequence[RaymixError], config: Config,
         return Action.SLOW if policy == "restart" and may_repeat else Action.GIVE_UP
     if not isinstance(failure, WorkerLostError) or not may_repeat:
         return Action.GIVE_UP
-    return Action.RESTART if repeats or isinstance(failure, NodeLostError) else Action.REPLACE
+    return Action.RESTART if repeats or isinstance(failure, NoRoomError) else Action.REPLACE
 
 
 def same_failure(one: RaymixError, other: RaymixError) -> bool:

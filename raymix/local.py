@@ -25,7 +25,7 @@ from raymix.storage import FileStamp
 from raymix.training.discriminators import DiscriminatorPack
 from raymix.training.generators import GeneratorPack
 from raymix.training.packs import Packs
-from raymix.training.shards import pretraining_rows, shard
+from raymix.training.shards import pretraining_rows, shards
 
 
 class LocalWorkers:
@@ -79,9 +79,9 @@ class LocalWorkers:
             self.discriminators.slow(component, round)
 
     def pretrain(self, steps: Mapping[int, int]) -> list[Fit]:
-        shards = {k: pretraining_rows(self.config, self.rows_B, k) for k in steps}
+        own = {k: pretraining_rows(self.config, self.rows_B, k) for k in steps}
         count = self._counting("pre-train", sum(steps.values()))
-        return self.generators.train(Phase.PRETRAIN, 0, shards, steps, count)
+        return self.generators.train(Phase.PRETRAIN, 0, own, steps, count)
 
     def start_generators(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
         self.fakes = self._draw(round, tuple(steps))
@@ -90,9 +90,9 @@ class LocalWorkers:
 
     def train_generators(self, round: int, steps: Mapping[int, int]) -> list[Fit]:
         assert self.assigned_B is not None
-        shards = {k: shard(self.rows_B, self.assigned_B, k) for k in steps}
+        own = shards(self.rows_B, self.assigned_B, tuple(steps))
         count = self._counting("train generators", sum(steps.values()))
-        return self.generators.train(Phase.TRAIN_GENERATOR, round, shards, steps, count)
+        return self.generators.train(Phase.TRAIN_GENERATOR, round, own, steps, count)
 
     def _counting(self, doing: str, num_steps: int) -> Callable[[int], None]:
         """Reports the share done each time it is told of further steps."""
@@ -218,6 +218,12 @@ class LocalWorkers:
 
     def recover(self, directory: RunDirectory, last: Generation | None) -> None:
         self.start(directory, last)  # nothing can be lost in one process
+
+    def settle(self, directory: RunDirectory, last: Generation) -> None:
+        pass  # there is one process
+
+    def spilled_bytes(self) -> int:
+        return 0
 
     def close(self) -> None:
         pass

@@ -78,6 +78,7 @@ def choices(config: Config, slots: int) -> list[Packing]:
     many = math.ceil(num / max(1, slots))
     packs = [num, many] if not config.schedule.adapt else [num]  # so that actors stay while K changes
     packs = [resources.pack] if resources.pack != "auto" else [many] if issubclass(family, ClosedForm) else packs
+    packs = [1] if resources.workers_per_component > 1 else packs
     fused = [resources.fused] if resources.fused != "auto" else [True, False]
     able = issubclass(family, StackedGenerator)
     found = {Packing(pack, wanted and able and pack > 1) for pack in packs for wanted in fused}

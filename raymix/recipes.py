@@ -71,11 +71,13 @@ def mnist_small() -> Config:
 
 def mnist() -> Config:
     """All of MNIST, K = 15, for 2 cores: shared trunk, low-pass and guard; under ten minutes."""
+    # The guard leaves twenty steps in late rounds; of small batches each head would see eighty samples in all.
+    judge = DiscriminatorConfig(trunk="shared", guard_loss=0.5, batch_size=256)
     return Config(
         num_components=15,
         data=DataConfig(name="mnist"),
         model=VAEConfig(),
-        discriminator=DiscriminatorConfig(trunk="shared", guard_loss=0.5),
+        discriminator=judge,
         schedule=ScheduleConfig(rounds=6, pretrain_epochs=3, epochs_per_round=3),
     )
 
@@ -128,12 +130,13 @@ def celeba() -> Config:
 
 
 def _gan_2d(name: str) -> Config:
-    """Four GANs of the plane, against whose small modes a discriminator would soon be certain: the guard stops it."""
+    """Four GANs of the plane. A discriminator would soon be certain against their small modes, so the guard stops it
+    after some forty steps, for which batches of 64 rows are too few. Averaged weights keep modes that come and go."""
     return Config(
         num_components=4,
         data=DataConfig(name=name),
-        model=GANConfig(latent=2, learning_rate=1e-3),
-        discriminator=DiscriminatorConfig(guard_loss=0.5),
+        model=GANConfig(latent=2, learning_rate=1e-3, ema=0.99),
+        discriminator=DiscriminatorConfig(guard_loss=0.5, batch_size=256),
         schedule=ScheduleConfig(
             rounds=10, pretrain_epochs=10, pretrain_budget="each", epochs_per_round=20, batch_size=64
         ),

@@ -30,6 +30,7 @@ def record_line(state: State, info: RoundInfo, mendings: Sequence[tuple[str, str
     `flow`: [from component, to component, rows] for the pairs between which most rows moved, the largest first.
     `changes`, where K may change: what happened to the set of components at the end of the round; losses and steps of
     those who came to be by it are None and 0.
+    A run whose rows outgrow the cluster's memory adds `spilled_bytes`, those that lay on disks when it committed.
     `mendings`: what failed before the round could be committed, and what was done about it.
     """
     ids = state.components if state.lineage else ()

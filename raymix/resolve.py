@@ -4,11 +4,12 @@ import os
 
 from raymix.config import Config
 from raymix.data.open import open_source
+from raymix.data.remote import is_remote
 from raymix.data.scan import Summary, scaling, scan
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.models import discriminators
-from raymix.models.base import ClosedForm, HasCritic, LogDensity
+from raymix.models.base import ClosedForm, HasCritic, LogDensity, StackedGenerator
 from raymix.models.registry import close, family_of
 
 
@@ -30,13 +31,18 @@ def resolve(config: Config) -> tuple[Config, DataSpec]:
             what = f"has {len(values)} numbers for rows of shape {spec.row_shape}"
             raise ConfigError(what, f"data.{name}", "give one, or one per column of a vector")
     places = {name: getattr(config.data, name) for name in ("path", "dir", "labels")}
-    absolute = {name: os.path.abspath(os.path.expanduser(place)) for name, place in places.items() if place}
+    absolute = {name: where_it_lies(place) for name, place in places.items() if place}
     data = config.data.model_copy(update={**constants, **absolute})
     resolved = fitted(config.model_copy(update={"data": data}), spec)
     for field, bounded, other in (("likelihood", "bernoulli", "gaussian"), ("output", "unit", "linear")):
         if getattr(resolved.model, field, None) == bounded:
             check_unit_interval(resolved, summary, field, bounded, other)
     return resolved, spec
+
+
+def where_it_lies(place: str) -> str:
+    """A URI as it is, or a path made absolute."""
+    return place if is_remote(place) else os.path.abspath(os.path.expanduser(place))
 
 
 def fitted(config: Config, spec: DataSpec) -> Config:
@@ -54,6 +60,13 @@ def check_choices(config: Config) -> None:
     if config.resources.compile and issubclass(family_of(config.model).build, HasCritic):
         what = f"family {config.model.family} alternates its networks, which is not compiled"
         raise ConfigError(what, "resources.compile", "set it to false")
+    workers, batch_size = config.resources.workers_per_component, config.schedule.batch_size
+    if workers > 1 and not issubclass(family_of(config.model).build, StackedGenerator):
+        what = f"family {config.model.family} does not learn from batches in parts"
+        raise ConfigError(what, "resources.workers_per_component", "set it to 1")
+    if workers > batch_size:
+        what = f"{workers} workers have a batch of {batch_size} rows"
+        raise ConfigError(what, "resources.workers_per_component", "raise schedule.batch_size or lower it")
     exact = issubclass(family_of(config.model).build, ClosedForm)
     if exact and config.schedule.pretrain_epochs and config.schedule.pretrain_on == "whole" and config.mode != "bag":
         what = f"pre-training on the whole data set would make all {config.model.family}s equal"

@@ -35,12 +35,20 @@ class RunWorkers(Workers, Protocol):
         the same that they would do again."""
         ...
 
+    def settle(self, directory: RunDirectory, last: Generation) -> None:
+        """Between rounds, all at the state of a generation: whoever gains by nodes that joined moves there."""
+        ...
+
     def slow(self, component: int, round: int) -> None:
         """Halve the component's learning rates; its discriminator's for this round only when it starts anew in each."""
         ...
 
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
         """Write every component's tensors and every block's labels under the round's folder."""
+        ...
+
+    def spilled_bytes(self) -> int:
+        """Bytes that lie on disks because they outgrow the memory for them."""
         ...
 
     def evaluate(self, directory: RunDirectory, generation: Generation) -> dict[str, Any]:
@@ -196,6 +204,8 @@ class Run:
         files = workers.commit(directory, state.round)
         line["seconds"]["commit"] = round(time.perf_counter() - start, 3)
         line["committed_bytes"] = sum(stamp.num_bytes for stamp in files.values())
+        if spilled := workers.spilled_bytes():
+            line["spilled_bytes"] = spilled
         generation = directory.prepared(state, files, line)
         if config.schedule.evaluates(state.round):
             start = time.perf_counter()
@@ -209,8 +219,10 @@ class Run:
         self.progress.report()
         self.events.append(line)
         directory.prune(config.schedule.best_metric)
-        if self.stopping() and state.round < config.schedule.rounds:
-            raise Stopped
+        if state.round < config.schedule.rounds:
+            if self.stopping():
+                raise Stopped
+            workers.settle(directory, generation)
 
 
 def run(

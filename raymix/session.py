@@ -1,5 +1,6 @@
 """Start a run, or go on with one, in this process or on Ray: what the command line and `Mixture` share."""
 
+import logging
 import platform
 from collections.abc import Callable
 from importlib import metadata
@@ -9,14 +10,22 @@ from raymix import __version__
 from raymix.checkpoint import RunDirectory
 from raymix.config import Config
 from raymix.data.source import DataSpec
+from raymix.errors import CheckpointError
 from raymix.local import LocalWorkers
 from raymix.models.registry import close
 from raymix.packing import packed
 from raymix.run import Progress, Status, run
+from raymix.runtime.actors import Process
+from raymix.runtime.coordinator import start_detached
 from raymix.runtime.driver import Reserved, cluster, packed_for_cluster, require_room, train_on_ray
+from raymix.runtime.identity import run_id_of
+from raymix.runtime.living import living_coordinator, watch_until_end
 from raymix.storage import Storage
 
+log = logging.getLogger(__name__)
 Watch = Callable[[Status], None]
+Detached = Callable[[Process], None]
+"""Told where the coordinator of a run is that goes on without this process."""
 
 
 def environment() -> dict[str, str]:
@@ -36,10 +45,12 @@ def train(
     wait_s: float = 0,
     watch: Watch = lambda status: None,
     reserved: Reserved | None = None,
+    detached: Detached | None = None,
 ) -> None:
     """Train a resolved config into a new run directory.
 
-    In a `reserved` place the run waits after each round until `watch` has returned.
+    In a `reserved` place the run waits after each round until `watch` has returned. With `detached` the run is started
+    on the cluster and goes on by itself.
 
     Raises `CheckpointError` when the directory holds a run, `ResourceError` when the cluster cannot hold it even after
     `wait_s` seconds; nothing is written then.
@@ -60,7 +71,7 @@ def train(
         if reserved is None:
             require_room(config, wait_s)  # what cannot fit fails before anything is written
         directory.create(config, spec, environment() | {"packing": reason})
-        train_on_ray(config, spec, directory.storage.uri, watch, reserved)
+        on_ray(config, spec, directory.storage.uri, watch, reserved, detached)
 
 
 def resume(
@@ -71,11 +82,13 @@ def resume(
     wait_s: float = 0,
     watch: Watch = lambda status: None,
     reserved: Reserved | None = None,
+    detached: Detached | None = None,
 ) -> bool:
-    """Go on with a run from its last commit, or from the beginning when it has none.
+    """Go on with a run from its last commit, or from the beginning when it has none. One that lives on the cluster is
+    watched until it ends.
 
-    Returns whether there was anything to do. `reserved` is as in `train`. Raises `CheckpointError` when the directory
-    holds no run.
+    Returns whether there was anything to do. `reserved` and `detached` are as in `train`. Raises `CheckpointError` when
+    the directory holds no run.
     """
     directory = RunDirectory(Storage.at(uri))
     config, spec = directory.load()
@@ -87,9 +100,35 @@ def resume(
     else:
         with cluster(address):
             if reserved is None:
+                if attached(config, directory.storage.uri, watch, detached):
+                    return True
                 require_room(config, wait_s)
-            train_on_ray(config, spec, directory.storage.uri, watch, reserved)
+            on_ray(config, spec, directory.storage.uri, watch, reserved, detached)
     return True
+
+
+def on_ray(
+    config: Config, spec: DataSpec, uri: str, watch: Watch, reserved: Reserved | None, detached: Detached | None
+) -> None:
+    """Start a coordinator on the connected cluster, and leave it or see to its end."""
+    if detached is None:
+        train_on_ray(config, spec, uri, watch, reserved)
+    else:
+        detached(start_detached(config, spec, uri, run_id_of(uri)))
+
+
+def attached(config: Config, uri: str, watch: Watch, detached: Detached | None) -> bool:
+    """Whether a coordinator of the run lived on the connected cluster and was watched until the run's end. One that
+    dies with its driver meanwhile does not count. Raises `CheckpointError` where another one was to be `detached`."""
+    coordinator = living_coordinator(uri)
+    if coordinator is None:
+        return False
+    if detached is not None:
+        raise CheckpointError(
+            "is run by a coordinator that lives on this cluster", uri, "watch it with `raymix resume`"
+        )
+    log.warning("the run lives on this cluster: it is watched, and goes on when this command ends")
+    return watch_until_end(coordinator, config.resources.stall_s, watch)
 
 
 def train_here(config: Config, spec: DataSpec, directory: RunDirectory, watch: Watch) -> None:

@@ -53,7 +53,7 @@ class Storage:
         """From a URI, or a local path, which is made absolute."""
         text = os.fspath(location)
         if text.startswith("file:"):
-            text = _filesystem(text)[1]
+            text = filesystem_at(text)[1]
         return cls(text if "://" in text else os.path.abspath(text))
 
     def below(self, name: str) -> "Storage":
@@ -134,7 +134,7 @@ class Storage:
     @contextmanager
     def _opened(self, name: str, verb: str) -> Iterator[tuple["Files", str]]:
         """The filesystem and the path of a file. What it raises becomes one line."""
-        filesystem, root = (None, self.uri) if self.is_local else _filesystem(self.uri)
+        filesystem, root = (None, self.uri) if self.is_local else filesystem_at(self.uri)
         try:
             yield Remote(filesystem) if filesystem else Disk(), f"{root}/{name}"
         except OSError as error:
@@ -143,7 +143,7 @@ class Storage:
 
 
 @functools.cache
-def _filesystem(uri: str) -> tuple[pafs.FileSystem, str]:
+def filesystem_at(uri: str) -> tuple[pafs.FileSystem, str]:
     """What pyarrow makes of a URI, once per process. Raises `CheckpointError`."""
     plain = Storage(uri).where()
     if uri.startswith("s3://") and "allow_delayed_open=" not in uri:

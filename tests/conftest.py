@@ -4,8 +4,10 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow.fs as pafs
 import pytest
 import torch
+from moto.server import ThreadedMotoServer
 
 torch.set_num_threads(1)
 
@@ -37,6 +39,22 @@ def ray_cluster() -> Iterator[None]:
 
     with cluster(None, num_cpus=2):
         yield
+
+
+@pytest.fixture(scope="session")
+def s3_options() -> Iterator[str]:
+    """What leads an address to an S3 server in this process, which holds one bucket, `bucket`."""
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    address = f"endpoint_override=127.0.0.1:{server.get_host_and_port()[1]}&scheme=http"
+    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (keys | {"AWS_EC2_METADATA_DISABLED": "true"}).items():
+            patch.setenv(name, value)
+        filesystem, _ = pafs.FileSystem.from_uri(f"s3://bucket?{address}&allow_bucket_creation=true")
+        filesystem.create_dir("bucket")
+        yield address
+    server.stop()
 
 
 @pytest.fixture(scope="session")

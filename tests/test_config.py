@@ -96,6 +96,9 @@ def test_unknown_field_like_no_other_points_to_the_help():
         ("resources.pack", "all"),
         ("resources.cpus_per_component", 0),
         ("resources.gpus_per_component", -1),
+        ("resources.accelerator_type", ""),
+        ("resources.accelerator_type", "accelerator_type:H200"),
+        ("resources.workers_per_component", 0),
         ("resources.threads", 0),
         ("resources.stall_s", 0),
         ("model.latent", 0),
@@ -126,6 +129,7 @@ def test_value_out_of_range_is_refused_with_field_and_value(field, value):
         ("balance.min_share", 0),
         ("balance.min_share", 1),
         ("resources.gpus_per_component", 0),
+        ("resources.accelerator_type", "A100-40G"),
         ("resources.cpus_per_component", 0.25),
         ("resources.pack", "auto"),
     ],
@@ -253,6 +257,16 @@ def test_adapting_runs_do_not_overlap_and_bound_k():
         with pytest.raises(ConfigError, match=r"schedule\.adapt needs"):
             config_from_mapping({"num_components": 8, "schedule": {"adapt": True, **schedule}}, "run.yaml")
         config_from_mapping({"num_components": 8, "schedule": schedule}, "run.yaml")
+
+
+@pytest.mark.parametrize("other", [{"pack": 3}, {"compile": True}])
+def test_workers_of_a_component_refuse_what_contradicts_them(other):
+    told = "run.yaml: resources.workers_per_component: more than one need resources.pack 1 and resources.compile false"
+    with pytest.raises(ConfigError) as caught:
+        config_from_mapping({"resources": {"workers_per_component": 2, **other}}, "run.yaml")
+    assert str(caught.value) == f"{told}, got 2"
+    config_from_mapping({"resources": {"workers_per_component": 1, **other}}, "run.yaml")
+    config_from_mapping({"resources": {"workers_per_component": 2, "pack": 1}}, "run.yaml")
 
 
 @pytest.mark.parametrize(("rounds", "adapting"), [(5, []), (6, [2]), (8, [2, 3, 4])])

@@ -12,6 +12,7 @@ from raymix.resolve import resolve
 from raymix.session import train
 from raymix.storage import Storage
 
+CONVOLUTIONS = {"family": "vae", "body": "conv", "encoder": [4, 8], "decoder": [8, 4], "latent": 2}
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
@@ -52,6 +53,24 @@ def test_in_process_and_ray_give_one_digest_for_fused_packs(trunk: str, pack: in
 def test_in_process_and_ray_give_one_digest_for_adversarial_components(fused: bool, tmp_path: Path) -> None:
     config = replaced(adversarial(), {"resources.pack": 2, "resources.fused": fused})
     assert trained(config, tmp_path / "local", "local") == trained(config, tmp_path / "ray", "ray")
+
+
+@pytest.mark.parametrize(
+    ("num", "family"),
+    [(1, "vae"), pytest.param(2, "vae", marks=pytest.mark.slow), pytest.param(2, "dcgan", marks=pytest.mark.slow)],
+)
+def test_two_workers_of_a_component_give_one_digest_and_another_than_one_worker(
+    num: int, family: str, tmp_path: Path
+) -> None:
+    """Of networks with BatchNorm, whose statistics are of both parts; the parts are unequal, too."""
+    config = adversarial() if family == "dcgan" else replaced(adversarial(), {"model": CONVOLUTIONS})
+    config = replaced(config, {"num_components": num, "schedule.batch_size": 33, "resources.pack": 1})
+    if family == "dcgan":
+        config = replaced(config, {"model.family": "dcgan"})
+    together = replaced(config, {"resources.workers_per_component": 2})
+    here = trained(together, tmp_path / "local", "local")
+    assert here == trained(together, tmp_path / "ray", "ray")
+    assert here != trained(config, tmp_path / "one", "local")
 
 
 @pytest.mark.parametrize(("trunk", "pack"), [("separate", 2), pytest.param("shared", 1, marks=pytest.mark.slow)])

@@ -17,6 +17,7 @@ PLAIN = [
     errors.MissingError,
     errors.WorkerLostError,
     errors.NodeLostError,
+    errors.NoRoomError,
 ]
 
 

@@ -12,6 +12,7 @@ from raymix.errors import (
     DivergedError,
     MissingError,
     NodeLostError,
+    NoRoomError,
     RaymixError,
     ResourceError,
     StorageFullError,
@@ -47,9 +48,12 @@ LOSSES = [
     (died(), [died(), died("generators of 1")], RESTART),
     (died(), [died(), died()], GIVE_UP),
     (died(), [died(), node(), diverged(), died()], GIVE_UP),
-    (node(), [], RESTART),
-    (node(), [node("node b"), node("node c"), node("node d")], RESTART),
-    (node(), [died("node a"), died("node a")], RESTART),
+    (node(), [], REPLACE),
+    (node(), [node("node b"), node("node c"), node("node d")], REPLACE),
+    (node(), [died("node a"), died("node a")], REPLACE),
+    (NoRoomError("is full", "pack-0"), [], RESTART),
+    (NoRoomError("is full", "pack-0"), [node(), died()], RESTART),
+    (NoRoomError("is full", "pack-0"), [NoRoomError("is full", "pack-0")] * 2, GIVE_UP),
     (node(), [node()], RESTART),
     (node(), [node(), node()], GIVE_UP),
     (died(), [died(str(k)) for k in range(MOST - 2)], REPLACE),
@@ -121,7 +125,7 @@ def all_actions(failure: RaymixError, policy: str) -> list[Action]:
 @pytest.mark.parametrize("policy", POLICIES)
 def test_a_deterministic_crasher_is_given_up_after_3_tries(policy):
     assert all_actions(died(), policy) == [REPLACE, RESTART, GIVE_UP]
-    assert all_actions(node(), policy) == [RESTART, RESTART, GIVE_UP]
+    assert all_actions(node(), policy) == [REPLACE, RESTART, GIVE_UP]
     assert TRIES == 3
 
 

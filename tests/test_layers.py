@@ -29,6 +29,7 @@ LAYERS = [
     {"runtime"},
     {"session"},
     {"search"},
+    {"planning"},
     {"mixture"},
     {"bench"},
     {"commands"},
@@ -49,7 +50,7 @@ WITHOUT_TORCH = [
     "run",
     "cache",
 ]
-WITHOUT_RAY = [*WITHOUT_TORCH, "models", "features", "training", "local"]
+WITHOUT_RAY = [*WITHOUT_TORCH, "models", "features", "training", "local", "planning"]
 
 
 def rank(part: str) -> int:

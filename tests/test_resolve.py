@@ -8,6 +8,7 @@ from raymix.config import (
     DataConfig,
     DiscriminatorConfig,
     FamilyConfig,
+    ResourcesConfig,
     ScheduleConfig,
     dump_config,
     load_config,
@@ -111,6 +112,16 @@ def test_own_density_needs_a_family_that_has_one(vectors):
         resolve(Config(num_components=2, data=vectors[0], **centroids))
     resolve(Config(num_components=2, data=vectors[0], schedule=ScheduleConfig(pretrain_epochs=0), **centroids))
     resolve(Config(num_components=2, data=vectors[0], discriminator=judge, mode="random"))  # nobody judges
+
+
+def test_several_workers_need_a_family_that_learns_from_batches_in_parts(vectors):
+    resources, schedule = ResourcesConfig(workers_per_component=2), ScheduleConfig(pretrain_epochs=0)
+    with pytest.raises(ConfigError, match=r"resources\.workers_per_component: family centroid does not learn"):
+        resolve(Config(data=vectors[0], model=CentroidConfig(), schedule=schedule, resources=resources))
+    few = ScheduleConfig(batch_size=1)
+    with pytest.raises(ConfigError, match=r"resources\.workers_per_component: 2 workers have a batch of 1 rows"):
+        resolve(Config(num_components=2, data=vectors[0], schedule=few, resources=resources))
+    resolve(Config(num_components=2, data=vectors[0], schedule=schedule, resources=resources))
 
 
 def test_unknown_family_and_setting_are_refused_before_data_is_read():

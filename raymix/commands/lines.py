@@ -18,6 +18,8 @@ def round_line(line: Mapping[str, Any], rounds: int) -> str:
         parts.append(f"starved: {' '.join(map(str, line['starved']))}")
     if line["reseeded"]:
         parts.append(f"reseeded: {', '.join(f'{k} from {donor}' for k, donor in line['reseeded'].items())}")
+    if spilled := line.get("spilled_bytes"):
+        parts.append(f"{spilled / 2**20:,.0f} MiB on disks")
     if changes := [change["kind"] for change in line.get("changes", ())]:
         counts = ", ".join(f"{kind} {changes.count(kind)}" for kind in dict.fromkeys(changes))
         parts.append(f"{len(line['components'])} components ({counts})")

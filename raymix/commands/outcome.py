@@ -12,8 +12,9 @@ from raymix.storage import Storage
 HEADINGS = ("component", "weight", "load", "generator loss", "discriminator loss")
 
 
-def print_outcome(out: str, seconds: float) -> None:
-    """The last round of a run as a table on stdout, plain where that is no terminal, and where its files are."""
+def print_outcome(out: str, seconds: float) -> int:
+    """The last round of a run as a table on stdout, plain where that is no terminal, and where its files are. Returns
+    its number."""
     line = read_record(Storage.at(out))[-1]
     console = Console(file=sys.stdout)
     rows = component_rows(line)
@@ -31,3 +32,4 @@ def print_outcome(out: str, seconds: float) -> None:
     places = [f"run: {out}", *([f"report: {out}/report.html", f"picture: {out}/samples.png"] if drawn else [])]
     for text in (*measure_lines(line), *places, f"seconds: {seconds:.1f}"):
         print(text)
+    return int(line["round"])

@@ -17,6 +17,8 @@ class Status:
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
     """Run directory."""
+    address: Annotated[str | None, tyro.conf.arg(metavar="A")] = None
+    """Ask the run itself, if it lives on this Ray cluster (auto, host:port or ray://...)."""
 
 
 @dataclass(frozen=True)
@@ -28,23 +30,36 @@ class Digest:
 
 
 def status(argv: list[str]) -> None:
-    location = parse(Status, argv, "status").directory
+    arguments = parse(Status, argv, "status")
+    location = arguments.directory
     directory = run_directory(location)
     config, spec = directory.load()
+    live = live_lines(location, arguments.address) if arguments.address else []
     print(f"run: {location}")
     num = f"K = {config.num_components}{' at first' if config.schedule.adapt else ''}"
     print(f"config: mode {config.mode}, {num}, family {config.model.family}, seed {config.seed}")
     print(f"data: {spec.name}, {spec.num_rows:,} rows of {spec.row_shape} {spec.dtype}")
+    for text in live:
+        print(text)
     last = directory.last()
     if last is None:
-        print(f"state: no complete round yet; go on with `raymix resume {location}`")
+        if not live:
+            print(f"state: no complete round yet; go on with `raymix resume {location}`")
         return
-    finished = directory.finished(config, last)
-    print(f"state: {'finished' if finished else f'unfinished; go on with `raymix resume {location}`'}")
+    if not live:
+        finished = directory.finished(config, last)
+        print(f"state: {'finished' if finished else f'unfinished; go on with `raymix resume {location}`'}")
     print(round_line(last.record, config.schedule.rounds))
     for text in (*measure_lines(last.record), *(f"warning: {text}" for text in last.record.get("warnings") or ())):
         print(text)
     print("weights: " + ", ".join(f"{row[0]}: {row[1]}" for row in component_rows(last.record)))
+
+
+def live_lines(location: str, address: str) -> list[str]:
+    """What the run itself tells, none where it does not live on the cluster."""
+    from raymix.commands.live import told_by  # Ray takes a second to import, and is seldom asked
+
+    return told_by(location, address)
 
 
 def digest(argv: list[str]) -> None:

@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,8 +23,11 @@ from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.recipes import recipe, with_data
 from raymix.resolve import resolve
+from raymix.runtime.actors import Process
+from raymix.storage import Storage
 
 DEFAULT_RECIPE = "digits"
+DETACHED_VERBS = {"status": "state", "logs": "read along", "resume": "wait for its end", "stop": "end it"}
 
 
 @dataclass(frozen=True)
@@ -45,6 +49,8 @@ class Train:
     """Ray actors, or everything in this process."""
     address: Annotated[str | None, tyro.conf.arg(metavar="A")] = None
     """A running Ray cluster (auto, host:port or ray://...); unset: a local Ray starts by itself."""
+    detach: bool = False
+    """Start the run on the cluster of --address and return at once: it goes on by itself."""
     wait_for_resources: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0
     """Wait so long for nodes that the cluster lacks, as one that autoscales does at first."""
     dry_run: bool = False
@@ -61,14 +67,16 @@ class Resume:
     """Ray actors, or everything in this process."""
     address: Annotated[str | None, tyro.conf.arg(metavar="A")] = None
     """A running Ray cluster (auto, host:port or ray://...); unset: a local Ray starts by itself."""
+    detach: bool = False
+    """Start the run on the cluster of --address and return at once: it goes on by itself."""
     wait_for_resources: Annotated[float, tyro.conf.arg(metavar="SECONDS")] = 0
     """Wait so long for nodes that the cluster lacks, as one that autoscales does at first."""
 
 
 def train(argv: list[str]) -> None:
     started = time.monotonic()
-    arguments, config, name = parse_train(argv)
-    check_address(arguments.workers, arguments.address)
+    arguments, config, name = parse_train(argv, Train, "train")
+    check_address(arguments, arguments.out)
     if arguments.out is not None:
         run_directory(arguments.out).require_new()  # before all rows are read
     config, spec = resolve(config)
@@ -80,30 +88,31 @@ def train(argv: list[str]) -> None:
     with new_directory(arguments.out, name) as out:
         say(f"run directory {out}")
         with interruptible(), resumable(out), watching(config.schedule.rounds, spec.num_rows) as watch:
-            where: Any = {"workers": arguments.workers, "address": arguments.address}
-            session.train(config, spec, out, **where, wait_s=arguments.wait_for_resources, watch=watch)
-    print_outcome(out, time.monotonic() - started)
+            session.train(config, spec, out, **where_to(arguments, out), watch=watch)
+    if not arguments.detach:
+        tell_end(config, out, time.monotonic() - started)
 
 
 def resume(argv: list[str]) -> None:
     started = time.monotonic()
     arguments = parse(Resume, argv, "resume")
-    check_address(arguments.workers, arguments.address)
     out = arguments.directory
+    check_address(arguments, out)
     directory = run_directory(out)
     config, spec = directory.load()
     last = directory.last()
     done = last.state.round if last else -1
     with interruptible(), resumable(out), watching(config.schedule.rounds, spec.num_rows, done) as watch:
-        where: Any = {"workers": arguments.workers, "address": arguments.address}
-        did_anything = session.resume(out, **where, wait_s=arguments.wait_for_resources, watch=watch)
+        did_anything = session.resume(out, **where_to(arguments, out), watch=watch)
     if not did_anything:
         say("the run was finished already")
-    print_outcome(out, time.monotonic() - started)
+    if not (arguments.detach and did_anything):
+        tell_end(config, out, time.monotonic() - started)
 
 
-def parse_train(argv: list[str]) -> tuple[Any, Config, str]:
-    """The arguments, the config they describe, and a name for the run.
+def parse_train(argv: list[str], kind: type, command: str) -> tuple[Any, Config, str]:
+    """The arguments, the config they describe, and a name for the run. `kind` holds the options of a command beside the
+    config's.
 
     What decides the defaults (recipe, file, data, family) is looked up first; the options are then those of the
     resulting config.
@@ -112,10 +121,10 @@ def parse_train(argv: list[str]) -> tuple[Any, Config, str]:
     options = options_of(base)
     # An empty name lifts the config's fields to the top: --seed, not --settings.seed.
     settings = ("settings", Annotated[options, tyro.conf.arg(name="")], field(default_factory=options))
-    kind = make_dataclass("Train", [settings], bases=(Train,), frozen=True, namespace={"__doc__": Train.__doc__})
-    arguments: Any = parse(kind, argv, "train", option_names(base))
+    whole = make_dataclass(kind.__name__, [settings], bases=(kind,), frozen=True, namespace={"__doc__": kind.__doc__})
+    arguments: Any = parse(whole, argv, command, option_names(base))
     if named is None and arguments.recipe != DEFAULT_RECIPE:
-        raise ConfigError("the recipe does not come first", WHERE, f"write `raymix train {arguments.recipe} ...`")
+        raise ConfigError("the recipe does not come first", WHERE, f"write `raymix {command} {arguments.recipe} ...`")
     return arguments, config_of(arguments.settings, WHERE), name
 
 
@@ -139,9 +148,40 @@ def starting_config(named: str | None, file: str | None) -> tuple[Config, str]:
     return load_config(file), Path(file).resolve().stem
 
 
-def check_address(workers: str, address: str | None) -> None:
-    if workers == "local" and address is not None:
+def check_address(arguments: Any, out: str | None) -> None:
+    """Raises `ConfigError` where workers, address and run directory do not go together."""
+    address: str | None = arguments.address
+    if arguments.workers == "local" and address is not None:
         raise ConfigError("an address is given and --workers local uses no cluster", "--address", "drop one of them")
+    if arguments.detach and address is None:
+        raise ConfigError("a run cannot outlive a Ray that ends with this command", "--detach", "add --address A")
+    if address is not None and address.startswith("ray://") and (out is None or Storage.at(out).is_local):
+        todo = "name one that every machine reaches, such as s3://BUCKET/RUN"
+        raise ConfigError("a local run directory is not on the cluster that ray:// leads to", out or "--out", todo)
+
+
+def where_to(arguments: Any, out: str) -> dict[str, Any]:
+    """Of a run's arguments those that say where it goes."""
+    detached = partial(tell_detached, out, arguments.address) if arguments.detach else None
+    where = {"workers": arguments.workers, "address": arguments.address, "wait_s": arguments.wait_for_resources}
+    return where | {"detached": detached}
+
+
+def tell_detached(out: str, address: str, process: Process) -> None:
+    """How to go on with a run that goes on by itself."""
+    place = Storage.at(out)
+    print(f"run: {place.uri}\ncoordinator: process {process.pid} on {process.node_ip}")
+    for verb, more in (("status", ""), ("logs", " --follow"), ("resume", ""), ("stop", "")):
+        print(f"{DETACHED_VERBS[verb]}: raymix {verb} {place.uri} --address {address}{more}")
+    if place.is_local:
+        say(f"a local run directory ties the run, and the commands above, to this node ({process.node_ip})")
+
+
+def tell_end(config: Config, out: str, seconds: float) -> None:
+    """How a run ended that this command has watched."""
+    done = print_outcome(out, seconds)
+    if done < config.schedule.rounds:
+        say(f"stopped after round {done} of {config.schedule.rounds}; go on with `raymix resume {out}`")
 
 
 def plan_lines(config: Config, spec: DataSpec, workers: str, out: str) -> list[str]:

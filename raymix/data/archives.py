@@ -1,6 +1,5 @@
 """Zip archives: what they declare is checked before anything of them is unpacked."""
 
-import os
 import stat
 import zipfile
 from collections import Counter
@@ -8,19 +7,28 @@ from pathlib import Path, PurePosixPath
 
 from raymix.data.faults import printable, reading
 from raymix.data.limits import DEFLATE_RATIO
+from raymix.data.paths import Place, num_bytes
 from raymix.errors import DataError
 
 _TODO = "write the archive again"
 
 
-def open_zip(path: Path) -> zipfile.ZipFile:
+class Archive(zipfile.ZipFile):
+    """An archive that knows its own size."""
+
+    def __init__(self, path: Place) -> None:
+        super().__init__(path if isinstance(path, Path) else path.open("rb"))
+        self.filename, self.num_bytes = str(path), num_bytes(path)
+
+
+def open_zip(path: Place) -> Archive:
     """An archive whose names are sound.
 
     Raises `DataError` for names that are empty, absolute, climb out (`..`) or come twice, and for links and devices.
     """
     place = printable(path)
     with reading(path, "a zip archive", _TODO):
-        archive = zipfile.ZipFile(path)
+        archive = Archive(path)
         for info in archive.infolist():
             name = PurePosixPath(info.filename)
             if not info.filename or name.is_absolute() or ".." in name.parts or "\\" in info.filename:
@@ -33,7 +41,7 @@ def open_zip(path: Path) -> zipfile.ZipFile:
         return archive
 
 
-def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> bytes:
+def read_member(archive: Archive, info: zipfile.ZipInfo, most: int) -> bytes:
     """All bytes of one member, `most` at most. Raises `DataError`."""
     place = member_place(archive, info)
     with reading(place, "a member of a zip archive", _TODO):
@@ -44,20 +52,20 @@ def read_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> b
             return stream.read(info.file_size)  # not `archive.read`: it unpacks all there is
 
 
-def require_sound(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> None:
+def require_sound(archive: Archive, info: zipfile.ZipInfo) -> None:
     """Raises `DataError` if a member is encrypted, of another compression, or cannot have the size that it declares."""
     place = member_place(archive, info)
     if info.flag_bits & 1:
         raise DataError("is encrypted", place, _TODO)
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # others unpack without a bound
         raise DataError(f"is compressed by method {info.compress_type}", place, "compress with deflate")
-    size = os.path.getsize(str(archive.filename))
+    size = archive.num_bytes
     ratio = DEFLATE_RATIO if info.compress_type == zipfile.ZIP_DEFLATED else 1
     if info.compress_size > size or info.file_size > ratio * info.compress_size:
         what = f"declares {info.file_size} bytes packed into {info.compress_size} of {size}"
         raise DataError(what, place, "the archive is damaged, get it again")
 
 
-def member_place(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> str:
+def member_place(archive: Archive, info: zipfile.ZipInfo) -> str:
     """Archive and member as an error names them."""
     return printable(f"{archive.filename}:{info.filename[:200]}")

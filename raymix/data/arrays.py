@@ -7,17 +7,18 @@ import io
 import math
 import zipfile
 from collections.abc import Callable
-from pathlib import Path
 from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
-from raymix.data.archives import open_zip, require_sound
+from raymix.data.archives import Archive, open_zip, require_sound
 from raymix.data.faults import listing, printable, reading
 from raymix.data.layout import array_layout
 from raymix.data.limits import MAX_BYTES, MAX_HEADER_BYTES
+from raymix.data.paths import Place, num_bytes
+from raymix.data.remote import RemotePath
 from raymix.data.rows import Labels, RowReader, RowSource, encode_labels, require_one_per_row
 from raymix.errors import DataError
 
@@ -109,25 +110,27 @@ class ChainRows:
         return self._parts[index].where(row - int(self._ends[index]) + self._parts[index].num_rows)
 
 
-def open_npy(path: Path, name: str) -> RowSource:
+def open_npy(path: Place, name: str) -> RowSource:
     """Rows of a .npy file. Raises `DataError`."""
     place = printable(path)
     with reading(path, "a .npy file", _TODO):
         with path.open("rb") as stream:
-            header = _read_header(stream, path.stat().st_size, place)
+            header = _read_header(stream, num_bytes(path), place)
         if not header.fortran:
             return RowSource(name, StreamRows(lambda: path.open("rb"), header, place))
+        if isinstance(path, RemotePath):
+            raise DataError("is in Fortran order", place, "use numpy.ascontiguousarray, or copy it to a local path")
         # Of a file in Fortran order a range of rows is scattered over the whole: it is mapped.
         return RowSource(name, ArrayRows(np.memmap(path, header.dtype, "r", header.offset, header.shape, "F"), place))
 
 
-def read_npy_labels(path: Path, num_rows: int) -> Labels:
+def read_npy_labels(path: Place, num_rows: int) -> Labels:
     """Labels of a .npy file of one axis. Raises `DataError`."""
     with reading(path, "a .npy file", _TODO), path.open("rb") as stream:
-        return _read_labels(stream, path.stat().st_size, num_rows, printable(path))
+        return _read_labels(stream, num_bytes(path), num_rows, printable(path))
 
 
-def open_npz(path: Path, name: str) -> RowSource:
+def open_npz(path: Place, name: str) -> RowSource:
     """Rows and labels of a .npz file: the arrays of known names, or its only array.
 
     Rows are streamed, labels are read here. Raises `DataError`.
@@ -148,7 +151,7 @@ def open_npz(path: Path, name: str) -> RowSource:
     return RowSource(name, reader, labels)
 
 
-def _member_rows(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) -> RowReader:
+def _member_rows(archive: Archive, info: zipfile.ZipInfo, place: str) -> RowReader:
     require_sound(archive, info)
     with archive.open(info) as stream:
         header = _read_header(stream, info.file_size, place)
@@ -160,7 +163,7 @@ def _member_rows(archive: zipfile.ZipFile, info: zipfile.ZipInfo, place: str) ->
         return ArrayRows(npy.read_array(stream, allow_pickle=False), place)
 
 
-def _member_labels(archive: zipfile.ZipFile, info: zipfile.ZipInfo, num_rows: int, place: str) -> Labels:
+def _member_labels(archive: Archive, info: zipfile.ZipInfo, num_rows: int, place: str) -> Labels:
     require_sound(archive, info)
     with archive.open(info) as stream:
         return _read_labels(stream, info.file_size, num_rows, place)

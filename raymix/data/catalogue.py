@@ -18,6 +18,8 @@ class KnownSet:
     open_test: Callable[[DataConfig], RowSource | None]
     scale: float | None = None
     """Multiplies every value before training; None where the rows decide (`raymix.data.scan.scaling`)."""
+    stored: bool = False
+    """Whether it is read from files in a folder."""
 
 
 def _drawn(name: str, about: str, scale: float) -> KnownSet:
@@ -30,7 +32,8 @@ def _drawn(name: str, about: str, scale: float) -> KnownSet:
 
 
 def _stored(name: str, about: str) -> KnownSet:
-    return KnownSet(about, lambda config: open_known(name, config), lambda config: open_known_test(name, config))
+    opened = (lambda config: open_known(name, config)), (lambda config: open_known_test(name, config))
+    return KnownSet(about, *opened, stored=True)
 
 
 CATALOGUE = {

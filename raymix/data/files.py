@@ -1,13 +1,14 @@
 """What a path holds, told by its ending or, of a folder, by what lies in it."""
 
-from pathlib import Path
+from collections.abc import Sequence
 
 from raymix.data.arrays import open_npy, open_npz
 from raymix.data.faults import listing, printable, reading
 from raymix.data.idx import is_idx, open_idx
-from raymix.data.image_files import FolderImages, ZipImages, open_images
+from raymix.data.image_files import ZipImages, folder_images, open_images
 from raymix.data.parquet import open_parquet
-from raymix.data.paths import inner_files, named_path
+from raymix.data.paths import Place, inner_places, named_place, shown
+from raymix.data.remote import RemotePath
 from raymix.data.rows import RowSource
 from raymix.errors import DataError
 
@@ -17,11 +18,11 @@ _TABLES = (".parquet", ".pq")
 
 def open_path(text: str) -> RowSource:
     """Rows of a file or folder. Raises `DataError` with what is read if it is none of that."""
-    place = printable(text)
-    with reading(text, "a path", "check data.path"):
-        path = named_path(text, "data.path")
+    place = shown(text)
+    with reading(place, "a path", "check data.path"):
+        path = named_place(text, "data.path")
         is_file, is_folder, exists = path.is_file(), path.is_dir(), path.exists()
-        name = f"file:{printable(path.resolve().name)}"
+        name = f"file:{printable(path.name if isinstance(path, RemotePath) else path.resolve().name)}"
     if is_folder:
         return _open_folder(path, name)
     if not is_file:
@@ -40,13 +41,13 @@ def open_path(text: str) -> RowSource:
     raise DataError("is no form of data that is read", place, f"give {READABLE}")
 
 
-def _open_folder(path: Path, name: str) -> RowSource:
+def _open_folder(path: Place, name: str) -> RowSource:
     place = printable(path)
     with reading(path, "a folder", "check the folder"):
         items = [item for item in path.iterdir() if not item.name.startswith(".")]
-    idx = inner_files(path, [item for item in items if is_idx(item)])
-    tables = inner_files(path, [item for item in items if item.suffix.lower() in _TABLES])
-    store = FolderImages(path)
+    idx = inner_places(path, [item for item in items if is_idx(item)])
+    tables = inner_places(path, [item for item in items if item.suffix.lower() in _TABLES])
+    store = folder_images(path)
     if sum(map(bool, (idx, tables, store.names))) > 1:
         raise DataError("holds several forms of data", place, "keep Parquet files, idx files or images alone")
     if idx:
@@ -58,7 +59,7 @@ def _open_folder(path: Path, name: str) -> RowSource:
     raise DataError("holds no data that is read", place, f"give {READABLE}")
 
 
-def _open_idx_folder(place: str, files: list[Path], name: str) -> RowSource:
+def _open_idx_folder(place: str, files: Sequence[Place], name: str) -> RowSource:
     """Images and labels, told by their names; of MNIST's four files the training ones."""
     train = [file for file in files if file.name.startswith("train")]
     files = train or files

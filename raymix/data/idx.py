@@ -2,10 +2,8 @@
 
 import gzip
 import math
-import os
 import re
 import struct
-from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -13,6 +11,7 @@ import numpy as np
 from raymix.data.arrays import ArrayHeader, StreamRows
 from raymix.data.faults import printable, reading
 from raymix.data.limits import DEFLATE_RATIO
+from raymix.data.paths import Place, num_bytes
 from raymix.data.rows import Labels, RowSource, encode_labels, require_one_per_row
 from raymix.errors import DataError
 
@@ -21,18 +20,18 @@ _MAX_AXES = 4
 _TODO = "get the file again"
 
 
-def is_idx(path: Path) -> bool:
+def is_idx(path: Place) -> bool:
     """Whether the name is one of an idx file, such as train-images-idx3-ubyte.gz or rows.idx."""
     return re.search(r"(\.idx|idx\d[-.]?ubyte)(\.gz)?$", path.name) is not None
 
 
-def open_idx(path: Path, name: str, labels: Path | None = None) -> RowSource:
+def open_idx(path: Place, name: str, labels: Place | None = None) -> RowSource:
     """Rows of an idx file and labels of another. Raises `DataError`."""
     reader = StreamRows(lambda: _open(path), _read_header(path), printable(path))
     return RowSource(name, reader, None if labels is None else read_idx_labels(labels, reader.num_rows))
 
 
-def read_idx_labels(path: Path, num_rows: int) -> Labels:
+def read_idx_labels(path: Place, num_rows: int) -> Labels:
     """Labels of an idx file of one axis. Raises `DataError`."""
     place = printable(path)
     header = _read_header(path)
@@ -49,11 +48,12 @@ def read_idx_labels(path: Path, num_rows: int) -> Labels:
     return encode_labels(np.frombuffer(data, header.dtype), place)
 
 
-def _open(path: Path) -> IO[bytes]:
-    return gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb")  # type: ignore[return-value]
+def _open(path: Place) -> IO[bytes]:
+    stream = path.open("rb")
+    return gzip.GzipFile(fileobj=stream) if path.suffix == ".gz" else stream  # type: ignore[return-value]
 
 
-def _read_header(path: Path) -> ArrayHeader:
+def _read_header(path: Place) -> ArrayHeader:
     """What the first bytes declare. Raises `DataError` if the file cannot hold what it declares."""
     place = printable(path)
     with reading(path, "an idx file", _TODO), _open(path) as stream:
@@ -62,7 +62,7 @@ def _read_header(path: Path) -> ArrayHeader:
             raise DataError(f"does not start like an idx file ({magic.hex() or 'empty'})", place, _TODO)
         dtype, num_axes = np.dtype(_TYPES[magic[2]]), magic[3]
         shape = struct.unpack(f">{num_axes}I", stream.read(4 * num_axes))
-        size = os.path.getsize(path)
+        size = num_bytes(path)
     offset = 4 + 4 * num_axes
     declared = offset + dtype.itemsize * math.prod(shape)
     fits = declared <= DEFLATE_RATIO * size if path.suffix == ".gz" else declared == size

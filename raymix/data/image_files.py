@@ -2,17 +2,18 @@
 
 import os
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 import numpy as np
 
-from raymix.data.archives import member_place, open_zip, read_member
+from raymix.data.archives import Archive, member_place, open_zip, read_member
 from raymix.data.faults import printable, reading
 from raymix.data.images import SUFFIXES, ImageRows, Prepare, parent_labels
 from raymix.data.limits import MAX_BYTES
-from raymix.data.paths import require_file, require_inside
+from raymix.data.paths import Place, require_file, require_inside
+from raymix.data.remote import RemotePath
 from raymix.data.rows import RowSource, encode_labels
 from raymix.errors import DataError
 
@@ -60,8 +61,38 @@ def _image_names(root: Path) -> Iterator[str]:
                     yield name
 
 
+class RemoteImages:
+    """As `FolderImages`, of a folder elsewhere, which has no links."""
+
+    def __init__(self, folder: RemotePath) -> None:
+        self.folder = folder
+        with reading(folder, "a folder of images", "check the folder"):
+            self.names = sorted(name for name in folder.files() if _is_shown_image(name))
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    def read_bytes(self, row: int) -> bytes:
+        name, where = self.names[row], self.where(row)
+        with reading(where, "an image", "remove or replace it"), self.folder.below(name).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
+
+    def where(self, row: int) -> str:
+        return printable(f"{self.folder}/{self.names[row]}")
+
+
+def _is_shown_image(name: str) -> bool:
+    hidden = any(part.startswith(".") for part in name.split("/"))
+    return not hidden and name.lower().endswith(SUFFIXES)
+
+
+def folder_images(folder: Place) -> FolderImages | RemoteImages:
+    """The images below a folder, here or elsewhere."""
+    return RemoteImages(folder) if isinstance(folder, RemotePath) else FolderImages(folder)
+
+
 class _Member(NamedTuple):
-    archive: zipfile.ZipFile
+    archive: Archive
     info: zipfile.ZipInfo
     name: str
     """Path below the folder that all images of the archive share."""
@@ -73,7 +104,7 @@ class ZipImages:
     Raises `DataError` for names that are absolute or climb out (`..`).
     """
 
-    def __init__(self, paths: list[Path]) -> None:
+    def __init__(self, paths: Sequence[Place]) -> None:
         members: dict[str, _Member] = {}
         for path in paths:
             for member in _image_members(open_zip(path)):
@@ -92,7 +123,7 @@ class ZipImages:
         return member_place(self._members[row].archive, self._members[row].info)
 
 
-def _image_members(archive: zipfile.ZipFile) -> list[_Member]:
+def _image_members(archive: Archive) -> list[_Member]:
     """Image members of one archive, named below its one top folder where it has one."""
     infos = []
     for info in archive.infolist():
@@ -105,7 +136,9 @@ def _image_members(archive: zipfile.ZipFile) -> list[_Member]:
     return [_Member(archive, info, info.filename.partition("/")[2] if inside else info.filename) for info in infos]
 
 
-def open_images(store: FolderImages | ZipImages, place: str, name: str, prepare: Prepare | None = None) -> RowSource:
+def open_images(
+    store: FolderImages | RemoteImages | ZipImages, place: str, name: str, prepare: Prepare | None = None
+) -> RowSource:
     """Rows of the images, labelled by their folders where there are several. Raises `DataError` if there are none."""
     if not store.names:
         raise DataError("holds no images", place, f"images end in {', '.join(SUFFIXES)}")

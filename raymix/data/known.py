@@ -58,8 +58,13 @@ def _find(name: str, folder: Path, split: str) -> RowSource | None:
         return _FINDERS[name](folder, split)
 
 
+def folder_of(name: str, config: DataConfig) -> str:
+    """Where the files of a known data set lie."""
+    return config.dir or f"~/.cache/raymix/{name}"
+
+
 def _folder(name: str, config: DataConfig) -> Path:
-    text = config.dir or f"~/.cache/raymix/{name}"
+    text = folder_of(name, config)
     with reading(text, "a folder", "check data.dir"):
         folder = named_path(text, "data.dir")
         if folder.exists() and not folder.is_dir():

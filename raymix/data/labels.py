@@ -1,7 +1,7 @@
 """Labels from a file of their own: one per row."""
 
 import csv
-from pathlib import Path
+import io
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from raymix.data.idx import is_idx, read_idx_labels
 from raymix.data.limits import MAX_LABEL
 from raymix.data.parquet import LABEL_COLUMNS, read_parquet_labels
 from raymix.data.parquet_table import ParquetTable
-from raymix.data.paths import named_path
+from raymix.data.paths import Place, named_place, shown
 from raymix.data.rows import Labels, encode_labels, require_one_per_row
 from raymix.errors import DataError
 
@@ -21,9 +21,9 @@ _TODO = "give UTF-8 text, one label per line"
 
 def read_labels(text: str, num_rows: int) -> Labels:
     """Labels of a .npy, idx, Parquet, .csv or .txt file. Raises `DataError`, for another number than `num_rows` too."""
-    place = printable(text)
-    with reading(text, "a file of labels", "check data.labels"):
-        path = named_path(text, "data.labels")
+    place = shown(text)
+    with reading(place, "a file of labels", "check data.labels"):
+        path = named_place(text, "data.labels")
         if not path.is_file():
             raise DataError("is not a file" if path.exists() else "does not exist", place, "check data.labels")
     if is_idx(path):
@@ -38,7 +38,7 @@ def read_labels(text: str, num_rows: int) -> Labels:
     raise DataError("is no file of labels that is read", place, "give .npy, idx, .parquet, .csv or .txt")
 
 
-def _read_parquet(path: Path, num_rows: int) -> Labels:
+def _read_parquet(path: Place, num_rows: int) -> Labels:
     """The only column, or the one with a label's name."""
     table = ParquetTable([path])
     names = table.schema.names
@@ -49,10 +49,14 @@ def _read_parquet(path: Path, num_rows: int) -> Labels:
     return read_parquet_labels(table, found[0])
 
 
-def _read_text(path: Path, num_rows: int) -> NDArray[np.generic]:
+def _read_text(path: Place, num_rows: int) -> NDArray[np.generic]:
     """One label per line, whole numbers if all are; a first line such as `label` is a heading."""
     place, values, num_labels = printable(path), [], 0
-    with reading(path, "lines of text", _TODO), path.open(newline="", encoding="utf-8-sig") as file:
+    with (
+        reading(path, "lines of text", _TODO),
+        path.open("rb") as stream,
+        io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as file,
+    ):
         lines = csv.reader(iter(lambda: file.readline(2 * MAX_LABEL), ""))  # longer lines come in parts
         for line in lines:
             if lines.line_num == 1 and len(line) == 1 and line[0].strip().lower() in LABEL_COLUMNS:

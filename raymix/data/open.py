@@ -1,13 +1,16 @@
 """From a `DataConfig` to a source: the one way in to data."""
 
 import difflib
+import os
 from dataclasses import replace
 
 from raymix.config import DataConfig
 from raymix.data.catalogue import CATALOGUE
 from raymix.data.files import open_path
 from raymix.data.holdout import parts
+from raymix.data.known import folder_of
 from raymix.data.labels import read_labels
+from raymix.data.remote import is_remote
 from raymix.data.source import Source
 from raymix.errors import DataError
 
@@ -30,6 +33,13 @@ def open_whole(config: DataConfig) -> Source:
     if config.labels is not None:
         source = replace(source, labels=read_labels(config.labels, source.spec.num_rows))
     return source if config.num_rows is None else source.first(config.num_rows)
+
+
+def local_places(config: DataConfig) -> list[str]:
+    """The files and folders of this machine that a data set is read from; none of a drawn one, or one elsewhere."""
+    folder = folder_of(config.name, config) if config.name in CATALOGUE and CATALOGUE[config.name].stored else None
+    named = [config.path, config.labels, folder]
+    return [os.path.expanduser(place) for place in named if place is not None and not is_remote(place)]
 
 
 def open_test_source(config: DataConfig) -> Source | None:

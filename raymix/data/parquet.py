@@ -3,7 +3,7 @@
 Shapes: n rows of a range, D columns of numbers.
 """
 
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +13,7 @@ from raymix.data.faults import listing, reading
 from raymix.data.images import ImageRows
 from raymix.data.layout import array_layout
 from raymix.data.parquet_table import Cursor, ParquetTable
+from raymix.data.paths import Place
 from raymix.data.rows import Labels, RowReader, RowSource, encode_labels
 from raymix.errors import DataError
 
@@ -70,7 +71,7 @@ class _ParquetImages:
         return self._table.where(row)
 
 
-def open_parquet(paths: list[Path], name: str) -> RowSource:
+def open_parquet(paths: Sequence[Place], name: str) -> RowSource:
     """Rows of Parquet files: the one column of images if there is one, else all columns of numbers but the label.
 
     The label is a column named label, labels, y, target or class; a `y` of fractions is a coordinate. Other columns

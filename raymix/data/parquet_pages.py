@@ -8,10 +8,10 @@ fields count (apache/parquet-format: `parquet.thrift`; apache/thrift: `thrift-co
 import io
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from raymix.data.limits import MAX_BYTES
+from raymix.data.paths import Place
 from raymix.errors import DataError
 
 DICTIONARY_ENCODINGS = {None, 0, 2, 8}
@@ -51,7 +51,7 @@ def footer_bytes(file: BinaryIO) -> int:
     return length
 
 
-def chunks_of(path: Path) -> list[list[Chunk]]:
+def chunks_of(path: Place) -> list[list[Chunk]]:
     """The columns of each row group, in the order of the schema. Raises whatever comes of foreign bytes."""
     with path.open("rb") as file:
         length = footer_bytes(file)

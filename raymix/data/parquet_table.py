@@ -5,7 +5,7 @@ Shapes: N rows of all files.
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from raymix.data.faults import printable, reading
 from raymix.data.limits import MAX_LABEL, MAX_ROWS
 from raymix.data.parquet_pages import DICTIONARY_ENCODINGS, Chunk, chunks_of, footer_bytes, pages_of
+from raymix.data.paths import Place
 from raymix.errors import DataError
 
 _TODO = "write the file again"
@@ -24,7 +25,7 @@ _BUFFER_BYTES = 2**26  # of all columns together
 class Group(NamedTuple):
     """A row group: rows that Parquet stores column by column."""
 
-    path: Path
+    path: Place
     number: int
     start: int
     """Its first row, counted from the start of its file."""
@@ -36,7 +37,7 @@ class Group(NamedTuple):
 class ParquetTable:
     """Files of one schema as one table. Raises `DataError` for damage and for schemas that differ."""
 
-    def __init__(self, paths: list[Path]) -> None:
+    def __init__(self, paths: Sequence[Place]) -> None:
         self.groups: list[Group] = []
         self.num_rows = 0
         self.place = printable(paths[0])
@@ -52,7 +53,7 @@ class ParquetTable:
         if not self.num_rows:
             raise DataError("holds no rows", self.place, "give at least one row")
 
-    def _add_groups(self, path: Path, metadata: pq.FileMetaData) -> None:
+    def _add_groups(self, path: Place, metadata: pq.FileMetaData) -> None:
         start = 0
         for number in range(metadata.num_row_groups):
             num_rows = metadata.row_group(number).num_rows
@@ -90,7 +91,7 @@ class Cursor:
         self._table, self._columns, self._batch_rows = table, columns, batch_rows
         self._paths, self._by_dictionary = paths or columns, by_dictionary
         self._group: Group | None = None
-        self._chunks: tuple[Path | None, list[list[Chunk]]] = (None, [])
+        self._chunks: tuple[Place | None, list[list[Chunk]]] = (None, [])
         self._batches: Iterator[pa.RecordBatch] = iter(())
         self._batch, self._begin = pa.RecordBatch.from_pylist([]), 0
 
@@ -139,12 +140,12 @@ class Cursor:
         return encodings
 
 
-def open_table(path: Path, num_columns: int = 1, read_dictionary: list[str] | None = None) -> pq.ParquetFile:
+def open_table(path: Place, num_columns: int = 1, read_dictionary: list[str] | None = None) -> pq.ParquetFile:
     """One file, streamed; lists and texts in its footer may not be longer than the footer."""
     with path.open("rb") as file:
         length = footer_bytes(file)
     return pq.ParquetFile(
-        path,
+        path if isinstance(path, Path) else path.filesystem.open_input_file(path.path),
         read_dictionary=read_dictionary,
         pre_buffer=False,
         buffer_size=max(2**12, min(2**20, _BUFFER_BYTES // num_columns)),

@@ -1,21 +1,56 @@
 """Paths: what a user names, and what may be read below a folder (plain files inside it, nothing else)."""
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from raymix.data.faults import printable, reading
+from raymix.data.remote import RemotePath, is_remote
 from raymix.errors import DataError
+from raymix.storage import Storage
+
+Place = Path | RemotePath
+"""A file or folder, here or elsewhere."""
+
+
+def named_place(text: str, field: str) -> Place:
+    """The path or URI that a setting names. Raises `DataError` as `named_path` does, and where nothing is reached."""
+    return RemotePath.at(text) if is_remote(text) else named_path(text, field)
+
+
+def shown(text: str) -> str:
+    """A path or URI as errors name it: without keys and options."""
+    return printable(Storage(text).where() if is_remote(text) else text)
+
+
+def num_bytes(path: Place) -> int:
+    """Of a file."""
+    return path.num_bytes if isinstance(path, RemotePath) else path.stat().st_size
+
+
+def sizes_here(paths: Sequence[str]) -> list[int | None]:
+    """Bytes of each local file: 0 for a folder, None for what is not there."""
+    return [os.path.getsize(path) if os.path.isfile(path) else 0 if os.path.isdir(path) else None for path in paths]
 
 
 def named_path(text: str, field: str) -> Path:
-    """The path that a setting names. Raises `DataError` for one that cannot be written down again in UTF-8."""
+    """The local path that a setting names. Raises `DataError` for one that cannot be written down again in UTF-8."""
     with reading(text, "a path", f"check {field}"):
+        if is_remote(text):
+            raise DataError("is no local path", shown(text), f"give a folder of this machine as {field}")
         path = Path(text).expanduser()
         try:
             os.path.abspath(path).encode()
         except UnicodeEncodeError:
             raise DataError("has a name that is no UTF-8", printable(text), "rename it") from None
         return path
+
+
+def inner_places(folder: Place, places: Sequence[Place]) -> list[Place]:
+    """As `inner_files`, wherever the folder is; elsewhere there are no links."""
+    if isinstance(folder, RemotePath):
+        return sorted(place for place in places if isinstance(place, RemotePath) and place.is_file())
+    return [*inner_files(folder, [place for place in places if isinstance(place, Path)])]
 
 
 def inner_files(folder: Path, paths: list[Path]) -> list[Path]:

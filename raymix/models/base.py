@@ -102,7 +102,11 @@ class Noise(Protocol):
     """Each member's own random numbers."""
 
     def normal(self, *shape: int) -> Tensor:
-        """(M, *shape) of the standard normal distribution; a member's do not depend on the others."""
+        """(M, *shape) of the standard normal distribution; a member's do not depend on the others.
+
+        In an update `shape` begins with the number of the batch's rows, so that each of several workers can be given
+        the numbers of its own.
+        """
         ...
 
 
@@ -136,7 +140,7 @@ class StackedGenerator(StackedModule):
     @abstractmethod
     def update(self, rows: Tensor, noise: Noise) -> Tensor:
         """Make one step of every member on its own rows, (M, batches * B, *row_shape), and return their losses, (M,),
-        detached; (M, 2) of those that have a critic.
+        detached; (M, 2) of those that have a critic. Losses are means over the rows.
 
         An adversarial family alternates its networks inside one update.
         """

@@ -11,9 +11,14 @@ import torch
 from torch import Tensor
 from torch.optim.adam import adam as adam_step
 
+from raymix.models.parts import Part
+
 
 class Optimiser(ABC):
     """Moves parameters along gradients."""
+
+    part: Part | None = None
+    """The rows of each batch that losses are of, while several workers train the network."""
 
     def __init__(self, parameters: Mapping[str, Tensor], learning_rate: float) -> None:
         """`parameters` by their names in the network."""
@@ -35,7 +40,11 @@ class Optimiser(ABC):
 
     def descend(self, loss_M: Tensor) -> None:
         """One step of every member on its own loss."""
-        self.step(torch.autograd.grad(loss_M, self.parameters, torch.ones_like(loss_M)))
+        if self.part is None:
+            self.step(torch.autograd.grad(loss_M, self.parameters, torch.ones_like(loss_M)))
+        else:
+            weight_M = torch.full_like(loss_M, self.part.share)
+            self.step(self.part.summed_each(torch.autograd.grad(loss_M, self.parameters, weight_M)))
 
     @abstractmethod
     def step(self, gradients: Sequence[Tensor]) -> None:

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
+from raymix.models.parts import Part
+
 
 class Stacked(nn.Module):
     """A layer with the tensors of an ordinary one, each under a leading axis of one member."""
@@ -83,6 +85,8 @@ class BatchNorm(Stacked):
     bias: Tensor
     running_mean: Tensor
     running_var: Tensor
+    part: Part | None = None
+    """The rows of each batch that it sees, while several workers train the network; it normalises over all of them."""
 
     def __init__(self, channels: int, momentum: float = 0.1, eps: float = 1e-5) -> None:
         one = nn.BatchNorm2d(channels)
@@ -99,7 +103,27 @@ class BatchNorm(Stacked):
     def _normalised(self, values: Tensor) -> Tensor:
         means, variances = self.running_mean.view(-1), self.running_var.view(-1)  # views, so that they are updated
         affine = self.weight.view(-1), self.bias.view(-1)
+        if self.part is not None and self.training:
+            return self._normalised_together(values, self.part, means, variances, *affine)
         return F.batch_norm(values, means, variances, *affine, self.training, self.momentum, self.eps)
+
+    def _normalised_together(
+        self, values: Tensor, part: Part, means: Tensor, variances: Tensor, weight: Tensor, bias: Tensor
+    ) -> Tensor:
+        """As `F.batch_norm` of the values of all W workers."""
+        axes = [0, *range(2, values.dim())]
+        own_var, own_mean = torch.var_mean(values, axes, correction=0)
+        mean_WC, var_WC = part.gathered(torch.stack([own_mean, own_var])).unbind(1)
+        share_W1 = torch.tensor(part.shares, dtype=values.dtype).to(values.device).unsqueeze(1)
+        mean = (share_W1 * mean_WC).sum(0)
+        var = (share_W1 * (var_WC + (mean_WC - mean).square())).sum(0)
+        with torch.no_grad():
+            num = part.batch_size * math.prod(values.shape[2:])
+            means.lerp_(mean, self.momentum)
+            variances.lerp_(var * (num / (num - 1)), self.momentum)
+        scale = weight * torch.rsqrt(var + self.eps)
+        shape = (1, -1, *[1] * (values.dim() - 2))
+        return torch.addcmul((bias - mean * scale).view(shape), values, scale.view(shape))
 
 
 class Grouped(nn.Module):

@@ -5,25 +5,35 @@ torch is imported when an actor is constructed, not with this module, so that th
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import ray
+from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raymix.checkpoint import generator_name, write_states
 from raymix.config import Config
 from raymix.data.source import DataSpec
-from raymix.errors import RaymixError
+from raymix.errors import RaymixError, WorkerLostError
 from raymix.runtime import tasks
 from raymix.runtime.actor_names import Name
+from raymix.runtime.fetching import Fetcher, Pieces, Refs, piece_bounds, store_bytes
 from raymix.runtime.logs import keep_log, telling, told
 from raymix.seeds import Phase
 from raymix.state import Fit
 from raymix.storage import FileStamp, Storage
 
-Refs = Sequence[Any]
-"""References to arrays, fetched without a copy where they are on the same node."""
+
+@dataclass(frozen=True)
+class Process:
+    """Where an actor is."""
+
+    name: str
+    pid: int
+    node_ip: str
 
 
 class Worker:
@@ -34,18 +44,21 @@ class Worker:
         self.name = name
         if name:
             keep_log(name)
+        self.config, self.spec = Config.model_validate_json(config_json), spec
+        self.fetcher = Fetcher(self.config, spec, store_bytes(), self.count)
         self.steps = 0
+        self.torn = False
+        """Whether a phase ended in its middle, so that nobody may go on from these tensors."""
         self.done: tuple[str, int, list[Fit] | RaymixError] | None = None
         """The phase and round that the tensors come from, if any since they were loaded, and what came of it."""
-        self._prepare(config_json, spec)
+        self._prepare()
 
-    def _prepare(self, config_json: str, spec: DataSpec) -> None:
+    def _prepare(self) -> None:
         """Load what networks need."""
         from raymix.models.registry import close
         from raymix.training.setting import Setting
 
-        config = close(Config.model_validate_json(config_json))
-        self.setting = Setting.of(config, spec, use_gpu=bool(ray.get_gpu_ids()))
+        self.setting = Setting.of(close(self.config), self.spec, use_gpu=bool(ray.get_gpu_ids()))
 
     def __repr__(self) -> str:
         """How Ray begins the lines that the actor prints, and shows it in its state."""
@@ -59,6 +72,9 @@ class Worker:
                 self.done = phase, round, work()
             except RaymixError as error:
                 self.done = phase, round, error
+            except RayError:  # rows that it was to see are lost
+                self.torn = True
+                raise
         result = self.done[2]
         if isinstance(result, RaymixError):
             raise result
@@ -81,6 +97,22 @@ class Worker:
         stamps: dict[str, FileStamp] = ray.get(there.remote(storage, folder, self.states()))
         return stamps
 
+    def meeting_point(self) -> tuple[str, int]:
+        """Host and port where a team meets that this actor is the first of."""
+        from torch.distributed import TCPStore  # type: ignore[attr-defined]
+
+        host = ray.util.get_node_ip_address()
+        self.store = TCPStore(host, 0, is_master=True, wait_for_workers=False)  # it lives as long as this actor
+        return host, self.store.port
+
+    def team(self, rank: int, parts: int, meeting: tuple[str, int] | None, name: str) -> AbstractContextManager[Any]:
+        """Those who meet there to do one thing together, this actor as number `rank`; None where it is alone."""
+        if meeting is None:
+            return nullcontext()
+        from raymix.training.teams import Together
+
+        return Together(rank, parts, *meeting, name, self.setting.device, self.config.resources.stall_s)
+
     @ray.method(concurrency_group="watch")
     def progress(self) -> int:
         """Steps done since the start; answered from a second thread while a phase runs."""
@@ -88,8 +120,16 @@ class Worker:
 
     @ray.method(concurrency_group="watch")
     def pid(self) -> int:
-        """Of this process; answered once the constructor has returned."""
+        """Of this process; answered once the constructor has returned. Raises `WorkerLostError` when another has to
+        take its place."""
+        if self.torn:
+            raise WorkerLostError("lost its rows in the middle of a phase", f"process {os.getpid()}")
         return os.getpid()
+
+    @ray.method(concurrency_group="watch")
+    def process(self, name: str) -> Process:
+        """Of this actor under a name that whoever asks gives it."""
+        return Process(name, os.getpid(), ray.util.get_node_ip_address())
 
 
 @telling
@@ -109,7 +149,7 @@ class GeneratorActor(Worker):
 
     def initialise(self, rows_B: Refs) -> None:
         self.done = None
-        self.pack.initialise(ray.get(list(rows_B)))
+        self.pack.initialise(self.fetcher.blocks(rows_B))
 
     def load(self, states: Mapping[str, Any]) -> None:
         self.done = None
@@ -120,20 +160,46 @@ class GeneratorActor(Worker):
         if component in self.pack.components:
             self.pack.slow(component)
 
-    def pretrain(self, steps: Mapping[int, int], rows_B: Refs) -> list[Fit]:
+    def pretrain(
+        self, steps: Mapping[int, int], rows_B: Refs, rank: int = 0, meeting: tuple[str, int] | None = None
+    ) -> list[Fit]:
+        """`rank` and `meeting` as of `train`."""
         from raymix.training.shards import pretraining_rows
 
-        blocks = ray.get(list(rows_B))
-        shards = {k: pretraining_rows(self.setting.config, blocks, k) for k in steps}
-        return self.once("pre-train", 0, lambda: self.pack.train(Phase.PRETRAIN, 0, shards, steps, self.count))
+        blocks = self.fetcher.blocks(rows_B)
+        own = {k: pretraining_rows(self.config, blocks, k) for k in steps}
+        return self.once("pre-train", 0, lambda: self._train(Phase.PRETRAIN, 0, own, steps, rank, meeting))
 
-    def train(self, round: int, steps: Mapping[int, int], rows_B: Refs, assigned_B: Refs) -> list[Fit]:
-        from raymix.training.shards import shard
+    def train(
+        self,
+        round: int,
+        steps: Mapping[int, int],
+        rows_B: Refs,
+        assigned_B: Refs,
+        rank: int = 0,
+        meeting: tuple[str, int] | None = None,
+    ) -> list[Fit]:
+        """`meeting`: where those meet who train the component together, as number `rank` of them."""
+        from raymix.training.shards import shards
 
-        blocks, assigned = ray.get(list(rows_B)), ray.get(list(assigned_B))
-        shards = {k: shard(blocks, assigned, k) for k in steps}
-        phase = Phase.TRAIN_GENERATOR
-        return self.once("train", round, lambda: self.pack.train(phase, round, shards, steps, self.count))
+        own, phase = (
+            shards(self.fetcher.blocks(rows_B), self.fetcher.each(assigned_B), tuple(steps)),
+            Phase.TRAIN_GENERATOR,
+        )
+        return self.once("train", round, lambda: self._train(phase, round, own, steps, rank, meeting))
+
+    def _train(
+        self,
+        phase: Phase,
+        round: int,
+        shards: Mapping[int, Any],
+        steps: Mapping[int, int],
+        rank: int,
+        meeting: tuple[str, int] | None,
+    ) -> list[Fit]:
+        parts, name = self.config.resources.workers_per_component, f"component {min(steps)} in round {round}"
+        with self.team(rank, parts, meeting, name) as team:
+            return self.pack.train(phase, round, shards, steps, self.count, team)
 
     def adopt(self, states: Mapping[int, Any]) -> None:
         """Let members go on from other components' tensors."""
@@ -141,9 +207,11 @@ class GeneratorActor(Worker):
             self.pack.load(k, arrays)
 
     def fakes(self, components: Sequence[int], num: int, round: int) -> Iterator[Any]:
-        """One array per component, each a result of its own."""
+        """The pieces of each component's samples, one component after the other, each piece a result of its own."""
+        bounds = piece_bounds(self.spec, num, self.config.data.block_bytes)
         for group in self.pack.groups(components, num):
-            yield from self.pack.fakes(group, num, round).values()
+            for rows in self.pack.fakes(group, num, round).values():
+                yield from (rows[start:stop] for start, stop in bounds)
             self.count(1)
 
     def score(self, components: Sequence[int], round: int, rows_B: Refs) -> Iterator[Any]:
@@ -183,28 +251,21 @@ class DiscriminatorActor(Worker):
     def slow(self, component: int, round: int) -> None:
         self.pack.slow(component, round)
 
-    def meeting_point(self) -> tuple[str, int]:
-        """Host and port where a team meets that this actor is the first of."""
-        from torch.distributed import TCPStore  # type: ignore[attr-defined]
-
-        host = ray.util.get_node_ip_address()
-        self.store = TCPStore(host, 0, is_master=True, wait_for_workers=False)  # it lives as long as this actor
-        return host, self.store.port
-
     def train(
-        self, round: int, rows_B: Refs, fakes: Mapping[int, Any], rank: int = 0, meeting: tuple[str, int] | None = None
+        self,
+        round: int,
+        rows_B: Refs,
+        fakes: Mapping[int, Pieces],
+        rank: int = 0,
+        meeting: tuple[str, int] | None = None,
     ) -> list[Fit]:
         """`meeting`: where those meet who train the trunk together, as number `rank` of them."""
-        blocks, arrays = ray.get(list(rows_B)), dict(zip(fakes, ray.get(list(fakes.values())), strict=True))
+        blocks = self.fetcher.blocks(rows_B)
+        arrays = {k: self.fetcher.samples(pieces) for k, pieces in fakes.items()}
 
         def work() -> list[Fit]:
-            if meeting is None:
-                return self.pack.train(round, blocks, arrays, self.count)
-            from raymix.training.teams import Together
-
-            config, device = self.setting.config, self.setting.device
-            stall_s, parts = config.resources.stall_s, config.discriminator.workers
-            with Together(rank, parts, *meeting, f"round-{round}", device, stall_s) as team:
+            parts = self.config.discriminator.workers
+            with self.team(rank, parts, meeting, f"the shared trunk in round {round}") as team:
                 return self.pack.train(round, blocks, arrays, self.count, team)
 
         return self.once("train", round, work)
@@ -234,7 +295,7 @@ def flat_scores(
     Each array leaves for the object store before the next block is scored.
     """
     sums_BM = []
-    for rows in ray.get(list(rows_B)):
+    for rows in worker.fetcher.each(rows_B):
         scores = worker.pack.score(round, rows, components)
         worker.count(1)
         sums_BM.append([scores[k][1] for k in components])

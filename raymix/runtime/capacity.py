@@ -1,18 +1,25 @@
 """What the nodes of the connected cluster hold, and waiting until they hold a run."""
 
 import logging
+import os
 import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 
 import ray
+from ray._common.utils import get_system_memory
+from ray._private.accelerators import get_accelerator_manager_for_resource
 from ray._private.state import available_resources_per_node
+from ray._private.utils import estimate_available_memory, resolve_object_store_memory
 from ray.util.placement_group import placement_group, remove_placement_group
 
 from raymix.config import Config
 from raymix.errors import ResourceError
-from raymix.runtime.placement import Group, Node, groups
+from raymix.runtime.elastic import Held, beside
+from raymix.runtime.machines import GIB, GPU_GIB, Machine
+from raymix.runtime.placement import MARK, Group, Node, groups, homes
 
 log = logging.getLogger(__name__)
 POLL_S = 1.0
@@ -25,12 +32,42 @@ def cluster_nodes() -> list[Node]:
 
 def free_nodes() -> list[Node]:
     """What every living node has free, as last heard (a second old at most)."""
-    alive = {node["NodeID"] for node in ray.nodes() if node["Alive"]}
-    return [_node(free, node) for node, free in sorted(available_resources_per_node().items()) if node in alive]
+    alive = {node.id: node for node in cluster_nodes()}
+    free = sorted(available_resources_per_node().items())
+    return [
+        replace(_node(rest, node), accelerator_type=alive[node].accelerator_type)
+        for node, rest in free
+        if node in alive
+    ]
 
 
 def _node(resources: dict[str, float], node: str) -> Node:
-    return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), node)
+    marks = [name.removeprefix(MARK) for name in resources if name.startswith(MARK)]  # Ray gives a node one at most
+    return Node(resources.get("CPU", 0.0), resources.get("GPU", 0.0), node, marks[0] if marks else "")
+
+
+def cluster_machines() -> list[Machine]:
+    """Every living node with its memory; this process's first, where a coordinator with a local directory sits."""
+    own, machines = ray.get_runtime_context().get_node_id(), []
+    for node in ray.nodes():
+        if node["Alive"]:
+            resources, placed = node["Resources"], _node(node["Resources"], node["NodeID"])
+            store = int(resources.get("object_store_memory", 0))
+            gpu_bytes = GPU_GIB.get(placed.accelerator_type, 0) * GIB
+            machines.append(Machine(placed, int(resources.get("memory", 0)) + store, store, gpu_bytes))
+    return sorted(machines, key=lambda machine: machine.node.id != own)
+
+
+def this_machine() -> Machine:
+    """What a local Ray would take; none is started."""
+    gpus = get_accelerator_manager_for_resource("GPU")
+    assert gpus is not None
+    num = gpus.get_current_node_num_accelerators()
+    gpu_type = (gpus.get_current_node_accelerator_type() if num else None) or ""
+    free = estimate_available_memory()
+    node = Node(float(os.cpu_count() or 1), float(num), "this-machine", gpu_type)
+    gpu_bytes = GPU_GIB.get(gpu_type, 0) * GIB
+    return Machine(node, get_system_memory(), resolve_object_store_memory(free), gpu_bytes)
 
 
 def fitting_groups(
@@ -62,14 +99,32 @@ def fitting_groups(
     raise ResourceError(f"after {wait_s:g} s of waiting for nodes: {missing.what}", missing.where, missing.todo)
 
 
+def has_room(asked: Sequence[Group], held: Held, wait_s: float, name: str) -> bool:
+    """Whether some groups fit on the cluster's nodes beside others that are held there, at once or within `wait_s`
+    seconds; an autoscaler sees the demand meanwhile, under names that begin so. Other work is not looked at."""
+
+    def fits() -> bool:
+        return None not in homes(asked, beside(cluster_nodes(), held))
+
+    deadline = time.monotonic() + wait_s
+    if fits() or wait_s <= 0:
+        return fits()
+    with demanded(asked, name):
+        while not fits() and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+    return fits()
+
+
 def whatever_it_takes(config: Config) -> Node:
-    """A node on which the run gets all it may ask for; GPUs only where the config names them."""
+    """A node on which the run gets all it may ask for; GPUs only where the config names them, or their type."""
     resources = config.resources
-    num = config.most_components + 1  # and a shared trunk
+    num = config.most_components * resources.workers_per_component + 1  # and a shared trunk
     cpus = 1.0 if resources.cpus_per_component == "auto" else resources.cpus_per_component
-    gpus = 0.0 if resources.gpus_per_component == "auto" else resources.gpus_per_component
+    wanted = resources.accelerator_type
+    gpus = float(wanted is not None) if resources.gpus_per_component == "auto" else resources.gpus_per_component
     # an actor asks for one GPU at most, and a share of one may leave the rest of it empty
-    return Node(num * max(1.0, cpus), num * 2 * max(1.0, gpus) if gpus else 0.0)
+    most = num * 2 * max(1.0, gpus) if gpus else 0.0
+    return Node(num * max(1.0, cpus), most, accelerator_type=wanted or "")
 
 
 @contextmanager

@@ -1,4 +1,8 @@
-"""The coordinator: one light actor that owns the blocks, the actors and the loop of a run."""
+"""The coordinator: one light actor that owns the blocks, the actors and the loop of a run.
+
+It is named by its run, so that every client of the cluster finds it (`raymix.runtime.living`). An ordinary one ends
+with the driver that started it; a detached one goes on without, and ends by itself after the run.
+"""
 
 import logging
 import os
@@ -7,6 +11,7 @@ import time
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup
 
 from raymix.checkpoint import RunDirectory
@@ -15,18 +20,24 @@ from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, RaymixError
 from raymix.run import Progress, Status, Stopped, run
 from raymix.runtime.actor_names import Name
+from raymix.runtime.actors import Process
 from raymix.runtime.capacity import fitting_groups
 from raymix.runtime.crew import ACTORS, Crew
 from raymix.runtime.groups import remove_groups
+from raymix.runtime.identity import NAMESPACE, name_of, prefix_of
 from raymix.runtime.logs import keep_log
+from raymix.runtime.messages import Messages
 from raymix.runtime.metrics import Exporter
 from raymix.runtime.placement import in_bundles
+from raymix.runtime.waiting import translated
 from raymix.runtime.workers import Activity, RayWorkers
 from raymix.storage import Storage
 
 log = logging.getLogger(__name__)
 PREDECESSOR_S = 30
 PACE_S = 0.05
+LINGER_S = 5.0
+"""From the end of a detached run until its coordinator leaves: whoever watches asks a few times a second."""
 
 
 class Coordinator:
@@ -36,13 +47,20 @@ class Coordinator:
     """Of the crew's actors."""
 
     def __init__(
-        self, config_json: str, spec: DataSpec, uri: str, run_id: str, reserved: PlacementGroup | None = None
+        self,
+        config_json: str,
+        spec: DataSpec,
+        uri: str,
+        run_id: str,
+        reserved: PlacementGroup | None = None,
+        detached: bool = False,
     ) -> None:
         keep_log(Name(run_id, "coordinator"))
         self.config = Config.model_validate_json(config_json)
-        self.spec, self.run_id, self.reserved = spec, run_id, reserved
+        self.spec, self.run_id, self.reserved, self.detached = spec, run_id, reserved, detached
         self.directory = RunDirectory(Storage.at(uri))
-        self.progress = Progress(self.config.schedule.rounds, watch=Exporter(run_id, uri))
+        self.messages, self.exporter = Messages(self.directory), Exporter(run_id, uri)
+        self.progress = Progress(self.config.schedule.rounds, watch=self._tell)
         self.activity = Activity()
         self.crew: Crew | None = None
         self.failure: Exception | None = None
@@ -57,8 +75,10 @@ class Coordinator:
 
     def _run(self) -> None:
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
+        kind = "detached coordinator" if self.detached else "coordinator"
+        log.info("%s %s on %s, process %d", kind, "starts again" if restarted else "starts", node_ip(), os.getpid())
         try:
-            remove_groups(f"raymix-{self.run_id}-")  # of a coordinator that died
+            remove_groups(prefix_of(self.run_id))  # of a coordinator that died
             run(
                 self.config,
                 self.spec,
@@ -68,16 +88,31 @@ class Coordinator:
                 stopping=self._asked_to_stop,
                 restarted=restarted,
             )
+            log.info("the run is finished")
         except Stopped:
             self.stopped = True
+            log.info("the run stopped after its last commit, as it was asked to")
         except RaymixError as error:
-            log.error("the run ends: %s", error)
             self.failure = error
+            log.error("the run failed: %s", error)
         except Exception as error:
             log.exception("the loop failed")
             self.failure = RaymixError(
                 f"{error.__class__.__name__}: {error}", "coordinator", "this is a fault in raymix"
             )
+        if self.detached:
+            threading.Thread(target=self._leave, name="leave", daemon=True).start()
+
+    @staticmethod
+    def _leave() -> None:
+        """Nobody else ends a detached coordinator, and the end of its process alone would start it again."""
+        time.sleep(LINGER_S)
+        ray.kill(ray.get_runtime_context().current_actor)
+
+    def _tell(self, status: Status) -> None:
+        """What there is to say after a commit."""
+        self.exporter(status)
+        self.messages.save()
 
     def _asked_to_stop(self) -> bool:
         """Asked after each commit. Whoever reserved the run's place decides round by round whether it goes on, so it
@@ -102,8 +137,12 @@ class Coordinator:
 
     def pids(self) -> dict[str, int]:
         """Process numbers of this coordinator and of the actors, by name."""
-        own = {"coordinator": os.getpid()}
-        return own | (self.crew.pids() if self.crew else {})
+        return {process.name: process.pid for process in self.processes()}
+
+    def processes(self) -> list[Process]:
+        """This coordinator's, and those of the actors that have started."""
+        own = Process("coordinator", os.getpid(), node_ip())
+        return [own, *(self.crew.processes() if self.crew else [])]
 
     def status(self, first_line: int = 0) -> Status:
         """Where the run stands, with the record lines from number `first_line` on; those before were dealt with."""
@@ -118,25 +157,40 @@ class Coordinator:
             failure=self.failure,
         )
 
-    def stop(self) -> None:
-        """End after the commit of the present round."""
+    def stop(self, now: bool = False) -> None:
+        """End after the commit of the present round; with `now` whoever asks ends this process next."""
+        log.info("asked to end %s", "at once" if now else "after the present round")
         self.stopping = True
 
 
+def node_ip() -> str:
+    """Address of the node that this process is on."""
+    return str(ray.util.get_node_ip_address())
+
+
 def start_coordinator(
-    config: Config, spec: DataSpec, uri: str, run_id: str, reserved: PlacementGroup | None = None
+    config: Config,
+    spec: DataSpec,
+    uri: str,
+    run_id: str,
+    reserved: PlacementGroup | None = None,
+    detached: bool = False,
 ) -> Any:
     """The actor's handle. It asks no processor; with a local run directory it sits on the driver's node.
 
-    `reserved`: a placement group to run in, with a bundle for helpers and one for each of the run's groups.
+    `reserved`: a placement group to run in, with a bundle for helpers and one for each of the run's groups. `detached`:
+    it outlives this process. Raises `CheckpointError` when the run has a coordinator that does not end.
     """
     from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-    options: dict[str, Any] = {"num_cpus": 0, "name": f"raymix-{run_id}", "max_restarts": -1}
+    # the namespace is raymix's own wherever the driver is, in a job or a trial too
+    options: dict[str, Any] = {"num_cpus": 0, "name": name_of(run_id), "namespace": NAMESPACE, "max_restarts": -1}
+    if detached:
+        options["lifetime"] = "detached"
     if Storage.at(uri).is_local:
         node = ray.get_runtime_context().get_node_id()
         options["scheduling_strategy"] = NodeAffinitySchedulingStrategy(node, soft=False)
-    arguments = (config.model_dump_json(), spec, uri, run_id, reserved)
+    arguments = (config.model_dump_json(), spec, uri, run_id, reserved, detached)
     deadline = time.monotonic() + PREDECESSOR_S
     while True:
         try:
@@ -145,3 +199,17 @@ def start_coordinator(
             if time.monotonic() > deadline:
                 raise CheckpointError("another coordinator still runs it", uri, "wait for it, or stop it") from None
             time.sleep(1)
+
+
+def start_detached(config: Config, spec: DataSpec, uri: str, run_id: str) -> Process:
+    """Start a coordinator that outlives this process; returns where it is, once it answers.
+
+    Raises `WorkerLostError` when it does not within `resources.place_s` seconds; nothing of it is left then.
+    """
+    coordinator = start_coordinator(config, spec, uri, run_id, detached=True)
+    try:
+        process: Process = ray.get(coordinator.processes.remote(), timeout=config.resources.place_s)[0]
+    except RayError as error:
+        ray.kill(coordinator)
+        raise translated(error, "the coordinator") from None
+    return process

@@ -1,6 +1,7 @@
 """The actors of a run in their placement groups: started together, looked after, replaced when they die."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,14 +13,18 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from raymix.config import Config
 from raymix.data.source import DataSpec
-from raymix.errors import NodeLostError
+from raymix.errors import NodeLostError, NoRoomError, ResourceError
 from raymix.runtime.actor_names import Name, label, named
-from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
-from raymix.runtime.groups import broken, reserve_all
+from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Process
+from raymix.runtime.capacity import cluster_nodes, free_nodes, has_room
+from raymix.runtime.elastic import better_groups, moves, together
+from raymix.runtime.groups import broken, give_back, node_of, reserve, reserve_all
 from raymix.runtime.placement import Group
 from raymix.runtime.waiting import translated
 
+log = logging.getLogger(__name__)
 ANSWER_S = 10.0  # within which an actor tells that it lives, whatever it is doing
+LOOK_S = 2.0  # the coordinator answers nobody else while it looks where its actors are
 
 Classes = Mapping[type, type]
 """The class of the actors that have a kind of seat."""
@@ -64,8 +69,12 @@ class Crew:
 
         Raises `ResourceError` when a group has not its place within `wait_s` seconds.
         """
-        self.config, self.spec, self.groups, self.reserved = config, spec, groups, reserved
-        self.run_id, self.classes = run_id, classes
+        self.config, self.spec, self.reserved, self.classes = config, spec, reserved, classes
+        self.run_id, self.wait_s, self.asked = run_id, wait_s, list(groups)
+        self.known = {node.id for node in cluster_nodes()}
+        """Nodes that were looked at when the groups were placed."""
+        self.groups = list(groups)
+        """As they are placed: who stayed where it was when others moved may hold less than `asked`."""
         self.places = [reserved] * len(groups) if reserved else reserve_all(groups, run_id, wait_s)
         self.seats: list[Seat] = []
         self.fill(config.components)
@@ -73,8 +82,10 @@ class Crew:
     def members(self, components: Sequence[int]) -> dict[tuple[int, type], tuple[int, ...]]:
         """Who sits where: the components by number of the group and kind of actor; places may stay empty."""
         packs, found = iter(self.config.packs(components)), dict[tuple[int, type], tuple[int, ...]]()
+        own: tuple[int, ...] = ()
         for i, group in enumerate(self.groups):
-            own = next(packs, ()) if group.generators else tuple(components)  # a shared trunk is everybody's
+            if group.rank == 0:  # the other workers of a component come after the first
+                own = next(packs, ()) if group.generators else tuple(components)  # a shared trunk is everybody's
             if group.generators:
                 found[i, GeneratorActor] = own
             if group.discriminators:
@@ -126,8 +137,14 @@ class Crew:
         seat.fresh, seat.steps = True, 0
 
     @property
-    def generators(self) -> list[Seat]:
+    def trainers(self) -> list[Seat]:
+        """Every generator actor."""
         return [seat for seat in self.seats if seat.kind is GeneratorActor]
+
+    @property
+    def generators(self) -> list[Seat]:
+        """One generator actor of each pack: where several train a component, all have the same tensors."""
+        return [seat for seat in self.trainers if seat.group.rank == 0]
 
     @property
     def discriminators(self) -> list[Seat]:
@@ -135,17 +152,24 @@ class Crew:
 
     def require_places(self) -> None:
         """Raises `NodeLostError` when a placement group has lost a part."""
-        lost = broken(self.places)
-        for group, place in zip(self.groups, self.places, strict=True):
-            if place in lost:
-                raise NodeLostError(f"the node of {group.name} was lost", group.name, "go on with `raymix resume`")
+        for i in self._broken():
+            name = self.groups[i].name
+            raise NodeLostError(f"the node of {name} was lost", name, "go on with `raymix resume`")
 
-    def lost(self) -> list[Seat]:
+    def _broken(self) -> list[int]:
+        """Positions of the groups that have lost a part of their place."""
+        lost = broken(self.places)
+        return [i for i, place in enumerate(self.places) if place in lost]
+
+    def lost(self, besides: Sequence[Seat] = ()) -> list[Seat]:
         """Seats whose actor died, or does not answer although it has started."""
-        answers = [seat.actor.pid.remote() for seat in self.seats]
+        asked = [seat for seat in self.seats if seat not in besides]
+        answers = [seat.actor.pid.remote() for seat in asked]
+        if not asked:
+            return []
         _, silent = ray.wait(answers, num_returns=len(answers), timeout=ANSWER_S)
         found = []
-        for seat, answer in zip(self.seats, answers, strict=True):
+        for seat, answer in zip(asked, answers, strict=True):
             try:
                 if answer not in silent:
                     ray.get(answer)
@@ -156,18 +180,100 @@ class Crew:
         return found
 
     def replace_lost(self) -> None:
-        """Seat a new actor wherever one was lost. Raises `NodeLostError`."""
-        self.require_places()
-        for seat in self.lost():
-            ray.kill(seat.actor)
-            self._seat_actor(seat)
+        """Seat a new actor wherever one was lost, on another node where its own was lost, and wherever one trains
+        together with it: that may still wait for the other, for as long as a GPU's collectives do.
 
-    def pids(self) -> dict[str, int]:
-        """Process numbers by name, of the actors that have started."""
-        found = {}
+        Raises `NoRoomError` when there is no node with as much room, within `stall_s` seconds where the config says so.
+        """
+        if self.reserved:
+            self.require_places()
+        moved = [] if self.reserved else self._replace_places(self._broken())
+        lost = [(seat.kind, seat.members) for seat in (*moved, *self.lost(besides=moved))]
+        new = {id(seat) for seat in moved}
         for seat in self.seats:
-            with suppress(RayError):
-                found[seat.name] = ray.get(seat.actor.pid.remote(), timeout=ANSWER_S)
+            if (seat.kind, seat.members) in lost and id(seat) not in new:
+                ray.kill(seat.actor)
+                self._seat_actor(seat)
+
+    def _replace_places(self, positions: Sequence[int]) -> list[Seat]:
+        """Seat some groups elsewhere; returns their seats."""
+        if not positions:
+            return []
+        lost = [self.groups[i] for i in positions]
+        for i in positions:
+            self._leave(i)
+        resources, others = self.config.resources, set(range(len(self.groups))) - set(positions)
+        wait_s = resources.stall_s if resources.on_loss == "wait" else 0
+        if not has_room(lost, self._held(others), wait_s, f"raymix-{self.run_id}"):
+            names = ", ".join(group.name for group in lost)
+            raise NoRoomError(f"no node has room for {names} as before", names, "go on with `raymix resume`")
+        try:
+            places = reserve_all(lost, self.run_id, self.wait_s)
+        except ResourceError as error:
+            raise NoRoomError(error.what, error.where, error.todo) from None
+        return [
+            seat for i, place in zip(positions, places, strict=True) for seat in self._arrive(i, self.groups[i], place)
+        ]
+
+    def _held(self, positions: Iterable[int]) -> dict[str, list[Group]]:
+        """Some groups by the node that they are on."""
+        held: dict[str, list[Group]] = {}
+        for i in positions:
+            held.setdefault(node_of(self.places[i]), []).append(self.groups[i])
+        return held
+
+    def settle(self) -> list[Seat]:
+        """Move groups to nodes that joined since they were placed, where that gives the run more processors or GPUs;
+        returns the seats that have new actors. Raises `NodeLostError`."""
+        nodes = free_nodes()
+        joined = {node.id for node in nodes} - self.known
+        if self.reserved or not joined:
+            return []
+        self.require_places()
+        self.known |= joined
+        nodes = together(nodes, self._held(range(len(self.groups))))
+        wanted = better_groups(self.config, self.asked, nodes)
+        if wanted is None:
+            return []
+        self.asked, seats = wanted, []
+        for i, home in moves(wanted, [node_of(place) for place in self.places], nodes).items():
+            name = self.groups[i].name
+            log.warning("%s moves to node %s, which joined", name, home.id[:8])
+            self._leave(i)
+            try:
+                place = reserve(wanted[i], f"raymix-{self.run_id}-{name}", self.wait_s, home.id)
+            except ResourceError as error:  # somebody was quicker
+                raise NodeLostError(error.what, name, "go on with `raymix resume`") from None
+            seats += self._arrive(i, wanted[i], place)
+        return seats
+
+    def _leave(self, position: int) -> None:
+        """End a group's actors and give back its place."""
+        for seat in self._seats_of(position):
+            ray.kill(seat.actor)
+        give_back(self.places[position])
+
+    def _arrive(self, position: int, group: Group, place: PlacementGroup) -> list[Seat]:
+        """Seat new actors of a group in another place."""
+        seats = self._seats_of(position)
+        self.groups[position], self.places[position] = group, place
+        for seat in seats:
+            seat.group, seat.place = group, place
+            self._seat_actor(seat)
+        return seats
+
+    def _seats_of(self, position: int) -> list[Seat]:
+        return [seat for seat in self.seats if seat.group is self.groups[position]]
+
+    def processes(self) -> list[Process]:
+        """Of the actors that have started and answer at once."""
+        answers = [seat.actor.process.remote(seat.name) for seat in self.seats]
+        ready, _ = ray.wait(answers, num_returns=len(answers), timeout=LOOK_S) if answers else ([], [])
+        found = []
+        for answer in answers:
+            if answer in ready:
+                with suppress(RayError):
+                    found.append(ray.get(answer))
         return found
 
     def steps_done(self, timeout_s: float) -> int:

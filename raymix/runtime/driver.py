@@ -1,11 +1,9 @@
 """The driver's side of a run on Ray: a cluster, a coordinator, and a look at it now and then."""
 
-import hashlib
 import logging
 import signal
 import socket
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -22,18 +20,16 @@ from raymix.packing import Pace, Packing, cached_paces, packed
 from raymix.run import Status
 from raymix.runtime.capacity import cluster_nodes, fitting_groups
 from raymix.runtime.coordinator import start_coordinator
+from raymix.runtime.identity import NAMESPACE, run_id_of
 from raymix.runtime.janitor import watched
+from raymix.runtime.living import watch_until_end
 from raymix.runtime.local_ray import CONNECT_S, keeping_loopback, on_loopback_alone, start_local
 from raymix.runtime.placement import slots, uses_gpus
 from raymix.runtime.waiting import translated
-from raymix.storage import Storage
 
 log = logging.getLogger(__name__)
 Reserved = PlacementGroup
 """One that somebody else made for a run: it holds a bundle for helpers, and one for each of the run's groups."""
-POLL_S = 0.3
-ANSWER_S = 10.0
-NAMESPACE = "raymix"
 EVERYWHERE: dict[str, Any] = {
     "namespace": NAMESPACE,
     "configure_logging": True,
@@ -122,7 +118,9 @@ def packed_for_cluster(config: Config, spec: DataSpec) -> tuple[Config, str]:
 
 def _paces_on_gpu(config: Config, spec: DataSpec, stacks: Sequence[Packing]) -> list[Pace]:
     """Measured on one of the cluster's GPUs; this process may have none."""
-    measure = ray.remote(num_cpus=0, num_gpus=1)(cached_paces)
+    wanted = config.resources.accelerator_type
+    asked: dict[str, Any] = {"num_cpus": 0, "num_gpus": 1} | ({"accelerator_type": wanted} if wanted else {})
+    measure = ray.remote(**asked)(cached_paces)
     try:
         found: list[Pace] = ray.get(measure.remote(config, spec, stacks), timeout=config.resources.place_s)
     except RayError as error:
@@ -152,29 +150,9 @@ def train_on_ray(
     itself and is waited for. Raises what the run itself raises, and `WorkerLostError` when nothing is heard of it any
     more.
     """
-    run_id = hashlib.sha256(Storage.at(uri).uri.encode()).hexdigest()[:12]
-    coordinator = start_coordinator(config, spec, uri, run_id, reserved)
-    seen, last_answer = 0, time.monotonic()
+    coordinator = start_coordinator(config, spec, uri, run_id_of(uri), reserved)
     try:
-        while True:
-            try:
-                status: Status = ray.get(coordinator.status.remote(seen), timeout=ANSWER_S)
-            except RayError as error:
-                if getattr(error, "actor_init_failed", False):  # it will not come
-                    raise translated(error, "the coordinator") from None
-                silence = time.monotonic() - last_answer
-                if silence > config.resources.stall_s:
-                    reason = f"has not answered for {silence:.0f} s ({error.__class__.__name__})"
-                    raise WorkerLostError(reason, "the coordinator", "go on with `raymix resume`") from None
-                time.sleep(POLL_S)
-                continue
-            last_answer = time.monotonic()
-            seen += len(status.lines)
-            watch(status)
-            if status.failure:
-                raise status.failure
-            if status.ended:
-                return
-            time.sleep(POLL_S)
+        if not watch_until_end(coordinator, config.resources.stall_s, watch):
+            raise WorkerLostError("died and does not come back", "the coordinator", "go on with `raymix resume`")
     finally:
         ray.kill(coordinator)

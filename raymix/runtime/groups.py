@@ -76,10 +76,9 @@ def shortage(group: Group, name: str, wait_s: float) -> ResourceError:
     free, held = sorted(free_nodes(), key=lambda node: (-node.gpus, -node.cpus)), sum_of(cluster_nodes())
     each = ", ".join(f"{amounts(node)} on {node.id[:8]}" for node in free[:SHOWN])
     rest = sum_of(free)
-    asked = " and ".join(f"{amount:g} {kind}" for kind, amount in group.bundle.items())
     used = Node(max(0.0, held.cpus - rest.cpus), max(0.0, held.gpus - rest.gpus))
     return ResourceError(
-        f"{group.num_actors} x {asked} on one node were not free within {wait_s:g} s; free now: {each or 'nothing'}"
+        f"{group.num_actors} x {group.ask} on one node were not free within {wait_s:g} s; free now: {each or 'nothing'}"
         f"{f' and {len(free) - SHOWN} more nodes' if len(free) > SHOWN else ''}; other work holds {amounts(used)} of "
         f"{amounts(held)}",
         f"placement group {name}",
@@ -106,6 +105,21 @@ def remove_groups(prefix: str) -> int:
 def _held(prefix: str) -> list[str]:
     table = placement_group_table().items()
     return [place for place, info in table if info["name"].startswith(prefix) and info["state"] != "REMOVED"]
+
+
+def give_back(place: PlacementGroup) -> None:
+    """Remove one placement group and wait until its name is free. Raises `ResourceError` when it is not in time."""
+    remove_placement_group(place)
+    deadline = time.monotonic() + REMOVE_S
+    while placement_group_table(place).get("state") not in (None, "REMOVED"):
+        if time.monotonic() > deadline:
+            raise ResourceError("is still held", f"placement group {place.id.hex()}")
+        time.sleep(POLL_S)
+
+
+def node_of(place: PlacementGroup) -> str:
+    """The id of the node that a whole placement group lies on."""
+    return str(next(iter(placement_group_table(place)["bundles_to_node_id"].values())))
 
 
 def is_whole(place: PlacementGroup) -> bool:

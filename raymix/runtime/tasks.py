@@ -1,6 +1,6 @@
 """Work on single blocks and files, as retryable tasks that ask no processor and so never wait behind actors."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from raymix import checkpoint
 from raymix.config import DataConfig
 from raymix.data.blocks import read_blocks
+from raymix.data.paths import sizes_here
 from raymix.data.source import DataSpec
+from raymix.runtime.fetching import spilled_here
 from raymix.state import Assigned
 from raymix.storage import FileStamp, Storage
 
@@ -23,6 +25,18 @@ def read_block(config: DataConfig, spec: DataSpec, start: int, stop: int) -> tup
     """A block's rows and labels. Lost ones are made again by reading the source again."""
     (block,) = read_blocks(config, spec, [(start, stop)])
     return block.rows, block.labels
+
+
+@ray.remote(num_cpus=0, max_retries=RETRIES)
+def file_sizes(paths: Sequence[str]) -> list[int | None]:
+    """Bytes of each file on this node: 0 for a folder, None for what is not there."""
+    return sizes_here(paths)
+
+
+@ray.remote(num_cpus=0, max_retries=RETRIES)
+def spilled_bytes() -> int:
+    """Bytes of the object store that lie on this node's disk."""
+    return spilled_here()
 
 
 @ray.remote(num_cpus=0, max_retries=RETRIES, num_returns=2)

@@ -102,7 +102,9 @@ def translated(error: RayError, what: str) -> RaymixError:
     if issubclass(kind, ray_errors.OutOfDiskError) or getattr(cause, "errno", None) in (errno.ENOSPC, errno.EDQUOT):
         return ResourceError(f"the disk is full ({text})", what, f"free some space, then {RESUME}")
     if issubclass(kind, ray_errors.ObjectStoreFullError):
-        return ResourceError(f"the object store is full ({text})", what, f"add nodes or memory, then {RESUME}")
+        return ResourceError(
+            f"the object store is full ({text})", what, f"lower data.block_bytes, or add nodes or memory, then {RESUME}"
+        )
     if issubclass(kind, MemoryError) or kind.__name__ == "OutOfMemoryError":  # torch's; this module is without torch
         todo = f"lower data.block_bytes or schedule.batch_size, or change resources.pack, then {RESUME}"
         return ResourceError(f"a worker ran out of memory ({text})", what, todo)

@@ -21,16 +21,19 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from raymix.algorithm import num_fakes
 from raymix.checkpoint import Generation, RunDirectory, discriminator_name, generator_name, labels_name
 from raymix.config import Config
+from raymix.data.open import local_places
+from raymix.data.paths import sizes_here
 from raymix.data.source import DataSpec, block_bounds
 from raymix.errors import TRUNK, DivergedError, NodeLostError, WorkerLostError
 from raymix.maths import blockwise, reshape
 from raymix.maths.modality import Modality
 from raymix.maths.structure import Confusion, Group, Plan
 from raymix.runtime import tasks
-from raymix.runtime.actors import GeneratorActor
+from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
 from raymix.runtime.capacity import cluster_nodes
 from raymix.runtime.crew import Crew, Seat
 from raymix.runtime.evaluator import start_evaluator
+from raymix.runtime.fetching import Pieces, may_spill, piece_bounds
 from raymix.runtime.waiting import gather, translated
 from raymix.state import Fit, Outcome
 from raymix.storage import FileStamp
@@ -76,7 +79,8 @@ class RayWorkers:
         """Discriminators that have not been seen to start, and what tells it."""
         bounds = block_bounds(spec, config.data.block_bytes)
         self.rows_in_block = [stop - start for start, stop in bounds]
-        reads = [partial(tasks.read_block.remote, config.data, spec, *range_) for range_ in bounds]
+        read = tasks.read_block.options(**self._readers())
+        reads = [partial(read.remote, config.data, spec, *range_) for range_ in bounds]
         refs = self._run_waves(reads, "reading blocks")
         self.rows_B: list[Ref] = [rows for rows, _ in refs]
         self.classes_B: list[Ref] = [classes for _, classes in refs]
@@ -87,8 +91,19 @@ class RayWorkers:
         self.shared_B: list[Ref] = []
         self.shared_won_BK: list[NDArray[np.int64]] = []
         """Of those who `share` the rows: positions of the winners, and rows won, per block."""
-        self.fakes: dict[int, Ref] = {}
+        self.fakes: dict[int, Pieces] = {}
         """Samples of the present round that were drawn before its generators trained."""
+
+    def _readers(self) -> dict[str, Any]:
+        """Blocks are read on all nodes; files on a local path that not all nodes have, on the coordinator's alone."""
+        places, nodes = local_places(self.config.data), [node.id for node in cluster_nodes()]
+        if places and len(nodes) > 1:
+            home = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+            there = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
+            asked = [tasks.file_sizes.options(scheduling_strategy=node).remote(places) for node in there]
+            if any(found != sizes_here(places) for found in self._gather(asked, "looking for the data's files")):
+                return {"scheduling_strategy": home}
+        return {"scheduling_strategy": "SPREAD"}
 
     def close(self) -> None:
         if self.evaluator is not None:
@@ -168,15 +183,20 @@ class RayWorkers:
         self._take_state(self.crew.seats, directory, last)
 
     def recover(self, directory: RunDirectory, last: Generation | None) -> None:
+        self.activity.doing, self.activity.steps_to_do = "replacing what was lost", 0
         self.crew.replace_lost()
         self.crew.fill(last.components if last else self.config.components)
         # A generator that has trained on already could not draw again what its discriminator was to see, and those who
-        # trained a trunk together must do so again.
-        overlap, team = self.config.schedule.overlap, self.config.discriminator.workers > 1
-        seats = [
-            seat for seat in self.crew.seats if seat.fresh or overlap or (team and seat.kind is not GeneratorActor)
-        ]
-        self._take_state(seats, directory, last)
+        # trained a network together must do so again.
+        config, overlap = self.config, self.config.schedule.overlap
+        again: list[type] = [GeneratorActor] if overlap or config.resources.workers_per_component > 1 else []
+        again += [DiscriminatorActor] if overlap or config.discriminator.workers > 1 else []
+        self._take_state([seat for seat in self.crew.seats if seat.fresh or seat.kind in again], directory, last)
+
+    def settle(self, directory: RunDirectory, last: Generation) -> None:
+        moved = self.crew.settle()
+        if moved:
+            self._take_state(moved, directory, last)
 
     def _take_state(self, seats: Sequence[Seat], directory: RunDirectory, last: Generation | None) -> None:
         self.fakes = {}
@@ -223,6 +243,13 @@ class RayWorkers:
         self._assigned_from(directory, folder, stamps)
         return stamps
 
+    def spilled_bytes(self) -> int:
+        if not may_spill(self.config, self.spec):
+            return 0
+        nodes = [NodeAffinitySchedulingStrategy(node.id, soft=False) for node in cluster_nodes()]
+        asked = [tasks.spilled_bytes.options(scheduling_strategy=node).remote() for node in nodes]
+        return sum(self._gather(asked, "commit"))
+
     def _assigned_from(self, directory: RunDirectory, folder: str, stamps: Mapping[str, FileStamp]) -> None:
         read = tasks.read_assigned.options(**self._near(directory))
         names = [labels_name(b) for b in range(len(self.rows_B))]
@@ -245,32 +272,47 @@ class RayWorkers:
     # ---- phases
 
     def pretrain(self, steps: Mapping[int, int]) -> list[Fit]:
-        return self._train(steps, lambda actor, own: actor.pretrain.remote(own, self.rows_B), "pre-train")()
+        def call(actor: Any, own: Mapping[int, int], *team: Any) -> Ref:
+            return actor.pretrain.remote(own, self.rows_B, *team)
+
+        return self._train(steps, call, "pre-train")()
 
     def train_generators(self, round: int, steps: Mapping[int, int]) -> list[Fit]:
         return self._train_on_shards(round, steps)()
 
     def start_generators(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
         self.fakes = self._draw(round, tuple(steps))
-        self._gather(list(self.fakes.values()), "drawing samples", fetch=False)  # before the generators change
+        drawn = [ref for pieces in self.fakes.values() for ref in pieces.refs]
+        self._gather(drawn, "drawing samples", fetch=False)  # before the generators change
         return self._train_on_shards(round, steps)
 
     def _train_on_shards(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
         for seat in self.crew.seats:
             seat.fresh = False  # whoever was reseeded in the last round has been committed so
 
-        def call(actor: Any, own: Mapping[int, int]) -> Ref:
-            return actor.train.remote(round, own, self.rows_B, self.assigned_B)
+        def call(actor: Any, own: Mapping[int, int], *team: Any) -> Ref:
+            return actor.train.remote(round, own, self.rows_B, self.assigned_B, *team)
 
         return self._train(steps, call, "train generators")
 
-    def _train(
-        self, steps: Mapping[int, int], call: Callable[[Any, Mapping[int, int]], Ref], doing: str
-    ) -> Callable[[], list[Fit]]:
+    def _train(self, steps: Mapping[int, int], call: Callable[..., Ref], doing: str) -> Callable[[], list[Fit]]:
         """Let generators train; the result waits for them."""
-        asked = _those_of(self.crew.generators, tuple(steps))
-        calls = [call(seat.actor, {k: steps[k] for k in own}) for seat, own in asked]
-        return lambda: _flat(self._gather(calls, doing, sum(steps.values())))
+        asked, workers = _those_of(self.crew.trainers, tuple(steps)), self.config.resources.workers_per_component
+        meetings = self._meetings([seat for seat, _ in asked if seat.group.rank == 0]) if workers > 1 else {}
+        calls = []
+        for seat, own in asked:
+            calls.append(call(seat.actor, {k: steps[k] for k in own}, seat.group.rank, meetings.get(seat.members)))
+
+        def trained() -> list[Fit]:
+            fits = self._gather(calls, doing, sum(steps.values()) * workers)
+            return _flat([each for (seat, _), each in zip(asked, fits, strict=True) if seat.group.rank == 0])
+
+        return trained
+
+    def _meetings(self, firsts: Sequence[Seat]) -> dict[tuple[int, ...], Any]:
+        """Where the teams meet that these are the first of, by members."""
+        points = self._gather([seat.actor.meeting_point.remote() for seat in firsts], "starting actors")
+        return {seat.members: point for seat, point in zip(firsts, points, strict=True)}
 
     def train_discriminators(self, round: int, components: tuple[int, ...]) -> list[Fit]:
         judges = _those_of(self.crew.discriminators, components)
@@ -284,19 +326,22 @@ class RayWorkers:
         steps = self.config.discriminator.steps(self.num_rows)
         if self.shared:
             team = [seat for seat, _ in judges]
-            meeting = self._gather([team[0].actor.meeting_point.remote()], "starting actors")[0] if team[1:] else None
+            meeting = self._meetings(team[:1])[team[0].members] if team[1:] else None
             calls = [seat.actor.train.remote(round, self.rows_B, fakes, i, meeting) for i, seat in enumerate(team)]
             fits: list[Fit] = self._gather(calls, "train discriminators", steps * len(team))[0]  # all find the same
             return fits
         calls = [seat.actor.train.remote(round, self.rows_B, {k: fakes[k] for k in own}) for seat, own in judges]
         return _flat(self._gather(calls, "train discriminators", steps * len(components)))
 
-    def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, Ref]:
+    def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, Pieces]:
         """The samples that the discriminators of a round see."""
         num = num_fakes(self.config, self.num_rows, len(components))
-        fakes: dict[int, Ref] = {}
+        sizes = tuple(b - a for a, b in piece_bounds(self.spec, num, self.config.data.block_bytes))
+        fakes: dict[int, Pieces] = {}
         for seat, own in _those_of(self.crew.generators, components):
-            fakes |= zip(own, _several(seat.actor.fakes, len(own), own, num, round), strict=True)
+            refs = _several(seat.actor.fakes, len(own) * len(sizes), own, num, round)
+            for i, k in enumerate(own):
+                fakes[k] = Pieces(sizes, tuple(refs[i * len(sizes) : (i + 1) * len(sizes)]))
         return fakes
 
     def score(self, round: int, components: tuple[int, ...]) -> NDArray[np.float64]:
@@ -347,7 +392,7 @@ class RayWorkers:
         states = {k: home[donor].state.remote(donor) for k, donor in donors.items()}
         self._gather(list(states.values()), "reseed", fetch=False)  # before a donor may itself change
         calls = []
-        for seat, own in _those_of(self.crew.generators, tuple(donors)):
+        for seat, own in _those_of(self.crew.trainers, tuple(donors)):
             seat.fresh = True
             calls.append(seat.actor.adopt.remote({k: states[k] for k in own}))
         self._gather(calls, "reseed")

@@ -6,7 +6,6 @@ Rows are those that all generators train on together, pre-training included; ari
 from typing import Literal, NamedTuple
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from raymix.algorithm import pretrain_steps, round_steps
 from raymix.config import Config
@@ -14,6 +13,7 @@ from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.models.base import StackedGenerator, Updates
 from raymix.models.registry import close, family_of
+from raymix.training.metering import Meter
 from raymix.training.noise import MemberNoise
 
 Terms = Literal["params", "steps", "flops"]
@@ -49,12 +49,12 @@ def of_one(config: Config, spec: DataSpec) -> tuple[int, float]:
         batches = network.batches if isinstance(network, StackedGenerator) else 1
         rows = torch.rand(batches * BATCH, *spec.row_shape)
         noise = MemberNoise([0], torch.device("cpu"))
-        with FlopCounterMode(display=False) as counter:
+        with Meter() as meter:
             if isinstance(network, StackedGenerator):
                 network.update(rows.unsqueeze(0), noise)
             elif isinstance(network, Updates):  # one in closed form is fitted in one pass, and counts as nothing
                 network.update(rows, noise.generators[0])
-    return parameters, counter.get_total_flops() / BATCH
+    return parameters, meter.flops / BATCH
 
 
 def total_rows(config: Config, num_rows: int) -> int:

@@ -34,7 +34,7 @@ def asking(task: Task, values: Mapping[str, Any]) -> PlacementGroupFactory:
 
 def bundle(group: Group) -> dict[str, float]:
     """All that a group asks for, on one node."""
-    return {"CPU": group.cpus} | ({"GPU": group.gpus} if group.gpus else {})
+    return {"CPU": group.cpus} | ({"GPU": group.gpus} if group.gpus else {}) | group.mark
 
 
 def trial_groups(config: Config) -> list[Group]:
@@ -54,7 +54,8 @@ def packed_whole(config: Config) -> Config:
     """With all components in one actor, where the config leaves that open: trials share the cluster among them."""
     if config.resources.pack != "auto":
         return config
-    resources = config.resources.model_copy(update={"pack": config.most_components})
+    pack = config.most_components if config.resources.workers_per_component == 1 else 1
+    resources = config.resources.model_copy(update={"pack": pack})
     return config.model_copy(update={"resources": resources})
 
 

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from raymix.config import DataConfig
 from raymix.data.source import DataSpec
+from raymix.training.paging import Blocks, PagedBlocks, form_of, sizes_of
 
 ROOM = 0.25  # of a device's free memory that rows may take
 CHUNK_BYTES = 2 * 2**20  # of a member's scaled rows that are gathered at a time
@@ -53,12 +54,11 @@ class Scaler(NamedTuple):
 class RowView:
     """Some rows of some blocks, in ascending order, numbered from 0."""
 
-    def __init__(
-        self, blocks: Sequence[NDArray[np.generic]], rows_in_block: Sequence[NDArray[np.int64]] | None
-    ) -> None:
+    def __init__(self, blocks: Blocks, rows_in_block: Sequence[NDArray[np.int64]] | None) -> None:
         """`rows_in_block`: the chosen rows of each block; None for all rows of all blocks."""
         self.blocks, self.rows_in_block = blocks, rows_in_block
-        counts = [len(block) for block in blocks] if rows_in_block is None else [len(rows) for rows in rows_in_block]
+        self.row_shape, self.dtype = form_of(blocks)
+        counts = sizes_of(blocks) if rows_in_block is None else [len(rows) for rows in rows_in_block]
         self.starts = np.concatenate([[0], np.cumsum(counts)])
 
     def __len__(self) -> int:
@@ -66,25 +66,42 @@ class RowView:
 
     def empty(self, *sizes: int, pinned: bool = False) -> Tensor:
         """Room for rows, (*sizes, *row_shape), in the data's own dtype and torch's own memory; `pinned` for a GPU."""
-        shape, dtype = (*sizes, *self.blocks[0].shape[1:]), torch_dtype(self.blocks[0].dtype)
-        return torch.empty(shape, dtype=dtype, pin_memory=pinned)
+        return torch.empty((*sizes, *self.row_shape), dtype=torch_dtype(self.dtype), pin_memory=pinned)
 
     def take(self, numbers: NDArray[np.int64], out: Tensor | None = None) -> Tensor:
         """The rows of these numbers, (len(numbers), *row_shape), put into `out` where it is given."""
-        first = self.blocks[0]
         out = self.empty(len(numbers)) if out is None else out
-        target = out.numpy()
-        if len(self.blocks) == 1:
-            np.take(first, self._in_block(0, numbers), axis=0, out=target, mode="clip")
-            return out
-        block_of = np.searchsorted(self.starts, numbers, side="right") - 1
-        for b in np.unique(block_of):
-            here = np.flatnonzero(block_of == b)
-            target[here] = self.blocks[b][self._in_block(b, numbers[here] - self.starts[b])]
+        take_all([self], [numbers], [out])
         return out
+
+    def by_block(self, numbers: NDArray[np.int64]) -> dict[int, tuple[NDArray[np.int64] | None, NDArray[np.int64]]]:
+        """Where rows of these numbers lie: {block: (positions among the numbers, rows of the block)}, in ascending
+        order; the positions are None where there is one block only."""
+        if len(self.blocks) == 1:
+            return {0: (None, self._in_block(0, numbers))}
+        block_of = np.searchsorted(self.starts, numbers, side="right") - 1
+        found: dict[int, tuple[NDArray[np.int64] | None, NDArray[np.int64]]] = {}
+        for b in np.flatnonzero(np.bincount(block_of)).tolist():
+            here = np.flatnonzero(block_of == b)
+            found[b] = here, self._in_block(b, numbers[here] - self.starts[b])
+        return found
 
     def _in_block(self, block: int, numbers: NDArray[np.int64]) -> NDArray[np.int64]:
         return numbers if self.rows_in_block is None else self.rows_in_block[block][numbers]
+
+
+def take_all(views: Sequence[RowView], numbers: Sequence[NDArray[np.int64]], outs: Sequence[Tensor]) -> None:
+    """As every view's `take` of its numbers into its `out`. Of blocks that views share each is looked up once."""
+    takes = [(view, view.by_block(each), out.numpy()) for view, each, out in zip(views, numbers, outs, strict=True)]
+    for blocks in {id(view.blocks): view.blocks for view in views}.values():
+        sharing = [(places, target) for view, places, target in takes if view.blocks is blocks]
+        for b in sorted({b for places, _ in sharing for b in places}):
+            rows = blocks[b]
+            for positions, inside, target in ((*places[b], target) for places, target in sharing if b in places):
+                if positions is None:
+                    np.take(rows, inside, axis=0, out=target, mode="clip")
+                else:
+                    target[positions] = rows[inside]
 
 
 def torch_dtype(dtype: np.dtype) -> torch.dtype:
@@ -103,39 +120,49 @@ class Draws:
         batch_size: int,
         steps: int,
         resident: bool | None = None,
+        places: NDArray[np.int64] | None = None,
     ) -> None:
         """`steps` are the batches that will be asked for in all. With `resident` the views are moved to the scaler's
-        device once and batches are gathered there, as is done on GPUs where there is room."""
+        device once and batches are gathered there, as is done on GPUs where there is room. `places`: only these rows of
+        every batch are given."""
         self.views, self.rngs, self.scaler = list(views), list(rngs), scaler
         device = scaler.offset.device
         if resident is None:
             resident = device.type == "cuda" and num_bytes(views) < ROOM * torch.cuda.mem_get_info(device)[0]
         self.on_device = residents(views, device) if resident else None
-        self.batch_size, self.left = batch_size, steps
-        row_bytes = 4 * math.prod(self.views[0].blocks[0].shape[1:])
+        self.batch_size, self.left, self.places = batch_size, steps, places
+        self.rows_given = batch_size if places is None else len(places)
+        row_bytes = 4 * math.prod(self.views[0].row_shape)
         self.steps_in_chunk = max(1, CHUNK_BYTES // (row_bytes * batch_size))
+        self.steps_ahead = max(self.steps_in_chunk, 0 if resident else steps_of_a_pass(self.views, batch_size))
         self._chunk, self._used = torch.empty(0, 0), 0
+        self._ahead = self.views[0].empty(len(self.views), 0)
+        """Rows that are gathered and not scaled yet."""
 
     def batch(self) -> Tensor:
         """The next batch of every member, (M, B, *row_shape)."""
         if self._used == self._chunk.shape[1]:
-            steps = min(self.steps_in_chunk, self.left)
-            self.left -= steps
-            num = steps * self.batch_size
-            numbers = [rng.integers(0, len(view), size=num) for view, rng in zip(self.views, self.rngs, strict=True)]
-            self._chunk, self._used = self.scaler.scaled(self._gathered(numbers)), 0
-        start, self._used = self._used, self._used + self.batch_size
+            if not self._ahead.shape[1]:
+                self._ahead = self.views[0].empty(len(self.views), 0)  # gives back the memory of those before
+                self._ahead = self._gathered(min(self.steps_ahead, self.left))
+            num = self.steps_in_chunk * self.rows_given
+            self._chunk, self._used = self.scaler.scaled(self._ahead[:, :num]), 0
+            self._ahead = self._ahead[:, num:]
+        start, self._used = self._used, self._used + self.rows_given
         return self._chunk[:, start : self._used]
 
-    def _gathered(self, numbers: Sequence[NDArray[np.int64]]) -> Tensor:
-        """(M, rows, *row_shape) in the data's own dtype."""
+    def _gathered(self, steps: int) -> Tensor:
+        """The rows of the next steps, (M, rows, *row_shape) in the data's own dtype."""
+        self.left -= steps
+        num = steps * self.batch_size
+        numbers = [rng.integers(0, len(view), size=num) for view, rng in zip(self.views, self.rngs, strict=True)]
+        if self.places is not None:
+            numbers = [each.reshape(steps, -1)[:, self.places].ravel() for each in numbers]
         if self.on_device is not None:
             pairs = zip(self.on_device, numbers, strict=True)
             return torch.stack([rows[torch.from_numpy(each).to(rows.device)] for rows, each in pairs])
-        pinned = self.scaler.offset.device.type == "cuda"
-        raw = self.views[0].empty(len(self.views), len(numbers[0]), pinned=pinned)
-        for view, each, room in zip(self.views, numbers, raw, strict=True):
-            view.take(each, room)
+        raw = self.views[0].empty(len(self.views), len(numbers[0]), pinned=self.scaler.offset.device.type == "cuda")
+        take_all(self.views, numbers, list(raw))
         return raw
 
     def keep(self, members: Sequence[int]) -> None:
@@ -143,7 +170,13 @@ class Draws:
         self.views, self.rngs = [self.views[m] for m in members], [self.rngs[m] for m in members]
         if self.on_device is not None:
             self.on_device = [self.on_device[m] for m in members]
-        self._chunk = self._chunk[list(members)]
+        self._chunk, self._ahead = self._chunk[list(members)], self._ahead[list(members)]
+
+
+def steps_of_a_pass(views: Sequence[RowView], batch_size: int) -> int:
+    """Steps whose rows are gathered in one pass over paged blocks; 0 where all blocks are at hand."""
+    ahead = [view.blocks.ahead_bytes for view in views if isinstance(view.blocks, PagedBlocks)]
+    return min(ahead) // (len(views) * batch_size * views[0].empty(1).nbytes) if ahead else 0
 
 
 def residents(views: Sequence[RowView], device: torch.device) -> list[Tensor]:
@@ -154,7 +187,7 @@ def residents(views: Sequence[RowView], device: torch.device) -> list[Tensor]:
         if view.rows_in_block is not None:
             found.append(view.take(np.arange(len(view))).to(device))
             continue
-        key = id(view.blocks[0])
+        key = id(view.blocks)
         if key not in whole:
             whole[key] = view.take(np.arange(len(view))).to(device)
         found.append(whole[key])
@@ -163,7 +196,7 @@ def residents(views: Sequence[RowView], device: torch.device) -> list[Tensor]:
 
 def num_bytes(views: Sequence[RowView]) -> int:
     """What `residents` takes."""
-    parts = {id(view.blocks[0]) if view.rows_in_block is None else id(view): view for view in views}
+    parts = {id(view.blocks) if view.rows_in_block is None else id(view): view for view in views}
     return sum(len(view) * view.empty(1).nbytes for view in parts.values())
 
 

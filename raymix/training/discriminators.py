@@ -21,6 +21,7 @@ from raymix.state import Fit
 from raymix.training import tensors
 from raymix.training.batches import Draws, RowView, Scaler, all_batches
 from raymix.training.divergence import Scores, checked_scores
+from raymix.training.paging import Blocks, PagedBlocks
 from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
 from raymix.training.stacks import Stack
 from raymix.training.teams import Alone, Team
@@ -28,6 +29,9 @@ from raymix.training.teams import Alone, Team
 SMOOTHING = 0.9  # of the loss that the guard looks at
 SCORE_BATCH = 1024
 REPORT_EVERY = 50
+
+Samples = NDArray[np.floating] | PagedBlocks
+"""Scaled samples of one component, (m, *row_shape), whole or in pieces."""
 
 
 class Judges:
@@ -72,14 +76,14 @@ class Judges:
     def train(
         self,
         round: int,
-        blocks: Sequence[NDArray[np.generic]],
-        fakes: Mapping[int, NDArray[np.floating]],
+        blocks: Blocks,
+        fakes: Mapping[int, Samples],
         progress: Progress = ignore_progress,
         team: Team | None = None,
     ) -> list[Fit]:
-        """Train on the whole data set against the scaled samples {component: (m, *row_shape)}. A separate network
-        without samples stays as it is, a head without them has no loss. `team`: who trains a shared network together;
-        alone this process does all parts. Raises `DivergedError`, and `WorkerLostError` when one of a team is gone."""
+        """Train on the whole data set against the scaled samples of components. A separate network without samples
+        stays as it is, a head without them has no loss. `team`: who trains a shared network together; alone this
+        process does all parts. Raises `DivergedError`, and `WorkerLostError` when one of a team is gone."""
         team = team or Alone(self.setting.config.discriminator.workers)
         settings, seed = self.setting.config.discriminator, self.setting.config.seed
         components = [k for k in self.components if k in fakes]
@@ -89,7 +93,8 @@ class Judges:
         part = self.stack.part(keys)
         part.network.train()
 
-        real, fake_views = RowView(blocks, None), [RowView([fakes[k]], None) for k in components]
+        pieces = [[own] if isinstance(own := fakes[k], np.ndarray) else own for k in components]
+        real, fake_views = RowView(blocks, None), [RowView(own, None) for own in pieces]
         steps = settings.steps(len(real))
         num_fakes = max(1, settings.batch_size // len(self.heads))
         real_rngs = [numpy_rng(phase_seed(seed, round, key, Phase.TRAIN_DISCRIMINATOR)) for key in keys]
@@ -226,8 +231,8 @@ class DiscriminatorPack:
     def train(
         self,
         round: int,
-        blocks: Sequence[NDArray[np.generic]],
-        fakes: Mapping[int, NDArray[np.floating]],
+        blocks: Blocks,
+        fakes: Mapping[int, Samples],
         progress: Progress = ignore_progress,
         team: Team | None = None,
     ) -> list[Fit]:

@@ -15,14 +15,17 @@ from numpy.typing import NDArray
 
 from raymix.errors import DivergedError
 from raymix.models.base import ClosedForm, DataInitialised, Decodes, Generator, HasCritic, LogDensity, StackedGenerator
+from raymix.models.parts import Colleague, Part
 from raymix.models.registry import family_of
 from raymix.seeds import Phase, numpy_rng, phase_seed
 from raymix.state import Fit
 from raymix.training import tensors
 from raymix.training.batches import Draws, RowView, all_batches
 from raymix.training.divergence import Scores, checked_scores
+from raymix.training.paging import Blocks
 from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
 from raymix.training.stacks import GeneratorStack, Single
+from raymix.training.teams import abreast, joined
 
 CHECK_EVERY = 50  # steps between looks at the losses and reports of progress
 SAMPLE_BATCH = 1024
@@ -57,7 +60,7 @@ class GeneratorPack:
         """The stack that holds a component."""
         return next(stack for stack in self.stacks if component in stack.keys)
 
-    def initialise(self, blocks: Sequence[NDArray[np.generic]]) -> None:
+    def initialise(self, blocks: Blocks) -> None:
         """Fresh members; those that start from data see one row each, drawn for the component."""
         everything = RowView(blocks, None)
         members = {k: self._build(k) for k in self.components}
@@ -75,8 +78,11 @@ class GeneratorPack:
         shards: Mapping[int, RowView],
         steps: Mapping[int, int],
         progress: Progress = ignore_progress,
+        colleague: Colleague | None = None,
     ) -> list[Fit]:
-        """Train the members in `steps`, each `steps[k]` steps on its shard. Raises `DivergedError`."""
+        """Train the members in `steps`, each `steps[k]` steps on its shard. `colleague`: as whom this process trains a
+        component together with others; alone it does the work of all. Raises `DivergedError`, and `WorkerLostError`
+        when one of the others is gone."""
         todo = {k: num if len(shards[k]) else 0 for k, num in steps.items()}
         fits = {k: Fit(k, 0, float("nan")) for k, num in todo.items() if num == 0}
         for stack in self.stacks:
@@ -84,7 +90,7 @@ class GeneratorPack:
             if own and isinstance(stack.network, ClosedForm):
                 fits |= self._fit_exactly(stack, round, shards, progress)
             elif own:
-                fits |= self._descend(stack, phase, round, shards, own, progress)
+                fits |= self._descend(stack, phase, round, shards, own, progress, colleague)
         return [fits[k] for k in steps]
 
     def _fit_exactly(
@@ -108,21 +114,53 @@ class GeneratorPack:
         shards: Mapping[int, RowView],
         steps: Mapping[int, int],
         progress: Progress,
+        colleague: Colleague | None,
+    ) -> dict[int, Fit]:
+        """`_steps` by all workers of a component; where this process is alone, in a thread for each, on copies."""
+        workers = self.setting.config.resources.workers_per_component
+        if workers == 1:
+            return self._steps(stack, phase, round, shards, steps, progress)
+        assert isinstance(stack, GeneratorStack) and len(stack.keys) == 1
+
+        def shared_out(each: Colleague, own: GeneratorStack, told: Progress) -> dict[int, Fit]:
+            part = Part(each, self.setting.config.schedule.batch_size)
+            with joined(own.network, part):
+                return self._steps(own, phase, round, shards, steps, told, part)
+
+        if colleague:
+            return shared_out(colleague, stack, progress)
+        stacks = [stack, *(stack.copy() for _ in range(1, workers))]
+        told = [progress, *[ignore_progress] * (workers - 1)]
+        return abreast(workers, lambda each: shared_out(each, stacks[each.rank], told[each.rank]))[0]
+
+    def _steps(
+        self,
+        stack: GeneratorStack | Single,
+        phase: Phase,
+        round: int,
+        shards: Mapping[int, RowView],
+        steps: Mapping[int, int],
+        progress: Progress,
+        rows: Part | None = None,
     ) -> dict[int, Fit]:
         """Steps of all members at once; whoever has done its own leaves the stack. Losses and weights are looked at
-        every few steps, so as not to wait for the device."""
+        every few steps, so as not to wait for the device. `rows`: what this worker sees of each batch; losses are the
+        whole batch's."""
         seeds = [phase_seed(self.setting.config.seed, round, k, phase) for k in steps]
         scaler, batch_size = self.setting.scaler(stack.network.dtype), self.setting.config.schedule.batch_size
         views, rngs = [shards[k] for k in steps], [numpy_rng(seed) for seed in seeds]
-        draws = Draws(views, rngs, scaler, stack.batches * batch_size, max(steps.values()))
-        part, noise, done = stack.part(tuple(steps)), self.setting.noise(*seeds), 0
+        places = rows.places(stack.batches) if rows else None
+        draws = Draws(views, rngs, scaler, stack.batches * batch_size, max(steps.values()), places=places)
+        part, noise, done = stack.part(tuple(steps)), self.setting.noise(*seeds, part=rows), 0
         total = {k: np.zeros(2 if isinstance(stack.network, HasCritic) else 1) for k in steps}
         part.network.train()
         while True:
             until = min(steps[k] for k in part.keys)
             while done < until:
                 some = [part.update(draws.batch(), noise) for _ in range(min(CHECK_EVERY, until - done))]
-                losses_SML = torch.stack(some).double().cpu().numpy().reshape(len(some), len(part.keys), -1)
+                losses = torch.stack(some).double()
+                losses = rows.summed(losses * rows.share) if rows else losses
+                losses_SML = losses.cpu().numpy().reshape(len(some), len(part.keys), -1)
                 require_finite(part, losses_SML, round, done)
                 for m, k in enumerate(part.keys):
                     total[k] += losses_SML[:, m].sum(0)

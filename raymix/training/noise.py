@@ -6,6 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from raymix.models.parts import Part
+
 AHEAD = 2**15  # numbers of a member that are drawn at a time
 
 
@@ -16,12 +18,23 @@ class MemberNoise:
     Shapes: M members.
     """
 
-    def __init__(self, seeds: Sequence[int], device: torch.device) -> None:
+    def __init__(self, seeds: Sequence[int], device: torch.device, part: Part | None = None) -> None:
+        """With a `part` of a batch they are drawn for all its rows, and those of its own are given."""
+        self.part = part
         self.generators = [torch.Generator(device).manual_seed(seed) for seed in seeds]
         self._ahead, self._used = torch.empty((len(seeds), 0), device=device), 0
 
     def normal(self, *shape: int) -> Tensor:
         """(M, *shape) of the standard normal distribution."""
+        if self.part is not None:
+            return self._of_part(self.part, *shape)
+        return self._normal(*shape)
+
+    def _of_part(self, part: Part, rows: int, *shape: int) -> Tensor:
+        assert rows == part.rows.stop - part.rows.start
+        return self._normal(part.batch_size, *shape)[:, part.rows]
+
+    def _normal(self, *shape: int) -> Tensor:
         num = math.prod(shape)
         if self._used + num > self._ahead.shape[1]:
             size, device = max(num, AHEAD), self._ahead.device

@@ -2,9 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from raymix import checkpoint
 from raymix.checkpoint import Generation, generator_name
@@ -13,6 +11,7 @@ from raymix.data.source import DataSpec
 from raymix.storage import Storage
 from raymix.training.discriminators import DiscriminatorPack
 from raymix.training.generators import GeneratorPack
+from raymix.training.paging import Blocks
 from raymix.training.setting import Setting
 from raymix.training.tensors import Tensors
 
@@ -36,7 +35,7 @@ class Packs:
         """Whoever scores rows: the discriminators, generators with a density of their own, or nobody."""
         return self.generators if self.generators.setting.config.own_density else self.discriminators
 
-    def initialise(self, blocks: Sequence[NDArray[np.generic]]) -> None:
+    def initialise(self, blocks: Blocks) -> None:
         """Fresh components."""
         self.generators.initialise(blocks)
         if self.discriminators:

@@ -10,6 +10,7 @@ from torch import nn
 
 from raymix.config import Config
 from raymix.data.source import DataSpec
+from raymix.models.parts import Part
 from raymix.training.batches import Scaler
 from raymix.training.noise import MemberNoise
 
@@ -63,9 +64,9 @@ class Setting:
     def scaler(self, dtype: torch.dtype = torch.float32) -> Scaler:
         return Scaler.of(self.config.data, self.spec, self.device, dtype)
 
-    def noise(self, *seeds: int) -> MemberNoise:
-        """A seed per member."""
-        return MemberNoise(seeds, self.device)
+    def noise(self, *seeds: int, part: Part | None = None) -> MemberNoise:
+        """A seed per member; of one worker's `part` of each batch."""
+        return MemberNoise(seeds, self.device, part)
 
 
 def seeded_build(build: Callable[[], Built], seed: int) -> Built:

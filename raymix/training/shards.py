@@ -3,33 +3,32 @@
 Axes: B blocks.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
 from raymix.config import Config
 from raymix.maths.assignment import control, dealt
 from raymix.seeds import ALL, Phase, phase_seed
 from raymix.state import Assigned
 from raymix.training.batches import RowView
-
-Rows = NDArray[np.generic]
-
-
-def shard(rows_B: Sequence[Rows], assigned_B: Sequence[Assigned], component: int) -> RowView:
-    """The rows assigned to a component: won and lent."""
-    return RowView(rows_B, [assigned.rows_of(component) for assigned in assigned_B])
+from raymix.training.paging import Blocks, sizes_of
 
 
-def pretraining_rows(config: Config, rows_B: Sequence[Rows], component: int) -> RowView:
+def shards(rows_B: Blocks, assigned_B: Iterable[Assigned], components: Sequence[int]) -> dict[int, RowView]:
+    """The rows assigned to each of some components: won and lent. Assignments are looked at one after the other."""
+    rows_of = [[assigned.rows_of(k) for k in components] for assigned in assigned_B]
+    return {k: RowView(rows_B, list(own)) for k, own in zip(components, zip(*rows_of, strict=True), strict=True)}
+
+
+def pretraining_rows(config: Config, rows_B: Blocks, component: int) -> RowView:
     """What a component sees first: the whole data set, its part of a random split, or in mode `bag` its own bag."""
     if config.mode != "bag" and config.schedule.pretrain_on == "whole":
         return RowView(rows_B, None)
     num = len(config.components)
     if config.mode == "bag":
-        labels_B = [control("bag", len(rows), None, 0, num, config.seed, 0, b) for b, rows in enumerate(rows_B)]
+        labels_B = [control("bag", size, None, 0, num, config.seed, 0, b) for b, size in enumerate(sizes_of(rows_B))]
     else:
         seeds = [phase_seed(config.seed, 0, ALL, Phase.PRETRAIN, b) for b in range(len(rows_B))]
-        labels_B = [dealt(len(rows), num, seed) for rows, seed in zip(rows_B, seeds, strict=True)]
+        labels_B = [dealt(size, num, seed) for size, seed in zip(sizes_of(rows_B), seeds, strict=True)]
     return RowView(rows_B, [np.flatnonzero(labels == component) for labels in labels_B])

@@ -45,6 +45,10 @@ class Stack(Generic[Network]):
         rows = [self.keys.index(key) for key in keys]
         return type(self)(keys, changed(self.network, lambda _, value: value[rows]))
 
+    def copy(self) -> Self:
+        """Another stack with the same tensors."""
+        return type(self)(self.keys, changed(self.network, lambda _, value: value.clone()))
+
     def put(self, part: Any) -> None:
         """Take over the members of a stack that `part` gave, or of any with such keys."""
         if part is self:

@@ -27,22 +27,30 @@ class Arena:
     def address(self) -> str:
         return str(self.cluster.address)
 
-    def add_node(self) -> None:
-        self.cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES)
+    def add_node(self) -> str:
+        """Another node; returns its id."""
+        return str(self.cluster.add_node(num_cpus=1, object_store_memory=STORE_BYTES).node_id)
+
+    def nodes_of(self, run_id: str) -> dict[str, str]:
+        """The node of each of a run's groups that has its place."""
+        prefix = f"raymix-{run_id}-"
+        return {
+            info["name"].removeprefix(prefix): str(next(iter(info["bundles_to_node_id"].values())))
+            for info in placement_group_table().values()
+            if info["name"].startswith(prefix) and info["state"] == "CREATED"
+        }
 
     def node_of(self, run_id: str) -> str:
         """The node of a run's first pack, when it has its place."""
-        for info in placement_group_table().values():
-            if info["name"] == f"raymix-{run_id}-pack-0" and info["state"] == "CREATED":
-                return str(next(iter(info["bundles_to_node_id"].values())))
-        return ""
+        return self.nodes_of(run_id).get("pack-0", "")
 
-    def kill_node(self, node_id: str) -> None:
+    def kill_node(self, node_id: str, another: bool = True) -> None:
         """SIGKILL for the raylet of a node, as when a machine is taken away; another joins."""
         node = next(node for node in self.cluster.worker_nodes if node.node_id == node_id)
         os.kill(node.all_processes["raylet"][0].process.pid, signal.SIGKILL)
         self.cluster.worker_nodes.remove(node)
-        self.add_node()
+        if another:
+            self.add_node()
 
     def strike(self, run: Disturbed, victim: str) -> None:
         """SIGKILL for a process of the run, or for the raylet of its first pack's node."""

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import ray
 from ray.exceptions import RayError
@@ -47,10 +47,13 @@ def config(
     balance: BalanceConfig | None = None,
     team: int = 1,
     family: str = "vae",
+    workers: int = 1,
+    on_loss: Literal["move", "wait"] = "move",
+    stall_s: float = 60,
     **schedule: Any,
 ) -> Config:
-    """K = 3 on three blocks, evaluated in every round; a team of more than one trains a shared trunk together. The
-    family is vae, of points, or sn-dcgan, of small images."""
+    """K = 3 on three blocks, evaluated in every round; a team of more than one trains a shared trunk together, and
+    several workers each component (then there are two). The family is vae, of points, or sn-dcgan, of small images."""
     schedule = {"pretrain_epochs": 3, "epochs_per_round": 10, "batch_size": 8, "evaluate_every": 1} | schedule
     data = DataConfig(name="synthetic-3", num_rows=NUM_ROWS, block_bytes=300 * 8)
     model: VAEConfig | SNDCGANConfig = VAEConfig(encoder=(16,), decoder=(16,), latent=2)
@@ -58,7 +61,7 @@ def config(
         data = DataConfig(name="digits", num_rows=NUM_ROWS, block_bytes=300 * 64)
         model = SNDCGANConfig(filters=8, latent=4, ema=0.9)
     return Config(
-        num_components=3,
+        num_components=3 if workers == 1 else 2,
         data=data,
         model=model,
         discriminator=DiscriminatorConfig(
@@ -66,7 +69,9 @@ def config(
         ),
         schedule=ScheduleConfig(rounds=rounds, **schedule),
         balance=balance or BalanceConfig(),
-        resources=ResourcesConfig(pack=pack, fused=pack > 1, stall_s=60),
+        resources=ResourcesConfig(
+            pack=pack, fused=pack > 1, workers_per_component=workers, stall_s=stall_s, on_loss=on_loss
+        ),
     )
 
 

@@ -83,13 +83,13 @@ class Calls:
         for name in OS_CALLS:
             setattr(os, name, self.counted(name, getattr(os, name)))
         vars(storage)["open"] = lambda *args: Counted(self, self.counted("open file", builtins.open)(*args))
-        reached = storage._filesystem
+        reached = storage.filesystem_at
 
         def filesystem(uri: str) -> tuple[Any, str]:
             found, path = reached(uri)
             return Counted(self, found), path
 
-        storage._filesystem = filesystem
+        storage.filesystem_at = filesystem
         for kind in (Disk, Remote):
             for name in ("write", "read", "exists", "names", "delete"):
                 setattr(kind, name, self.operation(getattr(kind, name)))

@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.fs as pafs
@@ -29,19 +29,9 @@ ROUNDS = 3
 
 
 @pytest.fixture(scope="module")
-def options() -> Iterator[str]:
+def options(s3_options: str) -> str:
     """What leads an address to the server, which holds one bucket."""
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    address = f"endpoint_override=127.0.0.1:{server.get_host_and_port()[1]}&scheme=http"
-    keys = {"AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b", "AWS_DEFAULT_REGION": "us-east-1"}
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (keys | {"AWS_EC2_METADATA_DISABLED": "true"}).items():
-            patch.setenv(name, value)
-        filesystem, _ = pafs.FileSystem.from_uri(f"s3://bucket?{address}&allow_bucket_creation=true")
-        filesystem.create_dir("bucket")
-        yield address
-    server.stop()
+    return s3_options
 
 
 @pytest.fixture

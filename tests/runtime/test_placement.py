@@ -1,6 +1,8 @@
 """Packs and placement groups: pure arithmetic, no cluster."""
 
 import itertools
+import random
+from collections import Counter
 
 import pytest
 
@@ -14,6 +16,8 @@ from raymix.runtime.placement import (
     equal_fraction,
     groups,
     homes,
+    in_bundles,
+    packed,
     require_fit,
     slots,
     uses_gpus,
@@ -303,10 +307,10 @@ def test_a_refusal_names_the_asked_the_largest_node_and_the_total():
     assert "the largest node has 8 CPUs and 3 GPUs, the cluster 8 CPUs and 3 GPUs" in error
 
 
-def test_groups_go_where_they_fill_best():
+def test_groups_leave_room_for_those_after_them():
     large, small = Node(4, id="large"), Node(3, id="small")
     asked = [Group("a", (0,), (), 2, 0), Group("b", (1,), (), 3, 0), Group("c", (2,), (), 2, 0)]
-    assert homes(asked, [large, small]) == [large, small, large]  # the emptiest node for the largest would not do
+    assert homes(asked, [large, small]) == [large, small, large]  # the emptier node for the largest would not do
 
 
 def test_groups_without_gpus_leave_the_nodes_that_have_them():
@@ -368,3 +372,191 @@ def test_groups_are_for_as_many_components_as_there_may_be(pack, trunk, num):
 def test_components_that_come_and_go_share_one_actor_if_nothing_is_said():
     config = config_of(3, pack="auto").model_copy(update={"schedule": ScheduleConfig(adapt=True, max_components=12)})
     assert {each.pack for each in choices(config, 4)} == {12}
+
+
+# ---- spreading
+
+
+def homes_by_id(asked, nodes):
+    return Counter(home.id for home in homes(asked, nodes))
+
+
+def alike(num, cpus=1.0, gpus=0.0):
+    return [Group(str(i), (i,), (i,), cpus, gpus) for i in range(num)]
+
+
+@pytest.mark.parametrize("num", [1, 3, 5, 8])
+def test_with_nodes_enough_each_group_has_its_own(num):
+    nodes = [Node(4 + 60 * (i % 2), id=str(i)) for i in range(8)]
+    assert len(homes_by_id(alike(num), nodes)) == num
+
+
+@pytest.mark.parametrize("num", [2, 5, 8, 12, 16])
+def test_groups_are_spread_evenly_over_equal_nodes(num):
+    for nodes, gpus in (([Node(16, id=str(i)) for i in range(4)], 0), ([Node(16, 4, str(i)) for i in range(4)], 1)):
+        counts = homes_by_id(alike(num, gpus=gpus), nodes).values()
+        assert max(counts) - min(counts) <= 1 and len(counts) == min(4, num)
+
+
+def test_a_larger_node_takes_its_share_of_the_groups():
+    counts = homes_by_id(alike(12), [Node(32, id="large"), Node(4, id="a"), Node(4, id="b")])
+    assert counts == {"large": 10, "a": 1, "b": 1}
+
+
+def test_no_gpu_has_two_groups_while_another_is_free():
+    nodes = [Node(16, 8, "eight"), Node(16, 1, "one"), Node(16, 2, "two")]
+    counts = homes_by_id(groups(config_of(11), nodes), nodes)
+    assert counts == {"eight": 8, "one": 1, "two": 2}
+
+
+@pytest.mark.parametrize("nodes", [[Node(64, 8)], [Node(64, 4), Node(64, 4)], [Node(9, 1) for _ in range(8)]])
+@pytest.mark.parametrize(("num", "whole"), [(7, 8), (8, 7), (11, 4), (15, 0)])
+def test_no_gpu_is_idle_while_a_trunk_and_packs_share_another(nodes, num, whole):
+    found = groups(config_of(num, trunk="shared"), nodes)
+    shares = [group.gpus for group in found]
+    assert shares == [1.0] * whole + [0.5] * (num + 1 - whole)
+    assert None not in homes(found, nodes)
+
+
+def places_exist(asked, nodes):
+    """By trying every node for every group, and every device for every actor."""
+
+    def place(i, rooms):
+        if i == len(asked):
+            return True
+        bundle, need = asked[i].bundle, asked[i].bundle.get("GPU", 0)
+        for n, (cpus, devices) in enumerate(rooms):
+            left = cpus - bundle["CPU"] * asked[i].num_actors
+            if left < -1e-6 or not asked[i].may_use(nodes[n]):
+                continue
+            for chosen in itertools.product(range(len(devices)), repeat=asked[i].num_actors if need else 0):
+                rest = [amount - need * chosen.count(d) for d, amount in enumerate(devices)]
+                if min(rest, default=0) >= -1e-6 and place(i + 1, [*rooms[:n], (left, rest), *rooms[n + 1 :]]):
+                    return True
+        return False
+
+    return place(0, [(node.cpus, node.devices) for node in nodes])
+
+
+def require_room_for(found, asked, nodes):
+    """What has a place there lies within what each node and each of its devices holds."""
+    for node in nodes:
+        here = [group for group, home in zip(asked, found, strict=True) if home is node]
+        cpus, gpus = demand(here)
+        assert cpus <= node.cpus + 1e-6 and gpus <= node.gpus + 1e-6
+        assert all(group.may_use(node) for group in here)
+        assert places_exist(here, [node])
+
+
+def random_nodes(rng, num):
+    kinds = rng.choices(["A", "B"], k=num)
+    return [Node(rng.choice([1, 2, 3, 4, 5]), rng.choice([0, 1, 2]), str(i), kind) for i, kind in enumerate(kinds)]
+
+
+def random_groups(rng, num, ask):
+    kinds = rng.choices(["", "A"], k=num)
+    return [Group(str(i), (i,), (i,) * rng.choice([0, 1]), *ask(), accelerator_type=kinds[i]) for i in range(num)]
+
+
+def test_equal_groups_have_places_exactly_where_trying_everything_finds_them():
+    rng, found = random.Random(0), Counter()
+    for _ in range(600):
+        nodes = random_nodes(rng, rng.randint(1, 3))
+        one = random_groups(rng, 1, lambda: (rng.choice([0.5, 1, 1.5, 2]), rng.choice([0, 0.4, 0.6, 1, 2])))[0]
+        asked = [one] * rng.randint(1, 5)
+        places = homes(asked, nodes)
+        found[None not in places] += 1
+        assert (None not in places) == places_exist(asked, nodes), (asked, nodes)
+        require_room_for(places, asked, nodes)
+    assert min(found.values()) > 150
+
+
+def test_unequal_groups_have_places_where_packing_finds_them_and_nearly_always_where_there_are_any():
+    rng, missed, found = random.Random(1), 0, Counter()
+    for _ in range(600):
+        nodes = random_nodes(rng, rng.randint(1, 3))
+        asks = [(rng.choice([0.5, 1, 2, 3]), rng.choice([0, 0.5, 1])) for _ in range(2)]
+        asked = random_groups(rng, rng.randint(2, 5), lambda asks=asks: rng.choice(asks))
+        in_order = sorted(asked, key=lambda group: (-group.gpus, -group.cpus))
+        places = homes(asked, nodes)
+        exist = places_exist(asked, nodes)
+        found[exist] += 1
+        assert None not in places or None in packed(in_order, nodes), (asked, nodes)
+        assert exist or None in places
+        missed += exist and None in places
+        require_room_for(places, asked, nodes)
+    assert min(found.values()) > 100
+    assert missed <= 0.02 * found[True]
+
+
+def test_what_packing_misses_and_spreading_finds():
+    asked = [Group(str(i), (i,), (), cpus, 0) for i, cpus in enumerate([3, 3, 2, 2, 2, 2])]
+    nodes = [Node(7, id="a"), Node(7, id="b")]
+    assert None in packed(asked, nodes)
+    assert homes_by_id(asked, nodes) == {"a": 3, "b": 3}
+
+
+# ---- types of GPUs
+
+
+MIXED = [Node(16, 2, "h", "H200"), Node(16, 4, "l", "L4"), Node(16, id="c")]
+
+
+def test_only_gpus_of_the_type_count():
+    config = config_of(4, accelerator_type="H200")
+    assert slots(config, MIXED) == 2 and uses_gpus(config, MIXED)
+    found = groups(config, MIXED)
+    assert all(group.bundle == {"CPU": 0.5, "GPU": 0.25, "accelerator_type:H200": 0.001} for group in found)
+    assert homes_by_id(found, MIXED) == {"h": 4}
+    assert slots(config_of(4), MIXED) == 6
+
+
+def test_a_type_means_nothing_to_a_run_without_gpus():
+    config = config_of(4, accelerator_type="H100", gpus_per_component=0)
+    assert all(group.bundle == {"CPU": 0.5} for group in groups(config, MIXED))
+
+
+def test_the_type_stays_with_bundles_that_were_reserved():
+    found = in_bundles(groups(config_of(2, accelerator_type="L4"), MIXED), [{"CPU": 1.0, "GPU": 0.5}] * 2)
+    assert all(group.mark == {"accelerator_type:L4": 0.001} and group.gpus == 0.5 for group in found)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "said"),
+    [
+        (MIXED, "is H100 and the cluster has 2 H200, 4 L4; name one that it has"),
+        ([Node(4)], "is H100 and the cluster has no GPUs"),
+        ([Node(4, 2)], "is H100 and the cluster has 2 of unknown type"),
+    ],
+)
+def test_a_type_that_the_cluster_lacks_is_refused_with_those_it_has(nodes, said):
+    assert f"resources.accelerator_type: {said}" in refused(config_of(2, accelerator_type="H100"), nodes)
+
+
+def test_too_few_gpus_of_the_type_are_refused_with_what_there_is():
+    error = refused(config_of(3, accelerator_type="H200", gpus_per_component=1), MIXED)
+    assert "no room for pack-2 (2 x 0.5 CPU and 0.5 GPU of type H200 on one node" in error
+    assert "the cluster 48 CPUs and 6 GPUs (2 H200, 4 L4)" in error
+
+
+def test_every_worker_of_a_component_has_a_place_and_the_first_sits_beside_the_discriminator():
+    found = groups(config_of(2, workers_per_component=3), [Node(4), Node(2)])
+    assert [group.name for group in found[:3]] == ["pack-0", "pack-0-worker-1", "pack-0-worker-2"]
+    assert [(group.generators, group.discriminators, group.rank) for group in found] == [
+        *[((0,), (0,), 0), ((0,), (), 1), ((0,), (), 2)],
+        *[((1,), (1,), 0), ((1,), (), 1), ((1,), (), 2)],
+    ]
+    assert demand(found) == (6, 0)
+    assert [group.bundle["CPU"] for group in found[:3]] == [0.5, 1, 1]
+
+
+def test_workers_of_a_component_get_a_gpu_each_and_share_a_trunk():
+    found = groups(config_of(1, trunk="shared", workers_per_component=2, gpus_per_component=1), [Node(8, 3)])
+    assert [group.name for group in found] == ["pack-0", "pack-0-worker-1", "trunk"]
+    assert all(group.bundle == {"CPU": 1, "GPU": 1} for group in found)
+    with pytest.raises(ResourceError, match="3 placement groups ask for 3 CPUs and 3 GPUs"):
+        groups(config_of(1, trunk="shared", workers_per_component=2, gpus_per_component=1), [Node(8, 2)])
+
+
+def test_several_workers_of_a_component_leave_auto_one_way_to_pack():
+    assert choices(config_of(8, pack="auto", workers_per_component=2), slots=4) == [(1, False)]

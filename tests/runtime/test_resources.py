@@ -281,6 +281,81 @@ def test_nodes_come_and_go():
     assert found["reserved"] == [True] * 3
 
 
+TYPES = """
+import json, logging
+import ray
+from ray.cluster_utils import Cluster
+from ray.util.placement_group import placement_group_table
+from raymix.config import Config, DiscriminatorConfig, ResourcesConfig
+from raymix.errors import ResourceError
+from raymix.runtime.capacity import cluster_machines, cluster_nodes, fitting_groups, free_nodes
+from raymix.runtime.groups import remove_groups, reserve_all
+from raymix.runtime.placement import slots
+from raymix.search.room import asking
+from raymix.search.asked import Search, Task
+
+cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 4, "include_dashboard": False})
+def add(kind, num):
+    marked = {f"accelerator_type:{kind}": 1}
+    cluster.add_node(num_cpus=4, num_gpus=num, resources=marked, object_store_memory=10**8)
+
+add("L4", 4), add("H200", 2), add("H200", 2)
+ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
+types = {node.id: node.accelerator_type for node in cluster_nodes()}
+found = {"types": sorted(types.values()), "gpu_gib": sorted(m.gpu_bytes >> 30 for m in cluster_machines())}
+found["first"] = cluster_machines()[0].node.id == ray.get_runtime_context().get_node_id()
+
+def config(K, kind):
+    resources = ResourcesConfig(pack=1, accelerator_type=kind)
+    return Config(num_components=K, discriminator=DiscriminatorConfig(trunk="shared"), resources=resources)
+
+def homes_of(places):
+    tables = [placement_group_table(place) for place in places]
+    return [node for table in tables for node in table["bundles_to_node_id"].values()]
+
+found["slots"] = slots(config(3, "H200"), cluster_nodes())
+where = homes_of(reserve_all(fitting_groups(config(3, "H200")), "types", 20))
+found["on"], found["nodes"] = sorted(types[node] for node in where), len(set(where))
+found["each"] = sorted(map(where.count, set(where)))
+found["free"] = sorted(node.accelerator_type for node in free_nodes())
+remove_groups("raymix-types-")
+try:
+    fitting_groups(config(3, "A100"))
+except ResourceError as error:
+    found["missing"] = str(error)
+def notify(line):
+    found["said"] = line
+    add("A100", 1)
+found["came"] = [group.mark for group in fitting_groups(config(1, "A100"), 30, notify)]
+
+class Trials(Task):
+    def config(self, values):
+        return self.base
+
+task = Trials(config(3, "L4"), None, "s3://elsewhere/search", Search(metric="nmi"))
+place = asking(task, {})()
+assert place.wait(20)
+bundles = placement_group_table(place)["bundles_to_node_id"]
+found["trial"] = [types.get(bundles[i], "") for i in range(1, len(bundles))]
+print(json.dumps(found))
+ray.shutdown()
+cluster.shutdown()
+"""
+
+
+@pytest.mark.slow
+def test_groups_and_trials_go_to_nodes_with_gpus_of_the_type():
+    found = json.loads(run(TYPES, dict(os.environ)).stdout.splitlines()[-1])
+    assert found["types"] == ["", "H200", "H200", "L4"] and found["slots"] == 4 and found["first"]
+    assert found["gpu_gib"] == [0, 24, 141, 141]
+    assert found["on"] == ["H200"] * 4 and found["nodes"] == 2 and found["each"] == [2, 2]
+    assert found["free"] == found["types"]
+    assert "is A100 and the cluster has 4 H200, 4 L4" in found["missing"]
+    assert "the cluster has 4 H200, 4 L4" in found["said"]
+    assert found["came"] == [{"accelerator_type:A100": 0.001}] * 2  # a pack and the trunk share the one
+    assert found["trial"] == ["L4"] * len(found["trial"]) and found["trial"]
+
+
 ATTACH = """
 import os, subprocess, sys
 import ray

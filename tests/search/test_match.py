@@ -61,3 +61,10 @@ def test_what_no_rounds_can_match_is_refused() -> None:
     large = at(model__encoder=[500, 500], model__decoder=[500, 500], num_components=8)
     with pytest.raises(ConfigError, match="would take more than all flops in pre-training and one round"):
         matched(large, SPEC, REFERENCE, "flops")
+
+
+def test_arithmetic_of_a_network_with_spectral_norm_is_counted() -> None:
+    config, spec = resolve(replaced(recipe("digits"), {"model": {"family": "sn-dcgan", "filters": 8, "latent": 4}}))
+    wider = config.model_copy(update={"model": config.model.model_copy(update={"filters": 16})})
+    (_, narrow_flops), (_, wide_flops) = of_one(config, spec), of_one(wider, spec)
+    assert 0 < 1.5 * narrow_flops < wide_flops < 4 * narrow_flops

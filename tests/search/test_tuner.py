@@ -158,6 +158,7 @@ NODES = """
 import json, logging, sys, time
 import ray
 from ray.cluster_utils import Cluster
+from ray.core.generated import gcs_pb2
 from ray.util.placement_group import placement_group_table
 import raymix
 from raymix.errors import ResourceError
@@ -171,8 +172,8 @@ tables = []
 
 def tell(news):
     made = [group for group in placement_group_table().values() if group["state"] == "CREATED"]
-    known = ray._private.worker.global_worker.gcs_client.get_all_actor_info().values()
-    alive = [actor for actor in known if actor.state == actor.ALIVE]
+    accessor = ray._private.state.state._connect_and_get_accessor()  # the public tables leave out the group
+    alive = [gcs_pb2.ActorTableData.FromString(actor) for actor in accessor.get_actor_table(None, "ALIVE")]
     places = [a.placement_group_id.hex() for a in alive if a.class_name in ("GeneratorActor", "DiscriminatorActor")]
     tables.append([{group["placement_group_id"]: len(group["bundles"]) for group in made}, places])
 

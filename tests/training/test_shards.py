@@ -6,7 +6,7 @@ import pytest
 from raymix.config import Config, ScheduleConfig
 from raymix.maths import blockwise
 from raymix.state import Assigned
-from raymix.training.shards import pretraining_rows, shard
+from raymix.training.shards import pretraining_rows, shards
 
 ROWS_B = [np.arange(0, 12)[:, None].astype(np.float32), np.arange(12, 17)[:, None].astype(np.float32)]
 NONE = np.empty(0, np.int32)
@@ -22,9 +22,10 @@ def test_a_shard_holds_rows_won_and_rows_lent_in_order():
         Assigned(labels, np.array([0, 4, 1], np.int32), np.array([2, 2, 5], np.int32)),
         Assigned(np.full(5, 5, np.int32), NONE, NONE),
     ]
-    assert numbers(shard(ROWS_B, assigned_B, 2)) == [0, 1, 3, 4, 5, 7, 9, 11]
-    assert numbers(shard(ROWS_B, assigned_B, 5)) == [0, 1, 2, 4, 6, 8, 10, 12, 13, 14, 15, 16]
-    assert numbers(shard(ROWS_B, assigned_B, 7)) == []
+    found = shards(ROWS_B, iter(assigned_B), (2, 5, 7))
+    assert numbers(found[2]) == [0, 1, 3, 4, 5, 7, 9, 11]
+    assert numbers(found[5]) == [0, 1, 2, 4, 6, 8, 10, 12, 13, 14, 15, 16]
+    assert numbers(found[7]) == []
 
 
 @pytest.mark.parametrize("mode", ["compete", "random", "oracle", "single"])

@@ -12,7 +12,7 @@ from raymix.errors import WorkerLostError
 from raymix.models.discriminators import Discriminator
 from raymix.training.discriminators import descend
 from raymix.training.setting import seeded_build
-from raymix.training.teams import Alone, Together
+from raymix.training.teams import Alone, Together, abreast
 
 HEADS = [0, 1, 2]
 
@@ -70,3 +70,22 @@ def test_a_team_sums_in_order_and_tells_when_one_is_gone():
     for process in processes:
         process.join(30)
         assert not process.is_alive()
+
+
+def test_those_abreast_sum_in_order_and_repeat():
+    def work(each):
+        return [each.summed(lambda part, step=step: torch.full((3,), step * 10.0**part)).tolist() for step in (1, 2)]
+
+    assert abreast(3, work) == [[[111.0] * 3, [222.0] * 3]] * 3
+
+
+@pytest.mark.parametrize("failing", [0, 1, 2])
+def test_those_abreast_end_when_one_fails_and_tell_why(failing):
+    def work(each):
+        for step in range(3):
+            if (each.rank, step) == (failing, 1):
+                raise WorkerLostError("broke")
+            each.gathered(torch.zeros(1))
+
+    with pytest.raises(WorkerLostError, match="broke"):
+        abreast(3, work)

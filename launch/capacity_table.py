@@ -1,0 +1,228 @@
+"""The paper's ablation of capacity (Table 4) as one grid of Ray Tune: three GANs that compete against one of the same
+size, at several widths and seeds, each with the same steps in all; writes its table into docs/results.md.
+
+    python -m launch.capacity_table table-4-small --data-dir DIR [--out runs/tables] [--address A]
+
+A search that is in the out directory already is gone on with, and its trials that ended are not repeated.
+"""
+
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean
+from typing import Any
+
+import tyro
+
+from launch.tables import RESULTS, machine, write_section
+from raymix import tune
+from raymix.comparison import spread
+from raymix.config import Config, replaced
+from raymix.errors import RaymixError
+from raymix.metrics.catalogue import MEASURES
+from raymix.recipes import recipe
+from raymix.record import SEARCH, read_record
+from raymix.report.trials import Trial
+from raymix.runtime.driver import cluster
+from raymix.search.asked import Task, read_search
+from raymix.search.outcome import read_trials, write_outcome
+from raymix.search.tuner import News, prepared_environment, resume
+from raymix.storage import Storage
+
+FEW, ONE = 3, 1  # components
+
+Place = tuple[int, int]
+"""Width and number of components."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """Widths at which few and one are compared."""
+
+    title: str
+    base: Config
+    widths: Sequence[int]
+    metric: str
+    seeds: Sequence[int] = (0, 1, 2)
+
+    @property
+    def space(self) -> dict[str, Any]:
+        """The grid."""
+        return {"width": list(self.widths), "num_components": [FEW, ONE], "seed": list(self.seeds)}
+
+
+ABLATIONS = {
+    "table-4": Ablation(
+        title="Table 4: capacity of SN-DCGANs on CelebA with the paper's settings",
+        base=recipe("gan-celeba"),
+        widths=(64, 128, 256, 512),
+        metric="fid",
+    ),
+    "table-4-small": Ablation(
+        title="Table 4, small: capacity of DCGANs on MNIST",
+        base=replaced(
+            recipe("gan-mnist-small"),
+            {
+                "data.num_rows": None,
+                "model.ema": 0.99,
+                "schedule.rounds": 4,
+                "schedule.pretrain_epochs": 1.5,
+                "schedule.epochs_per_round": 0.75,
+                "evaluation.num_samples": 5_000,
+                "resources.fused": True,
+            },
+        ),
+        widths=(8, 16, 32, 64),
+        metric="fd_classifier",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Search the grid of an ablation and write its table."""
+
+    ablation: tyro.conf.Positional[str]
+    """table-4, or table-4-small for 2 cores."""
+    data_dir: str | None = None
+    """Where the files of the data set lie."""
+    out: Path = Path("runs/tables")
+    """Where the search's directory lies."""
+    address: str | None = None
+    """A running Ray cluster; unset: a local one."""
+    results: Path = RESULTS
+    """File that gets the table."""
+
+
+def main(arguments: Arguments) -> int:
+    if arguments.ablation not in ABLATIONS:
+        print(f"error: unknown ablation {arguments.ablation!r}; one of {', '.join(ABLATIONS)}", file=sys.stderr)
+        return 2
+    try:
+        text = section(arguments.ablation, searched(arguments))
+        write_section(arguments.results, arguments.ablation, text)
+    except RaymixError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(text)
+    return 0
+
+
+def searched(arguments: Arguments) -> str:
+    """The search's directory, once all trials have ended."""
+    ablation, out = ABLATIONS[arguments.ablation], str(arguments.out / arguments.ablation)
+    if Storage.at(out).exists(SEARCH):
+        with prepared_environment(), cluster(arguments.address):
+            resume(out, tell)
+        write_outcome(out)
+    else:
+        tune(
+            ablation.base,
+            ablation.space,
+            out=out,
+            metric=ablation.metric,
+            scheduler="none",
+            overrides={"data.dir": arguments.data_dir} if arguments.data_dir else {},
+            address=arguments.address,
+            tell=tell,
+        )
+    return out
+
+
+def tell(news: News) -> None:
+    print(f"{dict(news.values)} round {news.round}: {news.metric} {news.failure}", file=sys.stderr, flush=True)
+
+
+# ---- the table
+
+
+def section(name: str, out: str) -> str:
+    """Markdown of a search that ended."""
+    task, space = read_search(out)
+    trials = read_trials(task, space)
+    ablation, metric = ABLATIONS[name], task.asked.metric
+    missing = [trial.id for trial in trials if not trial.ended or trial.metric is None]
+    lines = [
+        f"## {ablation.title}",
+        "",
+        f"`python -m launch.capacity_table {name}`; seeds {', '.join(map(str, ablation.seeds))}; {machine()}.",
+        f"{FEW} that compete against one of the same size, with the same generator steps in all.",
+        "",
+        *table(ablation.widths, {place: values(place, trials) for place in places(ablation)}, losses(task, trials)),
+        "",
+        f"- {metric} ({MEASURES[metric].better} is better): {MEASURES[metric].definition}",
+        f"- ratio: {FEW} over one, seed by seed, then of the means; below 1 the {FEW} are better",
+        "- losses at the last round, nats: the critics' own, and the discriminators' (chance is 0.693)",
+        f"- rows seen by all generators of a trial: {', '.join(sorted({f'{trial.rows:,}' for trial in trials}))}",
+        f"- minutes of all {len(trials)} trials: {sum(trial.seconds for trial in trials) / 60:.0f}",
+        *about(task, trials),
+    ]
+    if missing:
+        lines.append(f"- **not finished**: {', '.join(missing)}")
+    return "\n".join([*lines, ""])
+
+
+def places(ablation: Ablation) -> list[Place]:
+    return [(width, num) for width in ablation.widths for num in (FEW, ONE)]
+
+
+def of_place(place: Place, trials: Sequence[Trial]) -> list[Trial]:
+    """The trials of a width and a number of components, by seed."""
+    found = [trial for trial in trials if (trial.values["width"], trial.values["num_components"]) == place]
+    return sorted(found, key=lambda trial: trial.values["seed"])
+
+
+def values(place: Place, trials: Sequence[Trial]) -> list[float]:
+    return [trial.metric for trial in of_place(place, trials) if trial.metric is not None]
+
+
+def losses(task: Task, trials: Sequence[Trial]) -> dict[Place, tuple[float, float]]:
+    """Mean losses of critics and of discriminators at the last round."""
+    found: dict[Place, list[Mapping[str, Any]]] = {}
+    for trial in trials:
+        line = read_record(task.run_directory(trial.id).storage)[-1]
+        found.setdefault((trial.values["width"], trial.values["num_components"]), []).append(line)
+
+    def average(lines: Sequence[Mapping[str, Any]], name: str) -> float:
+        return mean(value for line in lines for value in line[name] if value is not None)
+
+    return {
+        place: (average(lines, "critic_loss"), average(lines, "discriminator_loss")) for place, lines in found.items()
+    }
+
+
+def table(
+    widths: Sequence[int], found: Mapping[Place, Sequence[float]], losses: Mapping[Place, tuple[float, float]]
+) -> list[str]:
+    """A line per width: what few and one reach, their ratio, their losses."""
+    headings = [
+        *("widest layer", f"{FEW} GANs", "one GAN", "ratio"),
+        *(f"critic loss {FEW} / one", f"discriminator loss {FEW} / one"),
+    ]
+    lines = [f"| {' | '.join(headings)} |", f"|{' --- |' * len(headings)}"]
+    for width in widths:
+        few, one = found[width, FEW], found[width, ONE]
+        if not few or not one:
+            continue
+        each = ", ".join(f"{a / b:.2f}" for a, b in zip(few, one, strict=False))
+        critics, judges = zip(losses[width, FEW], losses[width, ONE], strict=True)
+        cells = [
+            *(str(width), spread(few), spread(one), f"{each}; {mean(few) / mean(one):.2f}"),
+            *(" / ".join(f"{loss:.2f}" for loss in pair) for pair in (critics, judges)),
+        ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return lines
+
+
+def about(task: Task, trials: Sequence[Trial]) -> list[str]:
+    """What the measure was taken on."""
+    measures = read_record(task.run_directory(trials[0].id).storage)[-1]["measures"]
+    real = measures["real"].get(task.asked.metric)
+    known = [f"{measures['num_samples']:,} samples, seed {measures['seed']}"]
+    known += [f"{name}: {value}" for name, value in measures["about"].items()]
+    return [f"- {text}" for text in (*known, f"real rows in the samples' place: {real:.3g}")]
+
+
+if __name__ == "__main__":
+    sys.exit(main(tyro.cli(Arguments, description=Arguments.__doc__)))

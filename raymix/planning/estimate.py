@@ -1,0 +1,266 @@
+"""Bytes and arithmetic of a run, from its config, its data and the footprints of its networks. Pure arithmetic.
+
+Sizes of processes were measured (Linux x86-64, Python 3.11, torch 2.15 built for CUDA, Ray 2.60): what is a process's
+own, and apart from it the pages of torch's libraries, which all processes of a node share. Those of processes that use
+a GPU were not: what CUDA takes is a guess.
+
+N rows, K components; pages of the object store are never counted with a process.
+"""
+
+import math
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+from raymix.algorithm import num_fakes
+from raymix.config import Config
+from raymix.data.source import DataSpec, block_bounds
+from raymix.maths.balance import BINS
+from raymix.packing import has_separate_judges
+from raymix.planning.footprint import Footprint
+from raymix.search.match import round_rows
+from raymix.training.batches import CHUNK_BYTES
+from raymix.training.discriminators import SCORE_BATCH
+from raymix.training.generators import SAMPLE_BATCH, SAMPLES_BYTES
+
+MIB = 2**20
+PROCESS_BYTES = 105 * MIB  # a worker of Ray's with raymix's modules, without torch
+TORCH_BYTES = 365 * MIB  # the same with torch
+EVALUATOR_BYTES = 580 * MIB  # the same with what measures and draws
+LIBRARIES_BYTES = 410 * MIB  # of torch, once per node
+DAEMONS_BYTES = 230 * MIB  # Ray's own processes of a node
+GPU_CONTEXT_BYTES = 600 * MIB  # of a GPU, that each process takes for CUDA itself
+KEPT = 1.25  # what kernels use beside tensors, and freed memory that the allocator keeps
+CHUNK_COPIES = 4  # of a chunk of batches: as it was read, scaled in two steps, and in the model's type
+SCORE_COPIES = 4  # of a block's log ratios until they have left for the object store
+LABEL_BYTES, CLASS_BYTES, RATIO_BYTES, SAMPLE_BYTES, INDEX_BYTES = 4, 8, 4, 4, 8
+PASSES = 2  # of the balance over a starved component's keys
+
+
+@dataclass(frozen=True)
+class DataPlane:
+    """What lies in the object store, in bytes over all blocks."""
+
+    num_blocks: int
+    rows: int
+    """The data set."""
+    classes: int
+    """Its known labels."""
+    labels: int
+    """The assignment."""
+    log_ratios: int
+    """Of all components, K x N float32."""
+    fakes: int
+    """Samples of all generators that discriminators see in a round."""
+    largest_block: int
+    """Of rows."""
+
+    @property
+    def while_judged(self) -> int:
+        """While discriminators train."""
+        return self.rows + self.classes + self.labels + self.fakes
+
+    @property
+    def while_assigned(self) -> int:
+        """While rows are assigned: beside the log ratios the assignments before and after, and each row's winner."""
+        return self.rows + self.classes + 3 * self.labels + self.log_ratios
+
+    @property
+    def peak(self) -> int:
+        """At most at a time."""
+        return max(self.while_judged, self.while_assigned)
+
+
+def data_plane(config: Config, spec: DataSpec) -> DataPlane:
+    """Of a resolved config."""
+    num, K = spec.num_rows, config.most_components
+    judged = config.judges and not config.own_density
+    bounds = block_bounds(spec, config.data.block_bytes)
+    fakes = K * num_fakes(config, num, K) * math.prod(spec.row_shape) * SAMPLE_BYTES if judged else 0
+    return DataPlane(
+        num_blocks=len(bounds),
+        rows=num * spec.row_bytes,
+        classes=num * CLASS_BYTES if spec.classes else 0,
+        labels=num * LABEL_BYTES,
+        log_ratios=K * num * RATIO_BYTES if config.judges else 0,
+        fakes=fakes,
+        largest_block=max(stop - start for start, stop in bounds) * spec.row_bytes,
+    )
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Of one actor."""
+
+    host_bytes: int
+    gpu_bytes: int = 0
+
+
+def generator_memory(config: Config, spec: DataSpec, one: Footprint, members: int, on_gpu: bool) -> Memory:
+    """Of the actor that holds the generators of a pack, at its fullest."""
+    together = members if config.resources.fused is not False else 1
+    num, row_bytes = num_fakes(config, spec.num_rows, config.most_components), _sample_bytes(spec)
+    drawn = min(members, max(1, SAMPLES_BYTES // max(1, num * row_bytes)))  # as `GeneratorPack.groups` has it
+    rows = min(num, SAMPLE_BATCH)
+    train = together * (one.step.num_bytes + _chunk_bytes(spec, config.schedule.batch_size))
+    samples = 2 * drawn * num * row_bytes  # in pieces, and as one array
+    sample = min(drawn, together) * one.batch.num_bytes * rows // SAMPLE_BATCH + samples
+    commit = members * one.state_bytes + 2 * one.file_bytes
+    index = members * INDEX_BYTES * spec.num_rows // config.most_components
+    working, state = (max(train, sample) if config.judges else train), members * one.state_bytes
+    return _memory(working, max(commit, samples) + index, state, on_gpu)
+
+
+def judge_memory(config: Config, spec: DataSpec, one: Footprint, members: int, on_gpu: bool) -> Memory:
+    """Of an actor that holds discriminators, at its fullest: those of `members` components, or the trunk of all."""
+    shared = config.discriminator.trunk == "shared"
+    networks = 1 if shared else members
+    together = networks if config.resources.fused is not False else 1
+    settings = config.discriminator
+    heads = config.most_components if shared else 1
+    fakes = heads * max(1, settings.batch_size // heads)
+    chunks = _chunk_bytes(spec, settings.batch_size) + heads * _chunk_bytes(spec, fakes // heads)
+    train = together * (one.step.num_bytes // settings.workers + chunks)
+    block_rows = data_plane(config, spec).largest_block // spec.row_bytes
+    batch = max(64, SCORE_BATCH // together) * together
+    score = one.batch.num_bytes * batch // SCORE_BATCH + SCORE_COPIES * together * heads * block_rows * RATIO_BYTES
+    state = networks * one.state_bytes
+    return _memory(max(train, score), state + 2 * one.file_bytes, state, on_gpu)
+
+
+def _memory(working: int, on_host: int, state: int, on_gpu: bool) -> Memory:
+    """`working`: where the networks are; `on_host`: beside them, at another time."""
+    if on_gpu:
+        return Memory(TORCH_BYTES + int(KEPT * on_host), GPU_CONTEXT_BYTES + state + int(KEPT * working))
+    return Memory(TORCH_BYTES + state + int(KEPT * max(working, on_host)))
+
+
+def _sample_bytes(spec: DataSpec) -> int:
+    return math.prod(spec.row_shape) * SAMPLE_BYTES
+
+
+def _chunk_bytes(spec: DataSpec, batch_size: int) -> int:
+    """Of a member's batches that are gathered at a time, while they are scaled."""
+    batch = batch_size * _sample_bytes(spec)
+    return CHUNK_COPIES * max(1, CHUNK_BYTES // batch) * batch
+
+
+def helper_bytes(data: DataPlane) -> int:
+    """Of one process that reads or assigns a block."""
+    return PROCESS_BYTES + data.largest_block
+
+
+def generation_bytes(config: Config, spec: DataSpec, generator: Footprint, judge: Footprint | None) -> int:
+    """Of the files of one round."""
+    K = config.most_components
+    judges = 0 if judge is None else judge.file_bytes * (K if has_separate_judges(config) else 1)
+    bits = max(1, math.ceil(math.log2(K))) if K > 1 else 0
+    return K * generator.file_bytes + judges + spec.num_rows * bits // 8
+
+
+@dataclass(frozen=True)
+class Work:
+    """Floating-point operations of one round."""
+
+    generators: float
+    """Of all, samples included."""
+    discriminators: float
+    """Of all, scoring included."""
+
+
+def round_work(config: Config, spec: DataSpec, generator: Footprint, judge: Footprint | None) -> Work:
+    """Of a round with equal loads and discriminators that no guard stops."""
+    num, K = spec.num_rows, config.most_components
+    trained = round_rows(config, spec) * generator.step.flops / config.schedule.batch_size
+    if judge is None:
+        return Work(trained, 0.0)
+    sampled = K * num_fakes(config, num, K) * generator.batch.flops / SAMPLE_BATCH
+    networks = K if has_separate_judges(config) else 1
+    each = config.discriminator.steps(num) * judge.step.flops + num * judge.batch.flops / SCORE_BATCH
+    return Work(trained + sampled, networks * each)
+
+
+@dataclass(frozen=True)
+class Resident:
+    """Which components' networks are on one node."""
+
+    node: str
+    generators: int = 0
+    discriminators: int = 0
+    """Those of the shared trunk are on every node that has it."""
+    trunk: bool = False
+
+
+def store_on(node: Resident, data: DataPlane, K: int, is_home: bool) -> int:
+    """Bytes of the object store on one node, at its fullest. `is_home`: the node where the coordinator is, and blocks
+    are read and labels kept."""
+    reads = is_home or node.generators or node.discriminators
+    rows = data.rows if reads else 0
+    fakes = data.fakes * (K if node.trunk else node.generators) // K
+    ratios = data.log_ratios * node.discriminators // K
+    labels, classes = data.labels if reads else 0, data.classes if is_home else 0
+    assigns = 2 * data.labels if is_home or node.discriminators else 0
+    return rows + classes + labels + max(fakes, ratios + assigns)
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """Bytes that pass between nodes in a round."""
+
+    first_rows: int
+    """Blocks, in the first round: every node that has actors needs each of them once."""
+    rows: int
+    """Blocks in a later round: again where a node's object store cannot keep them."""
+    fakes: int
+    """Samples, to a trunk on another node."""
+    log_ratios: int
+    """To the node where a block's rows are assigned."""
+    labels: int
+    """Assignments, to the generators' nodes."""
+    summaries: int
+    """To the coordinator, at most: sums, counts, and the histograms of starved components."""
+    checkpoint: int
+    """Tensors, to the storage or the node that reaches it."""
+
+    @property
+    def later(self) -> int:
+        """In a round after the first."""
+        parts = (self.rows, self.fakes, self.log_ratios, self.labels, self.summaries, self.checkpoint)
+        return sum(parts)
+
+
+def traffic(
+    config: Config,
+    data: DataPlane,
+    residents: Sequence[Resident],
+    home: str,
+    short: Collection[str],
+    generator: Footprint,
+    judge: Footprint | None,
+    local_storage: bool,
+) -> Traffic:
+    """`home`: the node of the coordinator. `short`: nodes whose object store cannot hold what they need."""
+    K = config.most_components
+    away = [node for node in residents if node.node != home]
+    reading = [node for node in away if node.generators or node.discriminators]
+    trunks = [node for node in residents if node.trunk]
+    sent = sum(K - node.generators for node in trunks) * data.fakes // K
+    judges = [node.generators if judge is None else node.discriminators for node in residents]
+    parted = config.judges and not trunks
+    ratios = data.log_ratios * (K - max(judges)) // K if parted else 0
+    pieces = K * data.num_blocks
+    starved = PASSES * BINS * 8 if config.judges and config.balance.min_share else 0
+    files = sum(node.generators for node in (away if local_storage else residents)) * generator.file_bytes
+    if judge is not None:
+        if trunks:
+            files += judge.file_bytes if not local_storage or trunks[0].node != home else 0
+        else:
+            files += sum(node.discriminators for node in (away if local_storage else residents)) * judge.file_bytes
+    return Traffic(
+        first_rows=len(reading) * data.rows,
+        rows=sum(node.node in short for node in reading) * data.rows,
+        fakes=sent,
+        log_ratios=ratios,
+        labels=sum(node.generators > 0 for node in away) * data.labels,
+        summaries=pieces * (3 * 8 + starved) if len(residents) > 1 else 0,
+        checkpoint=files,
+    )

@@ -1,0 +1,103 @@
+"""What the networks of a run take, counted on torch's meta device: shapes are followed, and nothing is allocated."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from raymix.config import Config
+from raymix.data.source import DataSpec
+from raymix.models.base import Generator, StackedGenerator, StackedModule, Updates
+from raymix.models.discriminators import Discriminator
+from raymix.models.registry import close, family_of
+from raymix.search.match import of_one
+from raymix.training.discriminators import SCORE_BATCH, descend
+from raymix.training.generators import SAMPLE_BATCH
+from raymix.training.metering import Use, used
+from raymix.training.stacks import tensors_of
+from raymix.training.teams import Alone
+
+META = torch.device("meta")
+ENTRY_BYTES = 65  # about what safetensors' header spends on a tensor beside its name
+MOMENTS = 2  # of an ordinary family's optimiser, taken as Adam's
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """What one network with its optimisers takes."""
+
+    parameters: int
+    """Numbers that are trained."""
+    state_bytes: int
+    """Of what the next step needs: parameters, buffers, moments."""
+    file_bytes: int
+    """Of its file in a checkpoint."""
+    step: Use
+    """One update on a batch, with the gradients."""
+    batch: Use
+    """One batch of samples, or of rows that are scored, without gradients."""
+
+
+class MetaNoise:
+    """Normal numbers that nobody draws."""
+
+    def normal(self, *shape: int) -> Tensor:
+        return torch.empty(1, *shape, device=META)
+
+
+def generator_footprint(config: Config, spec: DataSpec) -> Footprint:
+    """Of one generator, with its critic if it has one; `batch` are SAMPLE_BATCH samples.
+
+    What an ordinary module needs while it works is not followed, because it draws random numbers by itself.
+    """
+    config = close(config)
+    with torch.device(META):
+        network = family_of(config.model).build(config.model, spec.row_shape)
+        if isinstance(network, Generator):
+            flops = of_one(config, spec)[1] if isinstance(network, Updates) else 0.0
+            named = dict(network.state_dict())
+            moments = {f"{i}/{k}": p for k, p in network.named_parameters() for i in range(MOMENTS)}
+            return _footprint(network, named | moments, Use(0, flops * config.schedule.batch_size), Use())
+        assert isinstance(network, StackedGenerator)
+        named = still(network)
+        rows = torch.empty(1, network.batches * config.schedule.batch_size, *spec.row_shape)
+        step = used(lambda: network.update(rows, MetaNoise()))
+        network.eval()
+        with torch.inference_mode():
+            batch = used(lambda: network.sample(SAMPLE_BATCH, MetaNoise()))
+    return _footprint(network, named, step, batch)
+
+
+def judge_footprint(config: Config, spec: DataSpec) -> Footprint:
+    """Of one discriminator: of a component, or the trunk of all with a head for each; `batch` are SCORE_BATCH rows that
+    are scored."""
+    settings = config.discriminator
+    heads = config.most_components if settings.trunk == "shared" else 1
+    with torch.device(META):
+        network = Discriminator(settings, spec.row_shape, heads)
+        named = still(network)
+        real = torch.empty(1, settings.batch_size, *spec.row_shape)
+        fake = torch.empty(1, heads * max(1, settings.batch_size // heads), *spec.row_shape)
+        step = used(lambda: descend(network, real, fake, range(heads), Alone(1)))
+        network.eval()
+        rows = torch.empty(1, SCORE_BATCH, *spec.row_shape)
+        with torch.inference_mode():
+            batch = used(lambda: network(rows))
+    return _footprint(network, named, step, batch)
+
+
+def still(network: StackedModule) -> dict[str, Tensor]:
+    """All tensors of a network whose optimisers now find gradients and move nothing: a step looks at values, and there
+    are none."""
+    for optimiser in network.optimisers().values():
+        optimiser.step = lambda gradients: None  # type: ignore[method-assign]
+    return tensors_of(network)
+
+
+def _footprint(network: nn.Module, named: Mapping[str, Tensor], step: Use, batch: Use) -> Footprint:
+    parameters = sum(value.numel() for value in network.parameters() if value.requires_grad)
+    state_bytes = sum(value.nbytes for value in named.values())
+    header = 8 + 8 * math.ceil(sum(len(name) + ENTRY_BYTES for name in named) / 8)
+    return Footprint(parameters, state_bytes, state_bytes + header, step, batch)
