@@ -65,6 +65,6 @@ def test_what_no_rounds_can_match_is_refused() -> None:
 
 def test_arithmetic_of_a_network_with_spectral_norm_is_counted() -> None:
     config, spec = resolve(replaced(recipe("digits"), {"model": {"family": "sn-dcgan", "filters": 8, "latent": 4}}))
-    wider = config.model_copy(update={"model": config.model.model_copy(update={"filters": 16})})
+    wider = config.model_copy(update={"model": config.model.with_width(16)})
     (_, narrow_flops), (_, wide_flops) = of_one(config, spec), of_one(wider, spec)
     assert 0 < 1.5 * narrow_flops < wide_flops < 4 * narrow_flops
