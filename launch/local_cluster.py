@@ -6,6 +6,7 @@ real cluster. At ctrl-C all of them end.
 
 import ctypes
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -14,7 +15,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Annotated, NamedTuple
@@ -153,12 +154,15 @@ def local_cluster(
 
 
 def free_ports(num: int) -> list[int]:
-    """Ports that nobody listens on."""
-    with ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(num)]
-        for each in held:
-            each.bind(("", 0))
-        return [each.getsockname()[1] for each in held]
+    """Ports that nobody listens on, below those that systems give to clients, who could take them before Ray does."""
+    found: list[int] = []
+    for port in random.sample(range(20_000, 32_000), 1000):
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("", port))
+            found.append(port)
+        if len(found) == num:
+            return found
+    raise ResourceError("no ports are free", "local cluster")
 
 
 @contextmanager

@@ -21,7 +21,7 @@ fi
 mapfile -t nodes < <(scontrol show hostnames "$SLURM_JOB_NODELIST")
 cpus=${SLURM_CPUS_PER_TASK:-1}
 gpus=${SLURM_GPUS_ON_NODE:-0}
-port=${RAYMIX_PORT:-$((20000 + SLURM_JOB_ID % 20000))} # of its own, because nodes may hold several jobs
+port=${RAYMIX_PORT:-$((20000 + SLURM_JOB_ID % 10000))} # of its own, because nodes may hold several jobs
 # Whoever reaches the ports needs this token; it travels in the environment, which other users cannot read.
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token OMP_NUM_THREADS=1
