@@ -30,7 +30,7 @@ SHORT = {
     "schedule.pretrain_epochs": 0.3,
     "schedule.epochs_per_round": 0.3,
     "schedule.report": False,
-    "discriminator.epochs": 0.5,
+    "discriminator.epochs": 0.3,
     "resources.fused": True,
 }
 
@@ -84,7 +84,7 @@ def pss(pid: int) -> dict[str, int]:
             "mnist",
             {"num_components": 4, "discriminator.trunk": "separate", "resources.pack": 4, "schedule.batch_size": 256},
         ),
-        ("gan-mnist-small", {"resources.pack": 5, "discriminator.epochs": 6}),
+        ("gan-mnist-small", {"resources.pack": 5, "discriminator.epochs": 3}),
     ],
     ids=["trunk", "separate", "critics"],
 )
