@@ -174,9 +174,10 @@ def node(
     # the nodes share a machine, so their workers let the system choose ports
     command += [f"--node-ip-address={place.address}", "--min-worker-port=0", "--max-worker-port=0", *options]
     command.append("--disable-usage-stats")
+    tools = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}"  # jobs say `python`
     process = subprocess.Popen(
         command,
-        env=os.environ | dict(environment),
+        env=os.environ | dict(environment) | {"PATH": tools},
         stdout=log,
         stderr=log,
         start_new_session=True,  # ctrl-C is for this process, which then ends the nodes in order

@@ -136,12 +136,12 @@ def watched(client: Any, name: str) -> str:
     lines, failures = Lines(client, name), 0
     while True:
         try:
-            asyncio.run(lines.follow())
             info = client.get_job_info(name)
             if info.status.is_terminal():
                 lines.show(client.get_job_logs(name))
                 say(f"job {name}: {info.status.value.lower()} ({info.message})")
                 return str(info.status.value)
+            asyncio.run(lines.follow())
             failures = 0
         except Exception as error:  # of many kinds, from the network
             if "does not exist" in str(error):

@@ -24,12 +24,15 @@ RESUME = "go on with `raymix resume`"
 
 
 def living_coordinator(uri: str) -> Any | None:
-    """The handle of the coordinator whose run in `uri` goes on, if there is one that answers."""
+    """The handle of the coordinator whose run in `uri` goes on, if there is one; it may be slow to answer, or start
+    again just now."""
     try:
         coordinator: Any = ray.get_actor(name_of(run_id_of(uri)), namespace=NAMESPACE)
         status: Status = ray.get(coordinator.status.remote(), timeout=ANSWER_S)
-    except (ValueError, RayError):  # nobody has the name, or who has it does not answer
+    except (ValueError, ActorDiedError):  # nobody has the name, or who has it is about to lose it
         return None
+    except RayError:
+        return coordinator
     return None if status.ended else coordinator
 
 
