@@ -125,13 +125,13 @@ def test_a_trunk_that_lost_one_of_its_team_is_trained_again(
 @pytest.mark.parametrize("victim", [GENERATORS, f"{GENERATORS}-worker-1", DISCRIMINATORS])
 @pytest.mark.parametrize("place", [("train generators", 2), ("train discriminators", 2)])
 def test_a_component_that_lost_one_of_its_workers_is_trained_again(
-    victim: str, place: tuple[str, int], tmp_path: Path, nodes: Arena
+    victim: str, place: tuple[str, int], tmp_path: Path, ray_cluster: None
 ) -> None:
     """In the midst of the training its other worker waits for it, and gives up."""
     settings = config(pack=1, workers=2, epochs_per_round=40)
     expected = undisturbed_digest(settings, tmp_path / "undisturbed")
-    run = Disturbed(nodes.address, tmp_path / "run", settings)
-    disturb(run, place, victim, lambda: nodes.strike(run, victim))
+    run = Disturbed(ray.get_runtime_context().gcs_address, tmp_path / "run", settings)
+    disturb(run, place, victim, lambda: run.kill(victim))
     run.require(expected)
 
 
