@@ -17,7 +17,7 @@ from raymix.runtime.groups import remove_groups
 from raymix.runtime.identity import NAMESPACE, name_of, prefix_of, run_id_of
 from raymix.runtime.waiting import one_line, translated
 
-POLL_S = 0.3
+POLL_S = 0.1
 ANSWER_S = 10.0
 ENDED_S = 30.0
 RESUME = "go on with `raymix resume`"
@@ -67,7 +67,8 @@ def watch_until_end(coordinator: Any, stall_s: float, watch: Callable[[Status], 
             raise status.failure
         if status.ended:
             return True
-        time.sleep(POLL_S)
+        if not status.lines:  # else the run may wait to hear that they were seen
+            time.sleep(POLL_S)
 
 
 @dataclass(frozen=True)

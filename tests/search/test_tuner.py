@@ -210,8 +210,9 @@ def test_trials_of_different_size_run_side_by_side_each_in_its_placement_group(t
 
 
 def test_trials_take_little_more_than_plain_runs(tmp_path: Path) -> None:
-    """Four one after another, each way with one Ray and the same settings. Asks for a quiet machine."""
-    overrides = SMALL | {"data.num_rows": 4_000, "schedule.rounds": 6, "resources.pack": 5}
+    """Four of the recipe's size one after another, each way with one Ray and the same settings. Asks for a quiet
+    machine."""
+    overrides = {"schedule.rounds": 10, "resources.fused": True, "resources.pack": 5}
     base = measured_often(replaced(recipe("synthetic-5"), overrides))
     seconds = {}
     with cluster(None, num_cpus=1):
