@@ -50,6 +50,10 @@ format: env
 table-%: env
 	$(BIN)/python -m launch.tables $@ $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
+# The ablation of capacity, a search on Ray.
+table-4 table-4-small: env
+	$(BIN)/python -m launch.capacity_table $@ $(if $(DATA_DIR),--data-dir $(DATA_DIR))
+
 # Keeps runs/.
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

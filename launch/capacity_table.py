@@ -55,7 +55,7 @@ class Ablation:
 ABLATIONS = {
     "table-4": Ablation(
         title="Table 4: capacity of SN-DCGANs on CelebA with the paper's settings",
-        base=recipe("gan-celeba"),
+        base=replaced(recipe("gan-celeba"), {"schedule.pretrain_budget": "shared", "schedule.pretrain_epochs": 30}),
         widths=(64, 128, 256, 512),
         metric="fid",
     ),

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from launch.capacity_table import ABLATIONS, FEW, ONE, places, table
 from launch.recipes import EXPERIMENTS, METHODS, Target
 from launch.tables import Arguments, carry_out, main, verdict, write_section
 from raymix.algorithm import pretrain_steps, round_steps
@@ -111,3 +112,29 @@ def test_an_experiment_is_run_once_and_written(tmp_path: Path, monkeypatch: pyte
     before = record.stat().st_mtime_ns
     assert main(arguments) == 1
     assert record.stat().st_mtime_ns == before
+
+
+# ---- the ablation of capacity
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_few_and_one_take_the_same_steps_at_every_width(name: str) -> None:
+    ablation = ABLATIONS[name]
+    rows = 54_000
+
+    def steps(num: int) -> int:
+        config = ablation.base.model_copy(update={"num_components": num})
+        loads = [rows // num] * num
+        each = sum(round_steps(config.schedule.epochs_per_round * rows, config, config.components, loads).values())
+        return sum(pretrain_steps(config, rows, config.components).values()) + config.schedule.rounds * each
+
+    assert abs(steps(FEW) - steps(ONE)) <= 0.001 * steps(ONE)
+    assert len(places(ablation)) == 2 * len(ablation.widths)
+
+
+def test_the_ablations_table_has_ratios_seed_by_seed_and_of_the_means() -> None:
+    found = {(8, FEW): [1.0, 3.0], (8, ONE): [2.0, 2.0], (16, FEW): [], (16, ONE): [1.0]}
+    losses = {(8, FEW): (0.5, 0.6), (8, ONE): (0.7, 0.8)}
+    assert table((8, 16), found, losses)[2:] == [
+        "| 8 | 2 ± 1.4 | 2 ± 0 | 0.50, 1.50; 1.00 | 0.50 / 0.70 | 0.60 / 0.80 |"
+    ]
