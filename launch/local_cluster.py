@@ -15,8 +15,9 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import IO, Annotated, NamedTuple
 
@@ -26,7 +27,8 @@ import tyro
 from raymix.errors import ConfigError, RaymixError, ResourceError
 from raymix.runtime.local_ray import write_token
 
-START_S = 180.0
+START_S = 120.0
+TRIES = 3
 END_S = 15.0
 OBJECT_STORE_MB = 256
 PR_SET_PDEATHSIG = 1
@@ -74,8 +76,6 @@ class LocalCluster:
     environment: Mapping[str, str]
     """What a driver needs in order to connect, beside the token."""
     nodes: list[subprocess.Popen[bytes]] = field(default_factory=list)
-    logs: list[IO[bytes]] = field(default_factory=list)
-    """What each node's `ray start` said."""
 
 
 def main() -> None:
@@ -146,10 +146,8 @@ def local_cluster(
     with ExitStack() as stack:
         for number, (num_cpus, role) in enumerate(zip(cpus, roles, strict=True)):
             size = [f"--num-cpus={num_cpus}", "--num-gpus=0", f"--object-store-memory={object_store_bytes}"]
-            log = stack.enter_context(tempfile.TemporaryFile())
-            found.nodes.append(stack.enter_context(node(place_of(number), [*role, *size], environment, log)))
-            found.logs.append(log)
-            wait_for_nodes(found, number + 1)  # Ray gives up on nodes that start slowly, as several at once do
+            start = partial(node, place_of(number), [*role, *size], environment)
+            found.nodes.append(stack.enter_context(joined(start, found.address, environment, number + 1)))
         yield found
 
 
@@ -210,19 +208,28 @@ def end(process: subprocess.Popen[bytes]) -> None:
         each.kill()
 
 
-def wait_for_nodes(cluster: LocalCluster, num: int) -> None:
-    """Until so many nodes have joined. Raises `ResourceError`."""
-    deadline = time.monotonic() + START_S
-    while time.monotonic() < deadline:
-        for number, (process, log) in enumerate(zip(cluster.nodes, cluster.logs, strict=True)):
-            if process.poll() is not None:
-                log.seek(0)
-                said = log.read().decode(errors="replace").strip().splitlines() or [f"exit code {process.returncode}"]
-                raise ResourceError(f"ended at once ({said[-1]})", f"node {number}", "start fewer nodes, or try again")
-        if answers(cluster.address) and num_alive(cluster) >= num:
-            return
-        time.sleep(0.2)
-    raise ResourceError(f"{num} nodes were not there within {START_S:g} s", "local cluster", "start fewer")
+@contextmanager
+def joined(
+    start: Callable[[IO[bytes]], AbstractContextManager[subprocess.Popen[bytes]]],
+    address: str,
+    environment: Mapping[str, str],
+    num: int,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A node, once it is the last of so many. Ray gives up on one that starts slowly, so it is started again.
+
+    Raises `ResourceError`.
+    """
+    for _ in range(TRIES):
+        with tempfile.TemporaryFile() as log, start(log) as process:
+            deadline = time.monotonic() + START_S
+            while process.poll() is None and time.monotonic() < deadline:
+                if answers(address) and num_alive(address, environment) >= num:
+                    yield process
+                    return
+                time.sleep(0.2)
+            log.seek(0)
+            said = log.read().decode(errors="replace").strip().splitlines() or [f"exit code {process.poll()}"]
+    raise ResourceError(f"did not start, {TRIES} times ({said[-1]})", f"node {num} at {address}", "start fewer nodes")
 
 
 def answers(address: str) -> bool:
@@ -232,10 +239,10 @@ def answers(address: str) -> bool:
         return probe.connect_ex((host, int(port))) == 0
 
 
-def num_alive(cluster: LocalCluster) -> int:
+def num_alive(address: str, environment: Mapping[str, str]) -> int:
     """Nodes that have joined, as another process sees them: this one may be connected elsewhere."""
-    command = [sys.executable, "-c", NUM_ALIVE, cluster.address]
-    done = subprocess.run(command, env=os.environ | dict(cluster.environment), capture_output=True, text=True)
+    command = [sys.executable, "-c", NUM_ALIVE, address]
+    done = subprocess.run(command, env=os.environ | dict(environment), capture_output=True, text=True)
     return int(done.stdout) if done.returncode == 0 else 0
 
 

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
@@ -71,7 +70,7 @@ def alone(out: Path, seed: int) -> str:
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[LocalCluster]:
     """A head without processors and three nodes."""
-    with local_cluster([0, 1, 1, 1], dashboard=find_spec("aiohttp") is not None) as found:
+    with local_cluster([0, 1, 1, 1]) as found:
         yield found
 
 
