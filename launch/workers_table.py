@@ -2,11 +2,10 @@
 
     python -m launch.workers_table --data-dir ... [--workers 2] [--batch-size 256] [--steps 100]
 
-The loss of every step is compared, each step being a phase of its own. Rounding alone sets runs apart too, the farther
-the less calm the training is: `one rounding` is by how much the loss of one worker changes when its first weights are
-moved by 1e-7 of their size. Timed phases are of many steps, in turn by one worker and by all, and with what it takes
-the workers to meet; `processor ms` is what each worker computes in a step, which tells what free processors would do. A
-few minutes on 2 cores.
+The loss of every step is compared. Rounding alone sets runs apart too, the farther the less calm the training is: `one
+rounding` is by how much the loss of one worker changes when its first weights are moved by 1e-7 of their size. Timed
+phases are of many steps, in turn by one worker and by all, and with what it takes the workers to meet; `processor ms` is
+what each worker computes in a step, which tells what free processors would do. A few minutes on 2 cores.
 """
 
 import os
@@ -58,7 +57,19 @@ class Arguments:
 
 
 class Actor(GeneratorActor):
-    """One that also tells what it computed."""
+    """One that also tells the loss of each step, and what it computed."""
+
+    def losses(self, steps: int, rows_B: list[Any], assigned_B: list[Any], rank: int, meeting: Any) -> list[float]:
+        """Of so many phases of one step."""
+        from raymix.seeds import Phase
+        from raymix.training.shards import shard
+
+        shards = {0: shard(ray.get(rows_B), ray.get(assigned_B), 0)}
+        with self.team(rank, self.setting.config.resources.workers_per_component, meeting, "losses") as team:
+            fits = [
+                self.pack.train(Phase.TRAIN_GENERATOR, t, shards, {0: 1}, self.count, team) for t in range(1, steps + 1)
+            ]
+        return [fit.loss for (fit,) in fits]
 
     def processor_s(self) -> float:
         """Of this process."""
@@ -77,26 +88,32 @@ class Workers:
 
     def initialise(self, moved: float = 0.0) -> None:
         """Begin with first weights, moved by so much of their size."""
-        self.round = 0
         ray.get([each.initialise.remote(self.rows) for each in self.actors])
         if moved:
             state = ray.get(self.actors[0].state.remote(0))
             ray.get([each.load.remote({"generator-00000.safetensors": nudged(state, moved)}) for each in self.actors])
 
-    def train(self, steps: int) -> float:
-        """Make so many steps; their mean loss."""
+    def meeting(self) -> Any:
+        """Where they meet; None for one alone."""
+        return ray.get(self.actors[0].meeting_point.remote()) if self.actors[1:] else None
+
+    def train(self, steps: int) -> None:
+        """Make so many steps in one phase."""
         self.round += 1
-        meeting = ray.get(self.actors[0].meeting_point.remote()) if self.actors[1:] else None
+        steps_of, meeting = {0: steps}, self.meeting()
         calls = [
-            each.train.remote(self.round, {0: steps}, self.rows, self.assigned, rank, meeting)
+            each.train.remote(self.round, steps_of, self.rows, self.assigned, rank, meeting)
             for rank, each in enumerate(self.actors)
         ]
-        loss: float = ray.get(calls)[0][0].loss
-        return loss
+        ray.get(calls)
 
     def losses(self, steps: int) -> np.ndarray:
         """Of each of so many steps."""
-        return np.array([self.train(1) for _ in range(steps)])
+        meeting = self.meeting()
+        calls = [
+            each.losses.remote(steps, self.rows, self.assigned, rank, meeting) for rank, each in enumerate(self.actors)
+        ]
+        return np.array(ray.get(calls)[0])
 
     def timed(self, steps: int) -> tuple[float, float]:
         """Seconds per step: that passed, and of each worker's processor."""
