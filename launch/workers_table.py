@@ -62,12 +62,12 @@ class Actor(GeneratorActor):
     def losses(self, steps: int, rows_B: list[Any], assigned_B: list[Any], rank: int, meeting: Any) -> list[float]:
         """Of so many phases of one step."""
         from raymix.seeds import Phase
-        from raymix.training.shards import shard
+        from raymix.training.shards import shards
 
-        shards = {0: shard(ray.get(rows_B), ray.get(assigned_B), 0)}
-        with self.team(rank, self.setting.config.resources.workers_per_component, meeting, "losses") as team:
+        own = shards(self.fetcher.blocks(rows_B), self.fetcher.each(assigned_B), (0,))
+        with self.team(rank, self.config.resources.workers_per_component, meeting, "losses") as team:
             fits = [
-                self.pack.train(Phase.TRAIN_GENERATOR, t, shards, {0: 1}, self.count, team) for t in range(1, steps + 1)
+                self.pack.train(Phase.TRAIN_GENERATOR, t, own, {0: 1}, self.count, team) for t in range(1, steps + 1)
             ]
         return [fit.loss for (fit,) in fits]
 
