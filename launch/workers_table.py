@@ -4,8 +4,8 @@
 
 The loss of every step is compared. Rounding alone sets runs apart too, the farther the less calm the training is: `one
 rounding` is by how much the loss of one worker changes when its first weights are moved by 1e-7 of their size. Timed
-phases are of many steps, in turn by one worker and by all, and with what it takes the workers to meet; `processor ms` is
-what each worker computes in a step, which tells what free processors would do. A few minutes on 2 cores.
+phases are of many steps, in turn by one worker and by all, and with what it takes the workers to meet; `processor ms`
+is what each worker computes in a step, which tells what free processors would do. A few minutes on 2 cores.
 """
 
 import os
