@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import IO, Annotated, NamedTuple
 
@@ -141,7 +142,9 @@ def local_cluster(
     environment = {"RAY_AUTH_MODE": "token", "OMP_NUM_THREADS": "1"}
     found = LocalCluster(f"{host}:{gcs}", f"http://{host}:{web}" if dashboard else None, environment)
     shown = [f"--include-dashboard={dashboard}", f"--dashboard-host={host}", f"--dashboard-port={web}"]
-    roles = [["--head", f"--port={gcs}", f"--ray-client-server-port={client}", *shown]]
+    if find_spec("grpc"):  # without it there is no such server, and Ray refuses its port
+        shown.append(f"--ray-client-server-port={client}")
+    roles = [["--head", f"--port={gcs}", *shown]]
     roles += [[f"--address={found.address}"]] * (len(cpus) - 1)
     with ExitStack() as stack:
         for number, (num_cpus, role) in enumerate(zip(cpus, roles, strict=True)):
