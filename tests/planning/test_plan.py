@@ -4,6 +4,7 @@ import json
 import math
 
 import pytest
+import ray
 
 from raymix.algorithm import num_fakes
 from raymix.cli import main
@@ -175,3 +176,14 @@ def test_misuse_is_one_line_and_exit_code_2(words, said, capsys):
     assert main(["plan", "synthetic-3", "--resources.pack=1", *words]) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.count("\n") == 1 and said in err
+
+
+@pytest.mark.usefixtures("ray_cluster")
+def test_the_command_plans_for_a_running_cluster_and_leaves_it_alone(capsys):
+    before = ray.available_resources()
+    assert main(["plan", "synthetic-3", "--resources.pack=1", "--address", "auto", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (node,) = found["nodes"]
+    assert node["name"] == ray.nodes()[0]["NodeManagerAddress"] and len(found["actors"]) == 6
+    assert node["store_bytes_there"] == ray.nodes()[0]["Resources"]["object_store_memory"]
+    assert ray.is_initialized() and ray.available_resources() == before
