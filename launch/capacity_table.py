@@ -9,6 +9,7 @@ A search that is in the out directory already is gone on with, and its trials th
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -147,12 +148,18 @@ def section(name: str, out: str) -> str:
         f"## {ablation.title}",
         "",
         f"`python -m launch.capacity_table {name}`; seeds {', '.join(map(str, ablation.seeds))}; {machine()}.",
-        f"{FEW} that compete against one of the same size, with the same generator steps in all.",
+        f"{FEW} that compete against one of the same size, with the same generator steps in all; and against the same",
+        f"one when it had made as many steps as each of the {FEW} makes, one {FEW}th of its own.",
         "",
-        *table(ablation.widths, {place: values(place, trials) for place in places(ablation)}, losses(task, trials)),
+        *table(
+            ablation.widths,
+            {place: values(place, trials) for place in places(ablation)},
+            {width: early(task, of_place((width, ONE), trials)) for width in ablation.widths},
+            losses(task, trials),
+        ),
         "",
         f"- {metric} ({MEASURES[metric].better} is better): {MEASURES[metric].definition}",
-        f"- ratio: {FEW} over one, seed by seed, then of the means; below 1 the {FEW} are better",
+        f"- ratios: {FEW} over one, seed by seed, then of the means; below 1 the {FEW} are better",
         "- losses at the last round, nats: the critics' own, and the discriminators' (chance is 0.693)",
         f"- rows seen by all generators of a trial: {', '.join(sorted({f'{trial.rows:,}' for trial in trials}))}",
         f"- minutes of all {len(trials)} trials: {sum(trial.seconds for trial in trials) / 60:.0f}",
@@ -177,6 +184,20 @@ def values(place: Place, trials: Sequence[Trial]) -> list[float]:
     return [trial.metric for trial in of_place(place, trials) if trial.metric is not None]
 
 
+def early(task: Task, trials: Sequence[Trial]) -> list[float]:
+    """The metric of each trial after one FEWth of its steps, at the end of a round; nothing where one is not measured."""
+    found = []
+    for trial in trials:
+        lines = read_record(task.run_directory(trial.id).storage)
+        steps = list(accumulate(sum(line["generator_steps"]) for line in lines))
+        within = [line for line, done in zip(lines, steps, strict=True) if FEW * done <= 1.01 * steps[-1]]
+        measures = within[-1].get("measures") if within else None
+        if measures is None:
+            return []
+        found.append(measures[task.asked.metric])
+    return found
+
+
 def losses(task: Task, trials: Sequence[Trial]) -> dict[Place, tuple[float, float]]:
     """Mean losses of critics and of discriminators at the last round."""
     found: dict[Place, list[Mapping[str, Any]]] = {}
@@ -193,11 +214,14 @@ def losses(task: Task, trials: Sequence[Trial]) -> dict[Place, tuple[float, floa
 
 
 def table(
-    widths: Sequence[int], found: Mapping[Place, Sequence[float]], losses: Mapping[Place, tuple[float, float]]
+    widths: Sequence[int],
+    found: Mapping[Place, Sequence[float]],
+    early: Mapping[int, Sequence[float]],
+    losses: Mapping[Place, tuple[float, float]],
 ) -> list[str]:
-    """A line per width: what few and one reach, their ratio, their losses."""
+    """A line per width: what few and one reach, what one had reached early, ratios and losses."""
     headings = [
-        *("widest layer", f"{FEW} GANs", "one GAN", "ratio"),
+        *("widest layer", f"{FEW} GANs", "one GAN", "ratio", f"one GAN after 1/{FEW} of its steps", "ratio to it"),
         *(f"critic loss {FEW} / one", f"discriminator loss {FEW} / one"),
     ]
     lines = [f"| {' | '.join(headings)} |", f"|{' --- |' * len(headings)}"]
@@ -205,12 +229,12 @@ def table(
         few, one = found[width, FEW], found[width, ONE]
         if not few or not one:
             continue
-        each = ", ".join(f"{a / b:.2f}" for a, b in zip(few, one, strict=False))
+        cells = [str(width), spread(few)]
+        for other in (one, early[width]):
+            each = ", ".join(f"{a / b:.2f}" for a, b in zip(few, other, strict=False))
+            cells += [spread(other), f"{each}; {mean(few) / mean(other):.2f}"] if other else ["", ""]
         critics, judges = zip(losses[width, FEW], losses[width, ONE], strict=True)
-        cells = [
-            *(str(width), spread(few), spread(one), f"{each}; {mean(few) / mean(one):.2f}"),
-            *(" / ".join(f"{loss:.2f}" for loss in pair) for pair in (critics, judges)),
-        ]
+        cells += [" / ".join(f"{loss:.2f}" for loss in pair) for pair in (critics, judges)]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 

@@ -135,6 +135,7 @@ def test_few_and_one_take_the_same_steps_at_every_width(name: str) -> None:
 def test_the_ablations_table_has_ratios_seed_by_seed_and_of_the_means() -> None:
     found = {(8, FEW): [1.0, 3.0], (8, ONE): [2.0, 2.0], (16, FEW): [], (16, ONE): [1.0]}
     losses = {(8, FEW): (0.5, 0.6), (8, ONE): (0.7, 0.8)}
-    assert table((8, 16), found, losses)[2:] == [
-        "| 8 | 2 ± 1.4 | 2 ± 0 | 0.50, 1.50; 1.00 | 0.50 / 0.70 | 0.60 / 0.80 |"
+    assert table((8, 16), found, {8: [4.0, 4.0]}, losses)[2:] == [
+        "| 8 | 2 ± 1.4 | 2 ± 0 | 0.50, 1.50; 1.00 | 4 ± 0 | 0.25, 0.75; 0.50 | 0.50 / 0.70 | 0.60 / 0.80 |"
     ]
+    assert table((8,), found, {8: []}, losses)[2].startswith("| 8 | 2 ± 1.4 | 2 ± 0 | 0.50, 1.50; 1.00 |  |  | ")
