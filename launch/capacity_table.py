@@ -185,7 +185,7 @@ def values(place: Place, trials: Sequence[Trial]) -> list[float]:
 
 
 def early(task: Task, trials: Sequence[Trial]) -> list[float]:
-    """The metric of each trial after one FEWth of its steps, at the end of a round; nothing where one is not measured."""
+    """The metric of each trial after one FEWth of its steps, or nothing where one was not measured then."""
     found = []
     for trial in trials:
         lines = read_record(task.run_directory(trial.id).storage)
