@@ -31,9 +31,9 @@ start=(ray start --block --num-cpus "$cpus" --num-gpus "$gpus" --object-store-me
 
 steps=()
 command_step=""
-finish() { # first the command, which ends in order and can be resumed; then the nodes
+finish() { # first the command, which ends in order and can be resumed; then the workers, which tell the head; then the head
   trap - EXIT TERM INT
-  for pid in "$command_step" "${steps[@]}"; do
+  for pid in "$command_step" "${steps[@]:1}" "${steps[@]:0:1}"; do
     if [ -n "$pid" ] && kill -TERM "$pid" 2>/dev/null; then wait "$pid" || true; fi
   done
 }

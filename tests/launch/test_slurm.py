@@ -5,6 +5,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
@@ -16,15 +18,17 @@ from raymix.storage import Storage
 
 ROOT = Path(__file__).parents[2]
 SCRIPT = ROOT / "launch" / "slurm.sh"
+LIMIT_S, END_S = 480.0, 120.0
 TOOLS = {
     "scontrol": '#!/bin/bash\n[ "$1 $2" = "show hostnames" ] && printf "%s\\n" ${3//,/ }\n',
-    # drops its options, runs the command once per task, and hands on signals as the real one does
+    # drops its options, runs the command once per task, and hands on signals as the real one does; nodes that share a
+    # machine take the names of their sockets in turn
     "srun": """#!/bin/bash
 tasks=1
 while [[ $1 == --* ]]; do [[ $1 == --ntasks=* ]] && tasks=${1#*=}; shift; done
 echo "$tasks $*" >> "$SRUN_LOG"
 pids=()
-for _ in $(seq "$tasks"); do "$@" & pids+=($!); done
+for _ in $(seq "$tasks"); do "$@" & pids+=($!); [ "$tasks" = 1 ] || sleep 10; done
 trap 'kill -TERM "${pids[@]}" 2>/dev/null' TERM
 code=0
 for pid in "${pids[@]}"; do while kill -0 "$pid" 2>/dev/null; do wait "$pid"; code=$?; done; done
@@ -52,13 +56,22 @@ def slurm(tmp_path: Path) -> dict[str, str]:
     return {**os.environ, **job, **ports, **paths}
 
 
-def started(words: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
+@contextmanager
+def started(words: list[str], environment: dict[str, str]) -> Iterator[subprocess.Popen[str]]:
+    """A job, which is over with the block."""
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
-    return subprocess.Popen(["bash", str(SCRIPT), *words], env=environment, start_new_session=True, **pipes)
+    job = subprocess.Popen(["bash", str(SCRIPT), *words], env=environment, start_new_session=True, **pipes)
+    try:
+        yield job
+    finally:
+        job.terminate()
+        job.communicate(timeout=END_S)
 
 
 def left_of(processes: list[psutil.Process]) -> list[psutil.Process]:
-    _, left = psutil.wait_procs(processes, timeout=20)
+    """Those that still run after a while: Ray's agents look for their raylet every few seconds."""
+    _, found = psutil.wait_procs(processes, timeout=60)
+    left = [each for each in found if each.is_running() and each.status() != psutil.STATUS_ZOMBIE]
     for each in left:
         each.kill()
     return left
@@ -79,8 +92,8 @@ def test_what_it_asks_slurm_for() -> None:
 @pytest.mark.slow
 def test_head_and_workers_run_a_command_and_end_with_it(slurm: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "run"
-    job = started([*RUN, "--rounds=3", "--out", str(out)], slurm)
-    text, _ = job.communicate(timeout=240)
+    with started([*RUN, "--rounds=3", "--out", str(out)], slurm) as job:
+        text, _ = job.communicate(timeout=LIMIT_S)
     assert job.returncode == 0, text
     assert "raymix: 3 nodes at " in text and "round 3/3" in text
     steps = Path(slurm["SRUN_LOG"]).read_text().splitlines()
@@ -94,15 +107,15 @@ def test_head_and_workers_run_a_command_and_end_with_it(slurm: dict[str, str], t
 @pytest.mark.slow
 def test_a_job_whose_time_is_over_ends_in_order_and_leaves_nothing(slurm: dict[str, str], tmp_path: Path) -> None:
     out = tmp_path / "run"
-    job = started([*RUN, "--rounds=2000", "--out", str(out)], slurm)
-    deadline = time.monotonic() + 180
-    while not (out / "record.jsonl").exists():
-        assert time.monotonic() < deadline and job.poll() is None
-        time.sleep(0.2)
-    below = psutil.Process(job.pid).children(recursive=True)
-    assert sum(process.name() == "raylet" for process in below) == 3
-    job.send_signal(signal.SIGTERM)
-    text, _ = job.communicate(timeout=90)
+    with started([*RUN, "--rounds=2000", "--out", str(out)], slurm) as job:
+        deadline = time.monotonic() + LIMIT_S
+        while not (out / "record.jsonl").exists():
+            assert time.monotonic() < deadline and job.poll() is None
+            time.sleep(0.2)
+        below = psutil.Process(job.pid).children(recursive=True)
+        assert sum(process.name() == "raylet" for process in below) == 3
+        job.send_signal(signal.SIGTERM)
+        text, _ = job.communicate(timeout=END_S)
     assert job.returncode == 143
     assert f"go on with `raymix resume {out}`" in text
     assert not left_of(below)
