@@ -29,7 +29,7 @@ from raymix.maths import blockwise, reshape
 from raymix.maths.modality import Modality
 from raymix.maths.structure import Confusion, Group, Plan
 from raymix.runtime import tasks
-from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
+from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Meeting
 from raymix.runtime.capacity import cluster_nodes
 from raymix.runtime.crew import Crew, Seat
 from raymix.runtime.evaluator import start_evaluator
@@ -309,7 +309,7 @@ class RayWorkers:
 
         return trained
 
-    def _meetings(self, firsts: Sequence[Seat]) -> dict[tuple[int, ...], Any]:
+    def _meetings(self, firsts: Sequence[Seat]) -> dict[tuple[int, ...], Meeting]:
         """Where the teams meet that these are the first of, by members."""
         points = self._gather([seat.actor.meeting_point.remote() for seat in firsts], "starting actors")
         return {seat.members: point for seat, point in zip(firsts, points, strict=True)}
