@@ -71,7 +71,7 @@ class Coordinator:
         self.thread.start()
 
     def __repr__(self) -> str:
-        return f"raymix-{self.run_id}"
+        return name_of(self.run_id)
 
     def _run(self) -> None:
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
@@ -125,7 +125,7 @@ class Coordinator:
         """Workers placed on the nodes there are now."""
         self.activity.doing, self.activity.steps_to_do = "waiting for nodes", 0
         config, reserved = self.config, self.reserved
-        asked = fitting_groups(config, config.resources.stall_s, name=f"raymix-{self.run_id}")
+        asked = fitting_groups(config, config.resources.stall_s, name=name_of(self.run_id))
         if reserved is not None:
             asked = in_bundles(asked, reserved.bundle_specs[1:])
         self.crew = Crew(config, self.spec, asked, self.run_id, config.resources.place_s, reserved, self.classes)
