@@ -16,7 +16,6 @@ from raymix.runtime.machines import GIB, Machine
 from raymix.runtime.placement import Group, Node, groups, homes, slots, uses_gpus
 
 ROOM = 0.9  # of a node's memory that may be in use: above it Ray's memory monitor may soon end processes
-NEVER = 0.01  # of a round's arithmetic that is not worth a word
 
 
 @dataclass(frozen=True)

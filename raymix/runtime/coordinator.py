@@ -135,10 +135,6 @@ class Coordinator:
             self.crew.close()
             raise
 
-    def pids(self) -> dict[str, int]:
-        """Process numbers of this coordinator and of the actors, by name."""
-        return {process.name: process.pid for process in self.processes()}
-
     def processes(self) -> list[Process]:
         """This coordinator's, and those of the actors that have started."""
         own = Process("coordinator", os.getpid(), node_ip())

@@ -120,12 +120,7 @@ def node_of(place: PlacementGroup) -> str:
     return str(next(iter(placement_group_table(place)["bundles_to_node_id"].values())))
 
 
-def is_whole(place: PlacementGroup) -> bool:
-    """Whether all its bundles are on living nodes."""
-    return bool(placement_group_table(place).get("state") == "CREATED")
-
-
 def broken(places: Sequence[PlacementGroup]) -> set[PlacementGroup]:
-    """Those that are not whole, by one question about all."""
+    """Those of which a bundle is on no living node, by one question about all."""
     table = placement_group_table()
     return {place for place in places if table.get(place.id.hex(), {}).get("state") != "CREATED"}
