@@ -85,7 +85,7 @@ class Crew:
         packs, found = iter(self.config.packs(components)), dict[tuple[int, type], tuple[int, ...]]()
         own: tuple[int, ...] = ()
         for i, group in enumerate(self.groups):
-            if group.rank == 0:  # the other workers of a component come after the first
+            if group.rank == 0:  # the other workers of a component or trunk come after the first
                 own = next(packs, ()) if group.generators else tuple(components)  # a shared trunk is everybody's
             if group.generators:
                 found[i, GeneratorActor] = own
