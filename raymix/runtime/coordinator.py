@@ -26,11 +26,12 @@ from raymix.runtime.crew import ACTORS, Crew
 from raymix.runtime.groups import remove_groups
 from raymix.runtime.identity import NAMESPACE, name_of, prefix_of
 from raymix.runtime.logs import keep_log
+from raymix.runtime.lookout import Activity
 from raymix.runtime.messages import Messages
 from raymix.runtime.metrics import Exporter
 from raymix.runtime.placement import in_bundles
 from raymix.runtime.waiting import translated
-from raymix.runtime.workers import Activity, RayWorkers
+from raymix.runtime.workers import RayWorkers
 from raymix.storage import Storage
 
 log = logging.getLogger(__name__)
@@ -123,7 +124,7 @@ class Coordinator:
 
     def _employ(self) -> RayWorkers:
         """Workers placed on the nodes there are now."""
-        self.activity.doing, self.activity.steps_to_do = "waiting for nodes", 0
+        self.activity.begin("waiting for nodes")
         config, reserved = self.config, self.reserved
         asked = fitting_groups(config, config.resources.stall_s, name=name_of(self.run_id))
         if reserved is not None:
