@@ -38,7 +38,7 @@ log = logging.getLogger(__name__)
 PREDECESSOR_S = 30
 PACE_S = 0.05
 LINGER_S = 5.0
-"""From the end of a detached run until its coordinator leaves: whoever watches asks a few times a second."""
+"""From the end of a detached run until its coordinator leaves: whoever watches asks more often."""
 
 
 class Coordinator:
