@@ -23,7 +23,7 @@ from raymix.checkpoint import discriminator_name
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.run import Status
-from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
+from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Meeting
 from raymix.runtime.coordinator import Coordinator
 from raymix.runtime.crew import Classes
 from raymix.runtime.fetching import Refs
@@ -31,7 +31,6 @@ from raymix.seeds import Phase, phase_seed
 from raymix.state import Fit
 
 Arrays = dict[str, NDArray[np.generic]]
-Meeting = tuple[str, int] | None
 LOSS = 0.693
 
 
@@ -152,7 +151,9 @@ class NullGeneratorActor(GeneratorActor):
         self.done = None
         self.pack = NullGenerators(self.config, self.spec, components)
 
-    def pretrain(self, steps: Mapping[int, int], rows_B: Refs, rank: int = 0, meeting: Meeting = None) -> list[Fit]:
+    def pretrain(
+        self, steps: Mapping[int, int], rows_B: Refs, rank: int = 0, meeting: Meeting | None = None
+    ) -> list[Fit]:
         ray.get(list(rows_B))
         return self.once("pre-train", 0, lambda: self.pack.train(steps, self.count))
 
@@ -163,7 +164,7 @@ class NullGeneratorActor(GeneratorActor):
         rows_B: Refs,
         assigned_B: Refs,
         rank: int = 0,
-        meeting: Meeting = None,
+        meeting: Meeting | None = None,
     ) -> list[Fit]:
         ray.get(list(rows_B)), ray.get(list(assigned_B))
         return self.once("train", round, lambda: self.pack.train(steps, self.count))

@@ -26,7 +26,7 @@ from raymix.data.blocks import read_blocks
 from raymix.data.source import DataSpec, block_bounds
 from raymix.recipes import recipe
 from raymix.resolve import resolve
-from raymix.runtime.actors import GeneratorActor
+from raymix.runtime.actors import GeneratorActor, Meeting
 from raymix.runtime.driver import cluster
 from raymix.state import Assigned
 
@@ -59,7 +59,9 @@ class Arguments:
 class Actor(GeneratorActor):
     """One that also tells the loss of each step, and what it computed."""
 
-    def losses(self, steps: int, rows_B: list[Any], assigned_B: list[Any], rank: int, meeting: Any) -> list[float]:
+    def losses(
+        self, steps: int, rows_B: list[Any], assigned_B: list[Any], rank: int, meeting: Meeting | None
+    ) -> list[float]:
         """Of so many phases of one step."""
         from raymix.seeds import Phase
         from raymix.training.shards import shards
@@ -93,7 +95,7 @@ class Workers:
             state = ray.get(self.actors[0].state.remote(0))
             ray.get([each.load.remote({"generator-00000.safetensors": nudged(state, moved)}) for each in self.actors])
 
-    def meeting(self) -> Any:
+    def meeting(self) -> Meeting | None:
         """Where they meet; None for one alone."""
         return ray.get(self.actors[0].meeting_point.remote()) if self.actors[1:] else None
 

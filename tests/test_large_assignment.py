@@ -15,11 +15,11 @@ COORDINATOR_BYTES = 300e6
 SCRIPT = """
 import json, sys
 from pathlib import Path
-import ray
 from raymix.config import AssignConfig, Config, DataConfig, DiscriminatorConfig, ScheduleConfig
 from raymix.models.centroid import CentroidConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
+from raymix.runtime.living import living_coordinator, look
 from raymix.session import train
 from raymix.storage import Storage
 
@@ -36,9 +36,9 @@ peak = 0
 
 def watch(status):
     global peak
-    name = next((actor["name"] for actor in ray.util.list_named_actors(all_namespaces=True)), None)
-    if name and not status.ended:
-        pid = ray.get(ray.get_actor(name, namespace="raymix").pids.remote(), timeout=60)["coordinator"]
+    coordinator = living_coordinator(out)
+    if coordinator is not None:
+        pid = look(coordinator).processes[0].pid
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         peak = max(peak, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")))
 

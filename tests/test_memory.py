@@ -13,8 +13,9 @@ from raymix.models.vae import VAEConfig
 from raymix.resolve import resolve
 from raymix.runtime.capacity import cluster_nodes
 from raymix.runtime.crew import Crew
+from raymix.runtime.lookout import Activity
 from raymix.runtime.placement import groups
-from raymix.runtime.workers import Activity, RayWorkers
+from raymix.runtime.workers import RayWorkers
 from raymix.storage import Storage
 from raymix.training.packs import Packs
 

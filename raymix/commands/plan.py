@@ -70,7 +70,7 @@ def as_json(found: Plan) -> dict[str, Any]:
         "pack": resources.pack,
         "fused": resources.fused,
         "packing": found.why_packed,
-        "actors": [asdict(seat) for seat in found.seats],
+        "actors": [{"name": seat.name} | asdict(seat) for seat in found.seats],
         "nodes": [
             {
                 "name": node.name,

@@ -75,16 +75,12 @@ def ari(counts_KC: Counts) -> float:
 
 
 def purity(counts_KC: Counts) -> float:
-    """Share of rows that belong to the most frequent class of their component, 0 to 1.
+    """Share of rows that belong to the most frequent class of their component, 0 to 1: the accuracy of a majority vote.
 
     Raises `DataError` for a table without rows.
     """
     counts_KC = _occupied(counts_KC)
     return float(counts_KC.max(axis=1).sum() / counts_KC.sum())
-
-
-majority_vote_accuracy = purity
-"""Accuracy when each component votes for its most frequent class: the same number."""
 
 
 def matched_accuracy(counts_KC: Counts) -> float:

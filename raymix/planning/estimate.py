@@ -95,8 +95,8 @@ class Memory:
     gpu_bytes: int = 0
 
 
-def generator_memory(config: Config, spec: DataSpec, one: Footprint, members: int, on_gpu: bool) -> Memory:
-    """Of the actor that holds the generators of a pack, at its fullest."""
+def generator_memory(config: Config, spec: DataSpec, one: Footprint, members: int, rank: int, on_gpu: bool) -> Memory:
+    """Of the actor that holds the generators of a pack, at its fullest: as the worker of this number."""
     together = members if config.resources.fused is not False else 1
     num, row_bytes = num_fakes(config, spec.num_rows, config.most_components), _sample_bytes(spec)
     drawn = min(members, max(1, SAMPLES_BYTES // max(1, num * row_bytes)))  # as `GeneratorPack.groups` has it
@@ -106,8 +106,10 @@ def generator_memory(config: Config, spec: DataSpec, one: Footprint, members: in
     sample = min(drawn, together) * one.batch.num_bytes * rows // SAMPLE_BATCH + samples
     commit = members * one.state_bytes + 2 * one.file_bytes
     index = members * INDEX_BYTES * spec.num_rows // config.most_components
-    working, state = (max(train, sample) if config.judges else train), members * one.state_bytes
-    return _memory(working, max(commit, samples) + index, state, on_gpu)
+    state = members * one.state_bytes
+    if rank > 0:
+        return _memory(train, index, state, on_gpu)
+    return _memory(max(train, sample) if config.judges else train, max(commit, samples) + index, state, on_gpu)
 
 
 def judge_memory(config: Config, spec: DataSpec, one: Footprint, members: int, on_gpu: bool) -> Memory:
@@ -163,6 +165,8 @@ class Work:
 
     generators: float
     """Of all, samples included."""
+    samples: float
+    """Of that, for samples, which of a component's workers the first draws."""
     discriminators: float
     """Of all, scoring included."""
 
@@ -172,34 +176,42 @@ def round_work(config: Config, spec: DataSpec, generator: Footprint, judge: Foot
     num, K = spec.num_rows, config.most_components
     trained = round_rows(config, spec) * generator.step.flops / config.schedule.batch_size
     if judge is None:
-        return Work(trained, 0.0)
+        return Work(trained, 0.0, 0.0)
     sampled = K * num_fakes(config, num, K) * generator.batch.flops / SAMPLE_BATCH
     networks = K if has_separate_judges(config) else 1
     each = config.discriminator.steps(num) * judge.step.flops + num * judge.batch.flops / SCORE_BATCH
-    return Work(trained + sampled, networks * each)
+    return Work(trained + sampled, sampled, networks * each)
 
 
 @dataclass(frozen=True)
 class Resident:
-    """Which components' networks are on one node."""
+    """What the actors of one node see in a round, and what they make of it, in bytes."""
 
     node: str
-    generators: int = 0
-    discriminators: int = 0
-    """Those of the shared trunk are on every node that has it."""
-    trunk: bool = False
+    trains: bool
+    """Whether generators train here, which see rows and labels."""
+    trunk: bool
+    """Whether the shared trunk trains here, which sees rows and the samples of all generators."""
+    fakes: int
+    """Samples."""
+    log_ratios: int
+    files: int
+    """Tensors of a checkpoint."""
+
+    @property
+    def reads(self) -> bool:
+        """Whether blocks are needed here."""
+        return self.trains or self.trunk
 
 
-def store_on(node: Resident, data: DataPlane, K: int, is_home: bool) -> int:
+def store_on(node: Resident, data: DataPlane, is_home: bool) -> int:
     """Bytes of the object store on one node, at its fullest. `is_home`: the node where the coordinator is, and blocks
     are read and labels kept."""
-    reads = is_home or node.generators or node.discriminators
-    rows = data.rows if reads else 0
-    fakes = data.fakes * (K if node.trunk else node.generators) // K
-    ratios = data.log_ratios * node.discriminators // K
-    labels, classes = data.labels if reads else 0, data.classes if is_home else 0
-    assigns = 2 * data.labels if is_home or node.discriminators else 0
-    return rows + classes + labels + max(fakes, ratios + assigns)
+    reads = is_home or node.reads
+    rows, labels = (data.rows, data.labels) if reads else (0, 0)
+    fakes, classes = data.fakes if node.trunk else node.fakes, data.classes if is_home else 0
+    assigns = 2 * data.labels if is_home or node.log_ratios else 0
+    return rows + classes + labels + max(fakes, node.log_ratios + assigns)
 
 
 @dataclass(frozen=True)
@@ -234,33 +246,20 @@ def traffic(
     residents: Sequence[Resident],
     home: str,
     short: Collection[str],
-    generator: Footprint,
-    judge: Footprint | None,
     local_storage: bool,
 ) -> Traffic:
     """`home`: the node of the coordinator. `short`: nodes whose object store cannot hold what they need."""
-    K = config.most_components
     away = [node for node in residents if node.node != home]
-    reading = [node for node in away if node.generators or node.discriminators]
+    reading = [node for node in away if node.reads]
     trunks = [node for node in residents if node.trunk]
-    sent = sum(K - node.generators for node in trunks) * data.fakes // K
-    judges = [node.generators if judge is None else node.discriminators for node in residents]
-    parted = config.judges and not trunks
-    ratios = data.log_ratios * (K - max(judges)) // K if parted else 0
-    pieces = K * data.num_blocks
+    pieces = config.most_components * data.num_blocks
     starved = PASSES * BINS * 8 if config.judges and config.balance.min_share else 0
-    files = sum(node.generators for node in (away if local_storage else residents)) * generator.file_bytes
-    if judge is not None:
-        if trunks:
-            files += judge.file_bytes if not local_storage or trunks[0].node != home else 0
-        else:
-            files += sum(node.discriminators for node in (away if local_storage else residents)) * judge.file_bytes
     return Traffic(
         first_rows=len(reading) * data.rows,
         rows=sum(node.node in short for node in reading) * data.rows,
-        fakes=sent,
-        log_ratios=ratios,
-        labels=sum(node.generators > 0 for node in away) * data.labels,
+        fakes=sum(data.fakes - node.fakes for node in trunks),
+        log_ratios=0 if trunks else data.log_ratios - max(node.log_ratios for node in residents),
+        labels=sum(node.trains for node in away) * data.labels,
         summaries=pieces * (3 * 8 + starved) if len(residents) > 1 else 0,
-        checkpoint=files,
+        checkpoint=sum(node.files for node in (away if local_storage else residents)),
     )

@@ -4,6 +4,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from raymix.checkpoint import KEPT
 from raymix.config import Config
@@ -16,19 +17,26 @@ from raymix.runtime.machines import GIB, Machine
 from raymix.runtime.placement import Group, Node, groups, homes, slots, uses_gpus
 
 ROOM = 0.9  # of a node's memory that may be in use: above it Ray's memory monitor may soon end processes
-NEVER = 0.01  # of a round's arithmetic that is not worth a word
 
 
 @dataclass(frozen=True)
 class Seat:
     """One actor."""
 
-    name: str
+    kind: Literal["generators", "discriminators"]
+    """Of what it holds."""
+    group: str
+    rank: int
+    """Its number among the actors that train the same, of which the first alone draws samples and writes files."""
     node: str
     components: tuple[int, ...]
     cpus: float
     gpus: float
     memory: Memory
+
+    @property
+    def name(self) -> str:
+        return f"{self.kind} of {self.group}"
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,7 @@ class NodePlan:
 
     machine: Machine
     seats: tuple[Seat, ...]
+    resident: Resident
     is_home: bool
     """Whether the coordinator is here, and with it the tasks that read blocks and the evaluator."""
     memory_bytes: int
@@ -103,10 +112,9 @@ def plan(config: Config, spec: DataSpec, machines: Sequence[Machine], local_stor
         for seat in seats_of(config, spec, group, home, generator, judge)
     ]
     data, home = estimate.data_plane(config, spec), nodes[0].id
-    found = node_plans(config, machines, seats, data)
-    residents = [resident(config, node) for node in found]
+    found = node_plans(config, machines, seats, data, generator, judge)
     short = [node.name for node in found if node.store_bytes > node.machine.store_bytes]
-    traffic = estimate.traffic(config, data, residents, home, short, generator, judge, local_storage)
+    traffic = estimate.traffic(config, data, [node.resident for node in found], home, short, local_storage)
     result = Plan(
         config=config,
         spec=spec,
@@ -130,38 +138,66 @@ def seats_of(
     each, on_gpu = (group.bundle["CPU"], group.bundle.get("GPU", 0.0)), bool(group.gpus)
     found = []
     if group.generators:
-        memory = estimate.generator_memory(config, spec, generator, len(group.generators), on_gpu)
-        found.append(Seat(f"generators of {group.name}", home.id, group.generators, *each, memory))
+        memory = estimate.generator_memory(config, spec, generator, len(group.generators), group.rank, on_gpu)
+        found.append(Seat("generators", group.name, group.rank, home.id, group.generators, *each, memory))
     if group.discriminators and judge is not None:
         memory = estimate.judge_memory(config, spec, judge, len(group.discriminators), on_gpu)
-        found.append(Seat(f"discriminators of {group.name}", home.id, group.discriminators, *each, memory))
+        found.append(Seat("discriminators", group.name, group.rank, home.id, group.discriminators, *each, memory))
     return found
 
 
-def resident(config: Config, node: NodePlan) -> Resident:
-    """What sits on a node."""
-    generators = [k for seat in node.seats if seat.name.startswith("generators") for k in seat.components]
-    judges = [k for seat in node.seats if seat.name.startswith("discriminators") for k in seat.components]
-    trunk = bool(judges) and config.discriminator.trunk == "shared"
-    return Resident(node.name, len(generators), len(set(judges)), trunk)
+def resident(
+    config: Config, node: str, seats: Sequence[Seat], data: DataPlane, generator: Footprint, judge: Footprint | None
+) -> Resident:
+    """What the actors of one node do."""
+    K, num_blocks, shared = config.most_components, data.num_blocks, config.discriminator.trunk == "shared"
+    trainers, judges = of_kind("generators", seats), of_kind("discriminators", seats)
+    firsts = [seat for seat in trainers if seat.rank == 0]
+    drawn = sum(len(seat.components) for seat in firsts)
+    files = drawn * generator.file_bytes
+    if judge is not None:
+        files += sum(1 if shared else len(seat.components) for seat in judges if seat.rank == 0) * judge.file_bytes
+    # without discriminators generators judge by their own density; the workers of a trunk share the blocks
+    scorers, parts = (judges, config.discriminator.workers) if judge else (firsts, 1)
+    scored = sum(len(seat.components) * len(range(seat.rank, num_blocks, parts)) for seat in scorers)
+    return Resident(
+        node=node,
+        trains=bool(trainers),
+        trunk=shared and bool(judges),
+        fakes=data.fakes * drawn // K,
+        log_ratios=data.log_ratios * scored // (K * num_blocks),
+        files=files,
+    )
 
 
-def node_plans(config: Config, machines: Sequence[Machine], seats: Sequence[Seat], data: DataPlane) -> list[NodePlan]:
+def of_kind(kind: str, seats: Sequence[Seat]) -> list[Seat]:
+    """The actors of a kind."""
+    return [seat for seat in seats if seat.kind == kind]
+
+
+def node_plans(
+    config: Config,
+    machines: Sequence[Machine],
+    seats: Sequence[Seat],
+    data: DataPlane,
+    generator: Footprint,
+    judge: Footprint | None,
+) -> list[NodePlan]:
     """The coordinator's node, and those that have actors."""
     found, cpus = [], sum(machine.node.cpus for machine in machines)
     for number, machine in enumerate(machines):
         here, is_home = tuple(seat for seat in seats if seat.node == machine.node.id), number == 0
         if not here and not is_home:
             continue
-        empty = NodePlan(machine, here, is_home, 0, 0)
-        store = estimate.store_on(resident(config, empty), data, config.most_components, is_home)
+        does = resident(config, machine.node.id, here, data, generator, judge)
+        store = estimate.store_on(does, data, is_home)
         memory = sum(seat.memory.host_bytes for seat in here) + estimate.DAEMONS_BYTES
         memory += min(store, machine.store_bytes) + (estimate.LIBRARIES_BYTES if here or is_home else 0)
         if is_home:
             helpers = min(data.num_blocks, max(2, math.floor(cpus)))  # as many block tasks run at a time
             memory += estimate.PROCESS_BYTES + helpers * estimate.helper_bytes(data)
             memory += estimate.EVALUATOR_BYTES if config.schedule.evaluate_every else 0
-        found.append(NodePlan(machine, here, is_home, memory, store))
+        found.append(NodePlan(machine, here, does, is_home, memory, store))
     return found
 
 
@@ -221,7 +257,8 @@ def waits(plan: Plan) -> list[str]:
         return []
     packs = [len(pack) for pack in config.packs(tuple(range(config.most_components)))]
     largest, shared = max(packs) / sum(packs), config.discriminator.trunk == "shared"
-    of_generators = work.generators * largest
+    of_workers = (work.generators - work.samples) / config.resources.workers_per_component
+    of_generators = (of_workers + work.samples) * largest
     of_judges = work.discriminators * (1 / config.discriminator.workers if shared else largest)
     share, path = work.discriminators / total, of_generators + of_judges
     told = f"{flops(total)} a round, {share:.0%} of it the discriminators'"
@@ -247,8 +284,8 @@ def shares(plan: Plan) -> list[str]:
     config, nodes = plan.config, [machine.node for machine in plan.machines]
     num, on_gpus = slots(config, nodes), uses_gpus(config, nodes)
     kind = "GPU" if on_gpus else "processor"
-    work_at_once = [seat for seat in plan.seats if seat.name.startswith("generators")]
-    trunks = [seat for seat in plan.seats if seat.name.startswith("discriminators of trunk")]
+    work_at_once = of_kind("generators", plan.seats)
+    trunks = of_kind("discriminators", plan.seats) if config.discriminator.trunk == "shared" else []
     packs, used = len(work_at_once), len(work_at_once) + len(trunks)
     sizes = Counter(len(seat.components) for seat in work_at_once)
     if packs < config.most_components:

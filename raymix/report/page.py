@@ -57,7 +57,7 @@ def render(
         class_table=class_table(lines[-1], spec.classes),
         plane=plane,
         overviews=overviews(plane, portrait) if plane else [],
-        fields=fields(plane, portrait) if plane else [],
+        fields=fields(portrait) if plane else [],
         field_name="log-density up to a constant" if config.own_density else "log ratio",
         config=dump_config(config),
         environment=environment,

@@ -100,7 +100,7 @@ def overviews(plane: Plane, portrait: Portrait) -> list[tuple[str, Markup]]:
     return found
 
 
-def fields(plane: Plane, portrait: Portrait) -> list[tuple[int, Markup]]:
+def fields(portrait: Portrait) -> list[tuple[int, Markup]]:
     """(Component, picture): its log ratio over the plane, in its colour where it is positive, and rows it owns."""
     grid = portrait.grid
     if grid is None:

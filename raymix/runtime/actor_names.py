@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from raymix.runtime.identity import name_of
 from raymix.runtime.placement import Group
 
 NAME_S = 5.0  # within which whoever had a name before has lost it, as a rule at once
@@ -22,7 +23,7 @@ class Name(NamedTuple):
     """What it is in the run, such as `generator-3`."""
 
     def __str__(self) -> str:
-        return f"raymix-{self.run_id}-{self.label}"
+        return name_of(self.run_id, self.label)
 
 
 def label(role: str, group: Group, own_component: bool) -> str:

@@ -26,6 +26,9 @@ from raymix.seeds import Phase
 from raymix.state import Fit
 from raymix.storage import FileStamp, Storage
 
+Meeting = tuple[str, int]
+"""Host and port where a team meets."""
+
 
 @dataclass(frozen=True)
 class Process:
@@ -97,15 +100,15 @@ class Worker:
         stamps: dict[str, FileStamp] = ray.get(there.remote(storage, folder, self.states()))
         return stamps
 
-    def meeting_point(self) -> tuple[str, int]:
-        """Host and port where a team meets that this actor is the first of."""
+    def meeting_point(self) -> Meeting:
+        """Where a team meets that this actor is the first of."""
         from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
         host = ray.util.get_node_ip_address()
         self.store = TCPStore(host, 0, is_master=True, wait_for_workers=False)  # it lives as long as this actor
         return host, self.store.port
 
-    def team(self, rank: int, parts: int, meeting: tuple[str, int] | None, name: str) -> AbstractContextManager[Any]:
+    def team(self, rank: int, parts: int, meeting: Meeting | None, name: str) -> AbstractContextManager[Any]:
         """Those who meet there to do one thing together, this actor as number `rank`; None where it is alone."""
         if meeting is None:
             return nullcontext()
@@ -161,7 +164,7 @@ class GeneratorActor(Worker):
             self.pack.slow(component)
 
     def pretrain(
-        self, steps: Mapping[int, int], rows_B: Refs, rank: int = 0, meeting: tuple[str, int] | None = None
+        self, steps: Mapping[int, int], rows_B: Refs, rank: int = 0, meeting: Meeting | None = None
     ) -> list[Fit]:
         """`rank` and `meeting` as of `train`."""
         from raymix.training.shards import pretraining_rows
@@ -177,16 +180,13 @@ class GeneratorActor(Worker):
         rows_B: Refs,
         assigned_B: Refs,
         rank: int = 0,
-        meeting: tuple[str, int] | None = None,
+        meeting: Meeting | None = None,
     ) -> list[Fit]:
         """`meeting`: where those meet who train the component together, as number `rank` of them."""
         from raymix.training.shards import shards
 
-        own, phase = (
-            shards(self.fetcher.blocks(rows_B), self.fetcher.each(assigned_B), tuple(steps)),
-            Phase.TRAIN_GENERATOR,
-        )
-        return self.once("train", round, lambda: self._train(phase, round, own, steps, rank, meeting))
+        own = shards(self.fetcher.blocks(rows_B), self.fetcher.each(assigned_B), tuple(steps))
+        return self.once("train", round, lambda: self._train(Phase.TRAIN_GENERATOR, round, own, steps, rank, meeting))
 
     def _train(
         self,
@@ -195,7 +195,7 @@ class GeneratorActor(Worker):
         shards: Mapping[int, Any],
         steps: Mapping[int, int],
         rank: int,
-        meeting: tuple[str, int] | None,
+        meeting: Meeting | None,
     ) -> list[Fit]:
         parts, name = self.config.resources.workers_per_component, f"component {min(steps)} in round {round}"
         with self.team(rank, parts, meeting, name) as team:
@@ -257,7 +257,7 @@ class DiscriminatorActor(Worker):
         rows_B: Refs,
         fakes: Mapping[int, Pieces],
         rank: int = 0,
-        meeting: tuple[str, int] | None = None,
+        meeting: Meeting | None = None,
     ) -> list[Fit]:
         """`meeting`: where those meet who train the trunk together, as number `rank` of them."""
         blocks = self.fetcher.blocks(rows_B)

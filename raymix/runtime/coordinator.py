@@ -26,18 +26,19 @@ from raymix.runtime.crew import ACTORS, Crew
 from raymix.runtime.groups import remove_groups
 from raymix.runtime.identity import NAMESPACE, name_of, prefix_of
 from raymix.runtime.logs import keep_log
+from raymix.runtime.lookout import Activity
 from raymix.runtime.messages import Messages
 from raymix.runtime.metrics import Exporter
 from raymix.runtime.placement import in_bundles
 from raymix.runtime.waiting import translated
-from raymix.runtime.workers import Activity, RayWorkers
+from raymix.runtime.workers import RayWorkers
 from raymix.storage import Storage
 
 log = logging.getLogger(__name__)
 PREDECESSOR_S = 30
 PACE_S = 0.05
 LINGER_S = 5.0
-"""From the end of a detached run until its coordinator leaves: whoever watches asks a few times a second."""
+"""From the end of a detached run until its coordinator leaves: whoever watches asks more often."""
 
 
 class Coordinator:
@@ -71,7 +72,7 @@ class Coordinator:
         self.thread.start()
 
     def __repr__(self) -> str:
-        return f"raymix-{self.run_id}"
+        return name_of(self.run_id)
 
     def _run(self) -> None:
         restarted = ray.get_runtime_context().was_current_actor_reconstructed
@@ -123,9 +124,9 @@ class Coordinator:
 
     def _employ(self) -> RayWorkers:
         """Workers placed on the nodes there are now."""
-        self.activity.doing, self.activity.steps_to_do = "waiting for nodes", 0
+        self.activity.begin("waiting for nodes")
         config, reserved = self.config, self.reserved
-        asked = fitting_groups(config, config.resources.stall_s, name=f"raymix-{self.run_id}")
+        asked = fitting_groups(config, config.resources.stall_s, name=name_of(self.run_id))
         if reserved is not None:
             asked = in_bundles(asked, reserved.bundle_specs[1:])
         self.crew = Crew(config, self.spec, asked, self.run_id, config.resources.place_s, reserved, self.classes)
@@ -134,10 +135,6 @@ class Coordinator:
         except BaseException:
             self.crew.close()
             raise
-
-    def pids(self) -> dict[str, int]:
-        """Process numbers of this coordinator and of the actors, by name."""
-        return {process.name: process.pid for process in self.processes()}
 
     def processes(self) -> list[Process]:
         """This coordinator's, and those of the actors that have started."""

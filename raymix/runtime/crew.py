@@ -19,6 +19,7 @@ from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Process
 from raymix.runtime.capacity import cluster_nodes, free_nodes, has_room
 from raymix.runtime.elastic import better_groups, moves, together
 from raymix.runtime.groups import broken, give_back, node_of, reserve, reserve_all
+from raymix.runtime.identity import name_of
 from raymix.runtime.placement import Group
 from raymix.runtime.waiting import translated
 
@@ -84,7 +85,7 @@ class Crew:
         packs, found = iter(self.config.packs(components)), dict[tuple[int, type], tuple[int, ...]]()
         own: tuple[int, ...] = ()
         for i, group in enumerate(self.groups):
-            if group.rank == 0:  # the other workers of a component come after the first
+            if group.rank == 0:  # the other workers of a component or trunk come after the first
                 own = next(packs, ()) if group.generators else tuple(components)  # a shared trunk is everybody's
             if group.generators:
                 found[i, GeneratorActor] = own
@@ -204,7 +205,7 @@ class Crew:
             self._leave(i)
         resources, others = self.config.resources, set(range(len(self.groups))) - set(positions)
         wait_s = resources.stall_s if resources.on_loss == "wait" else 0
-        if not has_room(lost, self._held(others), wait_s, f"raymix-{self.run_id}"):
+        if not has_room(lost, self._held(others), wait_s, name_of(self.run_id)):
             names = ", ".join(group.name for group in lost)
             raise NoRoomError(f"no node has room for {names} as before", names, "go on with `raymix resume`")
         try:
@@ -241,7 +242,7 @@ class Crew:
             log.warning("%s moves to node %s, which joined", name, home.id[:8])
             self._leave(i)
             try:
-                place = reserve(wanted[i], f"raymix-{self.run_id}-{name}", self.wait_s, home.id)
+                place = reserve(wanted[i], name_of(self.run_id, name), self.wait_s, home.id)
             except ResourceError as error:  # somebody was quicker
                 raise NodeLostError(error.what, name, "go on with `raymix resume`") from None
             seats += self._arrive(i, wanted[i], place)

@@ -145,10 +145,9 @@ def train_on_ray(
 ) -> None:
     """Start or go on with the run in `uri` on the connected cluster; returns when it ended.
 
-    In a `reserved` place the run waits after each round until `watch` has returned.
-    `watch` is called a few times a second, with the record lines it has not seen. A coordinator that died restarts by
-    itself and is waited for. Raises what the run itself raises, and `WorkerLostError` when nothing is heard of it any
-    more.
+    `watch` is called about ten times a second, with the record lines it has not seen; in a `reserved` place the run
+    waits after each round until it has returned. A coordinator that died restarts by itself and is waited for. Raises
+    what the run itself raises, and `WorkerLostError` when nothing is heard of it any more.
     """
     coordinator = start_coordinator(config, spec, uri, run_id_of(uri), reserved)
     try:

@@ -1,7 +1,4 @@
-"""Placement groups of a run: reserved with a bound, given back by name, looked after.
-
-They are named `raymix-<run id>-<group>`.
-"""
+"""Placement groups of a run: reserved with a bound, given back by name, looked after."""
 
 import math
 import time
@@ -18,6 +15,7 @@ from ray.util.placement_group import (
 
 from raymix.errors import ResourceError
 from raymix.runtime.capacity import cluster_nodes, free_nodes
+from raymix.runtime.identity import name_of
 from raymix.runtime.placement import Group, Node, amounts, homes, largest_first, sum_of
 from raymix.runtime.waiting import translated
 
@@ -38,12 +36,12 @@ def reserve_all(asked: Sequence[Group], run_id: str, wait_s: float) -> list[Plac
         time.sleep(POLL_S)
     if None in found:
         missing = asked[found.index(None)]
-        raise shortage(missing, f"raymix-{run_id}-{missing.name}", wait_s)
+        raise shortage(missing, name_of(run_id, missing.name), wait_s)
     places: dict[int, PlacementGroup] = {}
     try:
         for i in largest_first(asked):
             left, home = max(1.0, deadline - time.monotonic()), found[i]
-            places[i] = reserve(asked[i], f"raymix-{run_id}-{asked[i].name}", left, home.id if home else None)
+            places[i] = reserve(asked[i], name_of(run_id, asked[i].name), left, home.id if home else None)
     except BaseException:
         for place in places.values():
             remove_placement_group(place)
@@ -122,12 +120,7 @@ def node_of(place: PlacementGroup) -> str:
     return str(next(iter(placement_group_table(place)["bundles_to_node_id"].values())))
 
 
-def is_whole(place: PlacementGroup) -> bool:
-    """Whether all its bundles are on living nodes."""
-    return bool(placement_group_table(place).get("state") == "CREATED")
-
-
 def broken(places: Sequence[PlacementGroup]) -> set[PlacementGroup]:
-    """Those that are not whole, by one question about all."""
+    """Those of which a bundle is on no living node, by one question about all."""
     table = placement_group_table()
     return {place for place in places if table.get(place.id.hex(), {}).get("state") != "CREATED"}

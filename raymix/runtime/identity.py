@@ -1,5 +1,7 @@
-"""What a run's coordinator and placement groups are called on a cluster: the same from every machine that names the
-run's directory in the same way."""
+"""What a run's coordinator, actors and placement groups are called on a cluster.
+
+It is the same from every machine that names the run's directory in the same way.
+"""
 
 import hashlib
 import os
@@ -19,11 +21,11 @@ def run_id_of(uri: str) -> str:
     return hashlib.sha256(place.encode()).hexdigest()[:12]
 
 
-def name_of(run_id: str) -> str:
-    """The coordinator's."""
-    return f"raymix-{run_id}"
+def name_of(run_id: str, *part: str) -> str:
+    """The coordinator's, or that of a part of the run: an actor or a placement group."""
+    return "-".join(("raymix", run_id, *part))
 
 
 def prefix_of(run_id: str) -> str:
-    """What the names of a run's placement groups begin with."""
-    return f"raymix-{run_id}-"
+    """What the names of a run's parts begin with."""
+    return f"{name_of(run_id)}-"

@@ -37,7 +37,7 @@ def living_coordinator(uri: str) -> Any | None:
 
 
 def watch_until_end(coordinator: Any, stall_s: float, watch: Callable[[Status], None]) -> bool:
-    """Give `watch` the status a few times a second, with the record lines it has not seen, until the run has ended.
+    """Give `watch` the status about ten times a second, with the record lines it has not seen, until the run has ended.
 
     Returns whether it did: False when the coordinator died with the driver or node it belonged to. Raises what the run
     itself raises, and `WorkerLostError` when somebody ended it or nothing is heard of it for `stall_s` seconds.

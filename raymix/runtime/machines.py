@@ -84,7 +84,7 @@ def machines_of(text: str) -> list[Machine]:
 def _machine(inside: str, part: str) -> Machine:
     """One node of `cpus=16,memory=64G` and the like."""
     values: dict[str, str] = {}
-    for name, value in _settings(inside, part):
+    for name, value in _settings(inside):
         if name in values:
             refuse(f"{name} is given twice in {part!r}")
         values[name] = value
@@ -101,7 +101,7 @@ def _machine(inside: str, part: str) -> Machine:
     return Machine(Node(cpus, gpus, accelerator_type=gpu_type if gpus else ""), memory, store, gpu if gpus else 0)
 
 
-def _settings(inside: str, part: str) -> Iterator[tuple[str, str]]:
+def _settings(inside: str) -> Iterator[tuple[str, str]]:
     """Names and values, with `8xH200` taken apart."""
     for item in inside.split(","):
         name, given, value = item.partition("=")

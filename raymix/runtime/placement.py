@@ -51,7 +51,7 @@ class Group:
     accelerator_type: str = ""
     """The type that its GPUs must have; empty for any."""
     rank: int = 0
-    """Number of its generator actor among the workers that train the same component."""
+    """Its number among the groups whose actors train the same component, or the same trunk."""
 
     @property
     def num_actors(self) -> int:
@@ -122,18 +122,18 @@ def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
         def ask(explicit: float | str, equal: float, num_members: int) -> float:
             return equal if explicit == "auto" else float(explicit) * num_members
 
-        def group(name: str, generators: tuple[int, ...], discriminators: tuple[int, ...], size: int) -> Group:
+        def group(name: str, generators: tuple[int, ...], discriminators: tuple[int, ...], rank: int = 0) -> Group:
+            size = len(generators) or 1
             asked = ask(resources.cpus_per_component, cpus, size), ask(resources.gpus_per_component, next(shares), size)
-            return Group(name, generators, discriminators, *asked, accelerator_type=resources.accelerator_type or "")
+            return Group(name, generators, discriminators, *asked, resources.accelerator_type or "", rank)
 
         paired = judged and not trunks
         found = []
         for i, pack in enumerate(members):
-            found.append(group(f"pack-{i}", pack, pack if paired else (), len(pack)))
-            others = [(rank, group(f"pack-{i}-worker-{rank}", pack, (), len(pack))) for rank in range(1, workers)]
-            found += [replace(each, rank=rank) for rank, each in others]
+            found.append(group(f"pack-{i}", pack, pack if paired else ()))
+            found += [group(f"pack-{i}-worker-{rank}", pack, (), rank) for rank in range(1, workers)]
         names = [f"trunk-{i}" if trunks > 1 else "trunk" for i in range(trunks)]
-        return found + [group(name, (), everyone, 1) for name in names]
+        return found + [group(name, (), everyone, rank) for rank, name in enumerate(names)]
 
     asks = equal_asks([node.cpus for node in nodes], num)
     for gpus in gpu_shares(devices, num):

@@ -8,7 +8,6 @@ Axes: K components, B blocks.
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -24,44 +23,21 @@ from raymix.config import Config
 from raymix.data.open import local_places
 from raymix.data.paths import sizes_here
 from raymix.data.source import DataSpec, block_bounds
-from raymix.errors import TRUNK, DivergedError, NodeLostError, WorkerLostError
+from raymix.errors import TRUNK, WorkerLostError
 from raymix.maths import blockwise, reshape
 from raymix.maths.modality import Modality
 from raymix.maths.structure import Confusion, Group, Plan
 from raymix.runtime import tasks
-from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
+from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Meeting
 from raymix.runtime.capacity import cluster_nodes
 from raymix.runtime.crew import Crew, Seat
 from raymix.runtime.evaluator import start_evaluator
 from raymix.runtime.fetching import Pieces, may_spill, piece_bounds
-from raymix.runtime.waiting import gather, translated
+from raymix.runtime.lookout import PROGRESS_S, Activity, Lookout
 from raymix.state import Fit, Outcome
 from raymix.storage import FileStamp
 
-PROGRESS_S = 1.0
-LEAST_WIDTH = 4
 Ref = Any
-Call = Callable[[], Any]
-
-
-@dataclass
-class Activity:
-    """What a run is doing just now, for whoever asks."""
-
-    doing: str = "start"
-    steps_to_do: int = 0
-    steps_done: int = 0
-    steps_before: int | None = None
-    """Steps done when this phase was first looked at: what earlier phases did since the last look is not this one's."""
-
-    @property
-    def share_done(self) -> float | None:
-        """Of the present phase, where its steps are known."""
-        if not self.steps_to_do:
-            return None
-        if self.steps_before is None:
-            return 0.0
-        return max(0.0, min(1.0, (self.steps_done - self.steps_before) / self.steps_to_do))
 
 
 class RayWorkers:
@@ -70,9 +46,8 @@ class RayWorkers:
     def __init__(self, config: Config, spec: DataSpec, crew: Crew, activity: Activity) -> None:
         """Reads the blocks while the crew's actors start."""
         self.config, self.spec, self.num_rows = config, spec, spec.num_rows
-        self.stall_s, self.activity = config.resources.stall_s, activity
         self.shared = config.discriminator.trunk == "shared"
-        self.crew = crew
+        self.crew, self.lookout = crew, Lookout(crew, activity, self._pieces)
         self.evaluator: Any = None
         """The actor that measures and pictures, once it was needed."""
         self._starting: list[tuple[Seat, Ref]] = []
@@ -81,7 +56,7 @@ class RayWorkers:
         self.rows_in_block = [stop - start for start, stop in bounds]
         read = tasks.read_block.options(**self._readers())
         reads = [partial(read.remote, config.data, spec, *range_) for range_ in bounds]
-        refs = self._run_waves(reads, "reading blocks")
+        refs = self.lookout.run_waves(reads, "reading blocks")
         self.rows_B: list[Ref] = [rows for rows, _ in refs]
         self.classes_B: list[Ref] = [classes for _, classes in refs]
         self.assigned_B: list[Ref] = [None] * len(bounds)
@@ -101,7 +76,7 @@ class RayWorkers:
             home = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
             there = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
             asked = [tasks.file_sizes.options(scheduling_strategy=node).remote(places) for node in there]
-            if any(found != sizes_here(places) for found in self._gather(asked, "looking for the data's files")):
+            if any(found != sizes_here(places) for found in self.lookout.gather(asked, "looking for the data's files")):
                 return {"scheduling_strategy": home}
         return {"scheduling_strategy": "SPREAD"}
 
@@ -109,71 +84,6 @@ class RayWorkers:
         if self.evaluator is not None:
             ray.kill(self.evaluator)
         self.crew.close()
-
-    # ---- waiting
-
-    def _gather(self, refs: Sequence[Ref], doing: str, steps: int = 0, fetch: bool = True) -> list[Any]:
-        activity = self.activity
-        activity.doing, activity.steps_to_do, activity.steps_before = doing, steps, None
-        try:
-            return gather(refs, doing, self.stall_s, self._progress, fetch)
-        except DivergedError as error:
-            raise self._first_diverged(refs, error) from None
-        except NodeLostError:
-            raise
-        except WorkerLostError as error:
-            names = ", ".join(seat.name for seat in self.crew.lost())
-            raise WorkerLostError(error.what, f"{doing} ({names or 'no actor is lost'})", error.todo) from None
-
-    def _first_diverged(self, refs: Sequence[Ref], error: DivergedError) -> DivergedError:
-        """Of all components that diverge in a phase the one with the lowest id, whoever told first."""
-        ready, _ = ray.wait(list(refs), num_returns=len(refs), timeout=self.stall_s)
-        found = [error]
-        for ref in ready:
-            try:
-                ray.get(ref)
-            except RayError as other:
-                cause = translated(other, "")
-                if isinstance(cause, DivergedError):
-                    found.append(cause)
-        return min(found, key=lambda each: each.component)
-
-    def _run_waves(self, calls: Sequence[Call], doing: str, directory: RunDirectory | None = None) -> list[Any]:
-        """Start tasks a wave at a time and wait until all are done; returns what the calls did (refs).
-
-        Tasks ask no processor, so without waves each would get a process of its own at once: as many at a time as the
-        cluster has processors, or the coordinator's node where tasks reach the files of a `directory` from there alone.
-        """
-        if directory is not None and directory.storage.is_local:
-            width = _width_of_this_node()
-        else:
-            width = max(2, int(ray.cluster_resources().get("CPU", 0)))
-        refs: list[Any] = []
-        for i in range(0, len(calls), width):
-            wave = [call() for call in calls[i : i + width]]
-            self._gather([ref[0] if isinstance(ref, list) else ref for ref in wave], doing, fetch=False)
-            refs += wave
-        return refs
-
-    def _progress(self) -> int:
-        """Steps of all actors since they started, as last heard. Raises `WorkerLostError`."""
-        self.crew.require_places()
-        activity = self.activity
-        activity.steps_done = self.crew.steps_done(PROGRESS_S)
-        if activity.steps_before is None:
-            activity.steps_before = activity.steps_done
-        return activity.steps_done + self._pieces()
-
-    def _pieces(self) -> int:
-        """What the evaluator did, as last heard; 0 while it starts."""
-        if self.evaluator is None:
-            return 0
-        answer = self.evaluator.progress.remote()
-        ready, _ = ray.wait([answer], timeout=PROGRESS_S)
-        try:
-            return ray.get(answer) if ready else 0
-        except RayError:  # whoever waits for its work is told
-            return 0
 
     # ---- start, recover and commit
 
@@ -183,7 +93,7 @@ class RayWorkers:
         self._take_state(self.crew.seats, directory, last)
 
     def recover(self, directory: RunDirectory, last: Generation | None) -> None:
-        self.activity.doing, self.activity.steps_to_do = "replacing what was lost", 0
+        self.lookout.activity.begin("replacing what was lost")
         self.crew.replace_lost()
         self.crew.fill(last.components if last else self.config.components)
         # A generator that has trained on already could not draw again what its discriminator was to see, and those who
@@ -206,16 +116,16 @@ class RayWorkers:
             # discriminators are not needed yet: they may still start while generators pre-train
             self._starting = [pair for pair in pairs if pair[0].kind is not GeneratorActor]
             seats = [seat for seat in seats if seat.kind is GeneratorActor]
-            self._gather([ref for seat, ref in pairs if seat.kind is GeneratorActor], "starting actors")
+            self.lookout.gather([ref for seat, ref in pairs if seat.kind is GeneratorActor], "starting actors")
             self.assigned_B = [None] * len(self.rows_B)
         else:
             self._starting = []
-            self._gather([seat.actor.pid.remote() for seat in seats], "starting actors")
+            self.lookout.gather([seat.actor.pid.remote() for seat in seats], "starting actors")
             read = tasks.read_states.options(**self._near(directory))
             stamps = [{name: last.files[name] for name in self._file_names(seat)} for seat in seats]
             states = [read.remote(directory.storage, last.folder, each) for each in stamps]
             loads = [seat.actor.load.remote(state) for seat, state in zip(seats, states, strict=True)]
-            self._gather(loads, "loading the last generation")
+            self.lookout.gather(loads, "loading the last generation")
             self._assigned_from(directory, last.folder, last.files)
         for seat in seats:
             seat.fresh = False
@@ -223,7 +133,7 @@ class RayWorkers:
     def slow(self, component: int, round: int) -> None:
         concerned = self.crew.discriminators if component == TRUNK else self.crew.seats
         seats = [seat for seat in concerned if component in (TRUNK, *seat.members)]
-        self._gather([seat.actor.slow.remote(component, round) for seat in seats], "halving a learning rate")
+        self.lookout.gather([seat.actor.slow.remote(component, round) for seat in seats], "halving a learning rate")
 
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
         self.scores_B = []
@@ -232,12 +142,13 @@ class RayWorkers:
         # those who train a trunk together all have the same
         writers = self.crew.generators + (self.crew.discriminators[:1] if self.shared else self.crew.discriminators)
         writes = [partial(seat.actor.write.remote, storage, folder, home) for seat in writers]
-        states = self._run_waves(writes, "commit", directory) if storage.is_local else [call() for call in writes]
+        states = self.lookout.run_waves(writes, "commit", directory) if home else [call() for call in writes]
         write = tasks.write_assigned.options(**self._near(directory))
         named = [(labels_name(b), assigned) for b, assigned in enumerate(self.assigned_B)]
-        labels = self._run_waves([partial(write.remote, storage, folder, *each) for each in named], "commit", directory)
+        writes = [partial(write.remote, storage, folder, *each) for each in named]
+        labels = self.lookout.run_waves(writes, "commit", directory)
         stamps: dict[str, FileStamp] = {}
-        for part in self._gather([*states, *labels], "commit"):
+        for part in self.lookout.gather([*states, *labels], "commit"):
             stamps |= part
         # The next round's labels come from the committed files, so that nothing it needs descends from an actor.
         self._assigned_from(directory, folder, stamps)
@@ -248,13 +159,13 @@ class RayWorkers:
             return 0
         nodes = [NodeAffinitySchedulingStrategy(node.id, soft=False) for node in cluster_nodes()]
         asked = [tasks.spilled_bytes.options(scheduling_strategy=node).remote() for node in nodes]
-        return sum(self._gather(asked, "commit"))
+        return sum(self.lookout.gather(asked, "commit"))
 
     def _assigned_from(self, directory: RunDirectory, folder: str, stamps: Mapping[str, FileStamp]) -> None:
         read = tasks.read_assigned.options(**self._near(directory))
         names = [labels_name(b) for b in range(len(self.rows_B))]
         calls = [partial(read.remote, directory.storage, f"{folder}/{name}", stamps[name]) for name in names]
-        self.assigned_B = self._run_waves(calls, "reading assignments", directory)
+        self.assigned_B = self.lookout.run_waves(calls, "reading assignments", directory)
 
     def _file_names(self, seat: Seat) -> list[str]:
         if seat.kind is GeneratorActor:
@@ -283,7 +194,7 @@ class RayWorkers:
     def start_generators(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
         self.fakes = self._draw(round, tuple(steps))
         drawn = [ref for pieces in self.fakes.values() for ref in pieces.refs]
-        self._gather(drawn, "drawing samples", fetch=False)  # before the generators change
+        self.lookout.gather(drawn, "drawing samples", fetch=False)  # before the generators change
         return self._train_on_shards(round, steps)
 
     def _train_on_shards(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
@@ -304,21 +215,21 @@ class RayWorkers:
             calls.append(call(seat.actor, {k: steps[k] for k in own}, seat.group.rank, meetings.get(seat.members)))
 
         def trained() -> list[Fit]:
-            fits = self._gather(calls, doing, sum(steps.values()) * workers)
+            fits = self.lookout.gather(calls, doing, sum(steps.values()) * workers)
             return _flat([each for (seat, _), each in zip(asked, fits, strict=True) if seat.group.rank == 0])
 
         return trained
 
-    def _meetings(self, firsts: Sequence[Seat]) -> dict[tuple[int, ...], Any]:
+    def _meetings(self, firsts: Sequence[Seat]) -> dict[tuple[int, ...], Meeting]:
         """Where the teams meet that these are the first of, by members."""
-        points = self._gather([seat.actor.meeting_point.remote() for seat in firsts], "starting actors")
+        points = self.lookout.gather([seat.actor.meeting_point.remote() for seat in firsts], "starting actors")
         return {seat.members: point for seat, point in zip(firsts, points, strict=True)}
 
     def train_discriminators(self, round: int, components: tuple[int, ...]) -> list[Fit]:
         judges = _those_of(self.crew.discriminators, components)
         if not judges:
             return []
-        self._gather([ref for _, ref in self._starting], "starting actors")
+        self.lookout.gather([ref for _, ref in self._starting], "starting actors")
         for seat, _ in self._starting:
             seat.fresh = False
         self._starting = []
@@ -328,10 +239,10 @@ class RayWorkers:
             team = [seat for seat, _ in judges]
             meeting = self._meetings(team[:1])[team[0].members] if team[1:] else None
             calls = [seat.actor.train.remote(round, self.rows_B, fakes, i, meeting) for i, seat in enumerate(team)]
-            fits: list[Fit] = self._gather(calls, "train discriminators", steps * len(team))[0]  # all find the same
-            return fits
+            found: list[list[Fit]] = self.lookout.gather(calls, "train discriminators", steps * len(team))
+            return found[0]  # all find the same
         calls = [seat.actor.train.remote(round, self.rows_B, {k: fakes[k] for k in own}) for seat, own in judges]
-        return _flat(self._gather(calls, "train discriminators", steps * len(components)))
+        return _flat(self.lookout.gather(calls, "train discriminators", steps * len(components)))
 
     def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, Pieces]:
         """The samples that the discriminators of a round see."""
@@ -362,7 +273,7 @@ class RayWorkers:
             sums.append(results[-1])
             cells.append(np.ix_(own_places, blocks))
         log_sum_exp_KB = np.empty((len(components), num_blocks))
-        for cell, values in zip(cells, self._gather(sums, "score"), strict=True):
+        for cell, values in zip(cells, self.lookout.gather(sums, "score"), strict=True):
             log_sum_exp_KB[cell] = values
         return log_sum_exp_KB
 
@@ -390,12 +301,12 @@ class RayWorkers:
     def reseed(self, round: int, components: tuple[int, ...], donors: Mapping[int, int]) -> Outcome:
         home = {k: seat.actor for seat in self.crew.generators for k in seat.members}
         states = {k: home[donor].state.remote(donor) for k, donor in donors.items()}
-        self._gather(list(states.values()), "reseed", fetch=False)  # before a donor may itself change
+        self.lookout.gather(list(states.values()), "reseed", fetch=False)  # before a donor may itself change
         calls = []
         for seat, own in _those_of(self.crew.trainers, tuple(donors)):
             seat.fresh = True
             calls.append(seat.actor.adopt.remote({k: states[k] for k in own}))
-        self._gather(calls, "reseed")
+        self.lookout.gather(calls, "reseed")
         num_blocks, num_classes = len(self.rows_B), len(self.spec.classes)
         halves = blockwise.reseed_tasks(donors, components, num_blocks, num_classes, self.config.seed, round)
         self.assigned_B, outcome = blockwise.reseed(self._map_blocks, halves, self.classes_B, self.assigned_B)
@@ -425,12 +336,12 @@ class RayWorkers:
         old = {source: seat.actor for seat in self.crew.generators for source in seat.members}
         states = {k: old[source].state.remote(source) for k, source in sources.items()}
         copies = self._copied_discriminators(plan.sources if self.shared else sources)
-        self._gather([*states.values(), *copies], "reshape", fetch=False)  # before those who hold them change
+        self.lookout.gather([*states.values(), *copies], "reshape", fetch=False)  # before those who hold them change
         calls = []
         for seat in self.crew.fill(plan.components):
             mine = {k: states[k] for k in seat.members} if seat.kind is GeneratorActor else copies
             calls.append(seat.actor.adopt.remote(mine))
-        self._gather(calls, "reshape")
+        self.lookout.gather(calls, "reshape")
         task = reshape.Reshape(components, plan, self.config.data.scale or (1.0,), len(self.spec.classes))
         self.assigned_B, outcome = reshape.reshaped(
             self._map_blocks, task, self.rows_B, self.shared_B, self.assigned_B, self.classes_B
@@ -449,8 +360,8 @@ class RayWorkers:
         """The `BlockMap` of a cluster: a task per block, and references for handles."""
         pairs = zip(common, handles_B, strict=True)
         calls = [partial(tasks.block_step.remote, function, value, *handles) for value, handles in pairs]
-        results = self._run_waves(calls, "assign")
-        summaries = self._gather([summary for _, summary in results], "assign")
+        results = self.lookout.run_waves(calls, "assign")
+        summaries = self.lookout.gather([summary for _, summary in results], "assign")
         return [(kept, summary) for (kept, _), summary in zip(results, summaries, strict=True)]
 
     # ---- looking
@@ -464,21 +375,26 @@ class RayWorkers:
         files: Mapping[str, bytes] = self._of_evaluator(directory, "pictures")
         return files
 
+    def _pieces(self) -> int:
+        """What the evaluator did, as last heard; 0 while it starts."""
+        if self.evaluator is None:
+            return 0
+        answer = self.evaluator.progress.remote()
+        ready, _ = ray.wait([answer], timeout=PROGRESS_S)
+        try:
+            return ray.get(answer) if ready else 0
+        except RayError:  # whoever waits for its work is told
+            return 0
+
     def _of_evaluator(self, directory: RunDirectory, method: str, *args: Any) -> Any:
         """What the evaluator's method gives. The actor is started when it is first needed, and anew after it died."""
         if self.evaluator is None:
             self.evaluator = start_evaluator(directory.storage, self.crew.run_id)
         try:
-            return self._gather([getattr(self.evaluator, method).remote(*args)], method)[0]
+            return self.lookout.gather([getattr(self.evaluator, method).remote(*args)], method)[0]
         except WorkerLostError:
             self.evaluator = None
             raise
-
-
-def _width_of_this_node() -> int:
-    """How many tasks may run at once on the coordinator's node, which may say that it has no processors."""
-    own = ray.get_runtime_context().get_node_id()
-    return max(LEAST_WIDTH, *(int(node.cpus) for node in cluster_nodes() if node.id == own))
 
 
 def _those_of(seats: Sequence[Seat], components: Sequence[int]) -> list[tuple[Seat, tuple[int, ...]]]:

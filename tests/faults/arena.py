@@ -11,6 +11,7 @@ from harness import Disturbed
 from ray.cluster_utils import Cluster
 from ray.util.placement_group import placement_group_table
 
+from raymix.runtime.identity import prefix_of
 from raymix.runtime.local_ray import KEEP_IDLE_PROCESSES
 
 STORE_BYTES = 200 * 2**20
@@ -33,7 +34,7 @@ class Arena:
 
     def nodes_of(self, run_id: str) -> dict[str, str]:
         """The node of each of a run's groups that has its place."""
-        prefix = f"raymix-{run_id}-"
+        prefix = prefix_of(run_id)
         return {
             info["name"].removeprefix(prefix): str(next(iter(info["bundles_to_node_id"].values())))
             for info in placement_group_table().values()

@@ -1,7 +1,6 @@
 """Runs a small mixture in a process of its own on a cluster, kills what it is told where it is told, and looks at what
 is left: the digest, the record, the assignment."""
 
-import hashlib
 import json
 import os
 import signal
@@ -32,6 +31,7 @@ from raymix.models.dcgan import SNDCGANConfig
 from raymix.models.vae import VAEConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
+from raymix.runtime.identity import NAMESPACE, name_of, run_id_of
 from raymix.session import train
 from raymix.storage import Storage
 
@@ -81,9 +81,10 @@ def undisturbed_digest(settings: Config, out: Path) -> str:
     return digest(RunDirectory(Storage.at(out)))
 
 
-def run_id_of(out: Path) -> str:
-    """The part of the coordinator's name that tells runs apart."""
-    return hashlib.sha256(str(out).encode()).hexdigest()[:12]
+def pids_of(run_id: str) -> dict[str, int]:
+    """Of a run's coordinator and its actors that have started, by name, as the coordinator tells."""
+    coordinator = ray.get_actor(name_of(run_id), namespace=NAMESPACE)
+    return {process.name: process.pid for process in ray.get(coordinator.processes.remote(), timeout=15)}
 
 
 @dataclass
@@ -134,13 +135,12 @@ class Disturbed:
 
     @property
     def run_id(self) -> str:
-        return run_id_of(self.out)
+        return run_id_of(str(self.out))
 
     def pids(self) -> dict[str, int]:
-        """Of the coordinator and the actors that have started, as the coordinator tells; empty when it does not."""
+        """`pids_of` the run; empty when the coordinator does not tell."""
         try:
-            coordinator = ray.get_actor(f"raymix-{self.run_id}", namespace="raymix")
-            return dict(ray.get(coordinator.pids.remote(), timeout=15))
+            return pids_of(self.run_id)
         except (ValueError, RayError):
             return {}
 

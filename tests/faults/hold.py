@@ -43,6 +43,7 @@ class AfterImport(MetaPathFinder):
 
 def patch() -> None:
     from raymix.checkpoint import RunDirectory
+    from raymix.runtime.lookout import Lookout
     from raymix.runtime.workers import RayWorkers
 
     present = {"round": 0}
@@ -59,13 +60,13 @@ def patch() -> None:
     for name in PHASES:
         setattr(RayWorkers, name, remember_round(getattr(RayWorkers, name)))
 
-    gather = RayWorkers._gather
+    gather = Lookout.gather
 
     def held_gather(self, refs, doing, *args, **kwargs):  # the calls are under way
         hold(doing, present["round"])
         return gather(self, refs, doing, *args, **kwargs)
 
-    RayWorkers._gather = held_gather
+    Lookout.gather = held_gather
     publish = RunDirectory.publish
 
     def held_publish(self, generation):

@@ -6,8 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-import ray
-from harness import GENERATORS, run_id_of
+from harness import GENERATORS, pids_of
 
 from raymix.checkpoint import RunDirectory, digest
 from raymix.config import replaced
@@ -15,6 +14,7 @@ from raymix.recipes import recipe
 from raymix.record import read_record
 from raymix.resolve import resolve
 from raymix.run import Status
+from raymix.runtime.identity import run_id_of
 from raymix.session import train
 from raymix.storage import Storage
 
@@ -27,8 +27,7 @@ def digits(out: Path, kills: bool) -> float:
 
     def watch(status: Status) -> None:
         if kills and status.lines and status.lines[-1]["round"] % KILL_EVERY == 0 < status.lines[-1]["round"] < ROUNDS:
-            coordinator = ray.get_actor(f"raymix-{run_id_of(out)}", namespace="raymix")
-            os.kill(ray.get(coordinator.pids.remote(), timeout=30)[GENERATORS], signal.SIGKILL)
+            os.kill(pids_of(run_id_of(str(out)))[GENERATORS], signal.SIGKILL)
 
     start = time.monotonic()
     train(

@@ -85,8 +85,18 @@ def pss(pid: int) -> dict[str, int]:
             {"num_components": 4, "discriminator.trunk": "separate", "resources.pack": 4, "schedule.batch_size": 256},
         ),
         ("gan-mnist-small", {"resources.pack": 5, "discriminator.epochs": 3}),
+        (
+            "mnist",
+            {
+                "num_components": 1,
+                "resources.pack": 1,
+                "resources.workers_per_component": 2,
+                "discriminator.workers": 2,
+                "schedule.batch_size": 256,
+            },
+        ),
     ],
-    ids=["trunk", "separate", "critics"],
+    ids=["trunk", "separate", "critics", "workers"],
 )
 def test_a_plan_is_near_what_a_run_takes(name, settings, real_data, tmp_path):
     values = SHORT | settings | {"data.dir": str(real_data / "mnist")}
@@ -99,13 +109,13 @@ def test_a_plan_is_near_what_a_run_takes(name, settings, real_data, tmp_path):
     watch.stopping.set()
     watch.join()
 
-    by_kind = {"GeneratorActor": "generators", "DiscriminatorActor": "discriminators"}
-    for kind, what in by_kind.items():
-        expected = sorted(seat.memory.host_bytes for seat in planned.seats if seat.name.startswith(what))
-        measured = sorted(watch.own[kind].values())
+    by_class = {"GeneratorActor": "generators", "DiscriminatorActor": "discriminators"}
+    for name, kind in by_class.items():
+        expected = sorted(seat.memory.host_bytes for seat in planned.seats if seat.kind == kind)
+        measured = sorted(watch.own[name].values())
         assert len(expected) == len(measured)
         for plan_bytes, found in zip(expected, measured, strict=True):
-            print(f"{what}: planned {size(plan_bytes)}, measured {size(found)} ({plan_bytes / found:.2f})")
+            print(f"{kind}: planned {size(plan_bytes)}, measured {size(found)} ({plan_bytes / found:.2f})")
             assert found / FACTOR < plan_bytes < found * FACTOR
     print("with their share of the libraries:", [size(each) for each in watch.pss.values()])
     print(f"object store: planned {size(planned.data.peak)}, measured {size(watch.store_bytes)}")

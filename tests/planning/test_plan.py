@@ -8,7 +8,7 @@ import ray
 
 from raymix.algorithm import num_fakes
 from raymix.cli import main
-from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, replaced
 from raymix.data.source import DataSpec
 from raymix.errors import ResourceError
 from raymix.models.registry import close
@@ -40,7 +40,7 @@ def planned(nodes, local_storage=True, **options):
 def test_each_component_has_a_node_and_the_trunk_its_own_where_there_are_enough():
     found = planned("64x(cpus=16,gpus=1,memory=64G)")
     assert len(found.nodes) == 16 and all(len(node.seats) == 1 for node in found.nodes)
-    assert sorted(k for seat in found.seats if "generators" in seat.name for k in seat.components) == list(range(15))
+    assert sorted(k for seat in found.seats if seat.kind == "generators" for k in seat.components) == list(range(15))
     assert any("48 of 64 GPUs have no actor, 48 of 64 nodes among them" in limit for limit in found.limits)
 
 
@@ -78,6 +78,61 @@ def test_a_trunk_is_sent_all_samples_of_packs_elsewhere_and_keeps_its_log_ratios
     assert planned("16x(cpus=1,memory=4G)", local_storage=False).traffic.checkpoint == 15 * one + trunk
     team = planned("17x(cpus=1,memory=4G)", workers=2).traffic
     assert team.fakes == 2 * network.fakes
+
+
+@pytest.mark.parametrize("nodes", ["cpus=2,memory=64G", "20x(cpus=1,memory=8G)"])
+@pytest.mark.parametrize(("trunk", "workers", "each"), [("separate", 1, 3), ("shared", 2, 1), ("shared", 2, 3)])
+def test_several_workers_draw_score_and_write_no_more_than_one(nodes, trunk, workers, each):
+    few = DataConfig(block_bytes=784 * 7_000)
+    options = {"num_components": 4, "trunk": trunk, "workers": workers, "workers_per_component": each, "data": few}
+    found = planned(nodes, local_storage=False, **options)
+    made, labels = [node.resident for node in found.nodes], NUM * 2 // 8
+    assert len(found.seats) == 4 * each + (workers if trunk == "shared" else 4)
+    assert sum(node.fakes for node in made) == found.data.fakes
+    assert sum(node.log_ratios for node in made) == pytest.approx(found.data.log_ratios, abs=len(made))
+    assert sum(node.files for node in made) == found.traffic.checkpoint == found.generation_bytes - labels
+
+
+def test_a_component_of_several_workers_is_sent_and_kept_once():
+    found = planned("5x(cpus=1,memory=8G)", num_components=2, workers_per_component=2)
+    assert [[seat.name for seat in node.seats] for node in found.nodes] == [
+        *[["generators of pack-0"], ["generators of pack-0-worker-1"]],
+        *[["generators of pack-1"], ["generators of pack-1-worker-1"], ["discriminators of trunk"]],
+    ]
+    one, trunk = (each(found.config, MNIST).file_bytes for each in (generator_footprint, judge_footprint))
+    assert found.traffic.checkpoint == one + trunk  # the other first worker is on the coordinator's node
+    assert (found.traffic.first_rows, found.traffic.labels) == (4 * NUM * 784, 3 * NUM * 4)
+    assert found.traffic.fakes == found.data.fakes == NUM * 784 * 4
+    first, second, *_ = found.nodes[2:]
+    assert (second.store_bytes, first.store_bytes) == (NUM * (784 + 4), NUM * (784 + 4 + 784 * 4 // 2))
+    assert second.seats[0].memory.host_bytes < first.seats[0].memory.host_bytes  # it draws no samples
+
+
+def test_samples_that_a_trunk_has_beside_it_are_not_sent_whoever_trains_there_too():
+    network = planned("cpus=8,memory=64G", num_components=2, workers_per_component=3).traffic
+    assert network.fakes == 0
+    assert planned("cpus=8,memory=64G", num_components=2, trunk="separate", workers_per_component=3).traffic.fakes == 0
+
+
+def test_workers_of_a_trunk_share_the_blocks_that_they_score():
+    few = DataConfig(block_bytes=784 * 7_000)
+    found = planned("3x(cpus=1,memory=8G)", num_components=1, workers=2, data=few)
+    assert [node.resident.log_ratios for node in found.nodes] == [0, NUM * 4 * 5 // 9, NUM * 4 * 4 // 9]
+
+
+def test_log_ratios_are_kept_where_generators_judge_by_their_own_density():
+    config = replaced(config_of(num_components=4), {"discriminator.body": "none", "model": {"family": "centroid"}})
+    found = plan(config, MNIST, machines_of("2x(cpus=2,memory=8G)"))
+    assert [node.resident.log_ratios for node in found.nodes] == [2 * NUM * 4] * 2
+    assert found.nodes[1].store_bytes == NUM * (784 + 4 + 2 * 4 + 2 * 4)
+    assert found.traffic.log_ratios == 2 * NUM * 4
+
+
+def test_what_several_workers_of_a_component_wait_for_is_their_part():
+    one, three = (planned("4xL4", num_components=1, workers_per_component=num) for num in (1, 3))
+    assert one.work == three.work
+    told = [found.limits[0].partition(";")[0] for found in (one, three)]
+    assert [each.partition(":")[0] for each in told] == ["generators", "discriminator work"]
 
 
 def test_separate_discriminators_keep_their_samples_and_send_their_log_ratios():

@@ -10,11 +10,6 @@ from raymix.report.contents import ComponentPortrait, Grid, Neighbours, Portrait
 NUM_ROWS = 1000
 
 
-def numbers_of(rng, K):
-    """Rows won by K components that share the rows."""
-    return rng.multinomial(NUM_ROWS, rng.dirichlet(np.ones(K))).tolist()
-
-
 @pytest.fixture
 def make_lines():
     """A record of K components: its flow agrees with the rows won. `dropped` are gone after half of the rounds."""

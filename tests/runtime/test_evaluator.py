@@ -40,7 +40,7 @@ def test_an_evaluator_that_dies_is_replaced_and_the_round_measured_as_if_nothing
         while not killed:
             for process in psutil.Process().children(recursive=True):
                 with suppress(psutil.Error):
-                    if process.cmdline()[:1] == ["ray::Evaluator.evaluate"]:
+                    if "Evaluator" in "".join(process.cmdline()[:1]):  # as Ray calls it, whatever it does just now
                         process.kill()
                         killed.append(process.pid)
                         return

@@ -1,6 +1,5 @@
 """A run's metrics: what they are of a record line, and that Prometheus gets them; its actors' names and log files."""
 
-import hashlib
 import math
 import time
 import urllib.request
@@ -16,6 +15,7 @@ from raymix.models.vae import VAEConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
 from raymix.run import Status
+from raymix.runtime.identity import prefix_of, run_id_of
 from raymix.runtime.logs import log_folder, session_folder
 from raymix.runtime.metrics import METRICS, Exporter, Sample, samples
 from raymix.session import train
@@ -116,7 +116,7 @@ class Seen:
 @pytest.fixture(scope="module")
 def seen(ray_cluster, tmp_path_factory):
     out = tmp_path_factory.mktemp("metrics") / "tiny"
-    run = hashlib.sha256(str(out).encode()).hexdigest()[:12]
+    run = run_id_of(str(out))
     config, spec = resolve(settings())
     names, metrics = set(), {}
 
@@ -130,7 +130,7 @@ def seen(ray_cluster, tmp_path_factory):
 
     train(config, spec, str(out), watch=watch)
     logs = {file.stem: file.read_text() for file in log_folder(session_folder(), run).iterdir()}
-    own = {name.removeprefix(f"raymix-{run}-") for name in names if name.startswith(f"raymix-{run}-")}
+    own = {name.removeprefix(prefix_of(run)) for name in names if name.startswith(prefix_of(run))}
     return Seen(read_record(Storage.at(out)), own, logs, metrics)
 
 
