@@ -273,9 +273,10 @@ def waits(plan: Plan) -> list[str]:
             f"discriminator work: {told}, because each of them sees and scores all N rows (K x N in all); "
             "it grows with K, and is divided over packs; lower discriminator.epochs"
         ]
+    todo = "more GPUs or processors make smaller packs" if max(packs) > 1 else "raise resources.workers_per_component"
     return [
         f"generators: {told}; the largest pack has {max(packs)} of {sum(packs)} components, which is "
-        f"{of_generators / path:.0%} of what a round waits for; more GPUs or processors make smaller packs"
+        f"{of_generators / path:.0%} of what a round waits for; {todo}"
     ]
 
 

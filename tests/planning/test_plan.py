@@ -133,6 +133,7 @@ def test_what_several_workers_of_a_component_wait_for_is_their_part():
     assert one.work == three.work
     told = [found.limits[0].partition(";")[0] for found in (one, three)]
     assert [each.partition(":")[0] for each in told] == ["generators", "discriminator work"]
+    assert one.limits[0].endswith("; raise resources.workers_per_component")
 
 
 def test_separate_discriminators_keep_their_samples_and_send_their_log_ratios():
