@@ -4,6 +4,7 @@ import logging
 import os
 import time
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -47,15 +48,18 @@ def _node(resources: dict[str, float], node: str) -> Node:
 
 
 def cluster_machines() -> list[Machine]:
-    """Every living node with its memory; this process's first, where a coordinator with a local directory sits."""
+    """Every living node with its memory, named by its address; this process's first, where a coordinator with a local
+    directory sits."""
     own, machines = ray.get_runtime_context().get_node_id(), []
-    for node in ray.nodes():
-        if node["Alive"]:
-            resources, placed = node["Resources"], _node(node["Resources"], node["NodeID"])
-            store = int(resources.get("object_store_memory", 0))
-            gpu_bytes = GPU_GIB.get(placed.accelerator_type, 0) * GIB
-            machines.append(Machine(placed, int(resources.get("memory", 0)) + store, store, gpu_bytes))
-    return sorted(machines, key=lambda machine: machine.node.id != own)
+    living = sorted((node for node in ray.nodes() if node["Alive"]), key=lambda node: node["NodeID"] != own)
+    sharing = Counter(node["NodeManagerAddress"] for node in living)
+    for node in living:
+        address, resources = node["NodeManagerAddress"], node["Resources"]
+        placed = _node(resources, address if sharing[address] == 1 else f"{address}/{node['NodeID'][:8]}")
+        store = int(resources.get("object_store_memory", 0))
+        gpu_bytes = GPU_GIB.get(placed.accelerator_type, 0) * GIB
+        machines.append(Machine(placed, int(resources.get("memory", 0)) + store, store, gpu_bytes))
+    return machines
 
 
 def this_machine() -> Machine:

@@ -303,7 +303,8 @@ add("L4", 4), add("H200", 2), add("H200", 2)
 ray.init(address=cluster.address, log_to_driver=False, logging_level=logging.ERROR)
 types = {node.id: node.accelerator_type for node in cluster_nodes()}
 found = {"types": sorted(types.values()), "gpu_gib": sorted(m.gpu_bytes >> 30 for m in cluster_machines())}
-found["first"] = cluster_machines()[0].node.id == ray.get_runtime_context().get_node_id()
+own = ray.get_runtime_context().get_node_id()
+found["first"] = cluster_machines()[0].node.id.endswith(f"/{own[:8]}")
 
 def config(K, kind):
     resources = ResourcesConfig(pack=1, accelerator_type=kind)
