@@ -51,7 +51,7 @@ table-%: env
 	$(BIN)/python -m launch.tables $@ $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
 # The ablation of capacity, a search on Ray.
-table-4 table-4-small: env
+table-4 table-4-small table-4-long: env
 	$(BIN)/python -m launch.capacity_table $@ $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 
 # Keeps runs/.
