@@ -60,7 +60,7 @@ class Arguments:
     nodes: int = 4
     """Raylets, beside the one with the coordinator."""
     rounds: int = 6
-    """Rounds of each run; the median of all but the first counts."""
+    """Rounds of each run; the median of all but the first two counts."""
     rows: int = 131_072
     """Rows of two float32 numbers."""
     blocks: int = 4

@@ -26,7 +26,6 @@ ROOT = Path(__file__).parents[1]
 EXCLUDED = ["/.git", "/.ci", "/tests", "/docs", "/runs"]
 ON_RAY = ("train", "resume", "tune", "status", "logs", "stop")
 """Commands that take an address, which is the job's own cluster."""
-OUT = {"train": "out", "tune": "out"}
 RETRY_S = 2.0
 RETRIES = 30
 
@@ -93,8 +92,8 @@ def default_name(command: list[str]) -> str:
 def entrypoint_of(command: list[str]) -> str:
     """What the job runs on the cluster's head. Raises `ConfigError` where its result would be lost with the job."""
     verb = command[0]
-    if verb in OUT:
-        out = option(command, OUT[verb])
+    if verb in ("train", "tune"):
+        out = option(command, "resume") or option(command, "out")
         if out is None or not (Path(out).is_absolute() or "://" in out):
             todo = "give --out s3://..., gs://... or an absolute path (of the head node, or one that all nodes share)"
             raise ConfigError("the job's own folder is deleted after it", f"--out {out or ''}".strip(), todo)

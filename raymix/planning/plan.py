@@ -184,7 +184,7 @@ def node_plans(
     judge: Footprint | None,
 ) -> list[NodePlan]:
     """The coordinator's node, and those that have actors."""
-    found, cpus = [], sum(machine.node.cpus for machine in machines)
+    found = []
     for number, machine in enumerate(machines):
         here, is_home = tuple(seat for seat in seats if seat.node == machine.node.id), number == 0
         if not here and not is_home:
@@ -194,7 +194,7 @@ def node_plans(
         memory = sum(seat.memory.host_bytes for seat in here) + estimate.DAEMONS_BYTES
         memory += min(store, machine.store_bytes) + (estimate.LIBRARIES_BYTES if here or is_home else 0)
         if is_home:
-            helpers = min(data.num_blocks, max(2, math.floor(cpus)))  # as many block tasks run at a time
+            helpers = min(data.num_blocks, max(estimate.FEWEST_HELPERS, math.floor(machine.node.cpus)))
             memory += estimate.PROCESS_BYTES + helpers * estimate.helper_bytes(data)
             memory += estimate.EVALUATOR_BYTES if config.schedule.evaluate_every else 0
         found.append(NodePlan(machine, here, does, is_home, memory, store))

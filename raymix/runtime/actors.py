@@ -4,6 +4,7 @@ torch is imported when an actor is constructed, not with this module, so that th
 """
 
 import os
+import socket
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -105,8 +106,11 @@ class Worker:
         from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
         host = ray.util.get_node_ip_address()
-        self.store = TCPStore(host, 0, is_master=True, wait_for_workers=False)  # it lives as long as this actor
-        return host, self.store.port
+        server = socket.create_server((host, 0))  # on that address alone, where torch would listen on all
+        port = int(server.getsockname()[1])
+        # the store lives as long as this actor
+        self.store = TCPStore(host, port, is_master=True, wait_for_workers=False, master_listen_fd=server.detach())
+        return host, port
 
     def team(self, rank: int, parts: int, meeting: Meeting | None, name: str) -> AbstractContextManager[Any]:
         """Those who meet there to do one thing together, this actor as number `rank`; None where it is alone."""
@@ -216,7 +220,7 @@ class GeneratorActor(Worker):
 
     def score(self, components: Sequence[int], round: int, rows_B: Refs) -> Iterator[Any]:
         """As `DiscriminatorActor.score`, from the generators' own log-density."""
-        return flat_scores(self, components, round, rows_B)
+        yield from flat_scores(self, components, round, rows_B)
 
     def state(self, component: int) -> Any:
         return self.pack.state(component)
@@ -273,7 +277,7 @@ class DiscriminatorActor(Worker):
     def score(self, components: Sequence[int], round: int, rows_B: Refs) -> Iterator[Any]:
         """One log-ratio array per (block, component), then the log-sum-exp of each: results of their own, so that the
         arrays stay in the object store."""
-        return flat_scores(self, components, round, rows_B)
+        yield from flat_scores(self, components, round, rows_B)
 
     def adopt(self, copies: Refs) -> None:
         """Go on from what other actors' `copies` gave."""

@@ -237,10 +237,12 @@ class Crew:
         if wanted is None:
             return []
         self.asked, seats = wanted, []
-        for i, home in moves(wanted, [node_of(place) for place in self.places], nodes).items():
-            name = self.groups[i].name
-            log.warning("%s moves to node %s, which joined", name, home.id[:8])
+        going = moves(wanted, [node_of(place) for place in self.places], nodes)
+        for i, home in going.items():  # all of them first: one may need the room of another
+            log.warning("%s moves to node %s", self.groups[i].name, home.id[:8])
             self._leave(i)
+        for i, home in going.items():
+            name = self.groups[i].name
             try:
                 place = reserve(wanted[i], name_of(self.run_id, name), self.wait_s, home.id)
             except ResourceError as error:  # somebody was quicker
@@ -249,10 +251,13 @@ class Crew:
         return seats
 
     def _leave(self, position: int) -> None:
-        """End a group's actors and give back its place."""
+        """End a group's actors and give back its place. Raises `NodeLostError` when Ray is slow to take it."""
         for seat in self._seats_of(position):
             ray.kill(seat.actor)
-        give_back(self.places[position])
+        try:
+            give_back(self.places[position])
+        except ResourceError as error:
+            raise NodeLostError(error.what, self.groups[position].name, "go on with `raymix resume`") from None
 
     def _arrive(self, position: int, group: Group, place: PlacementGroup) -> list[Seat]:
         """Seat new actors of a group in another place."""

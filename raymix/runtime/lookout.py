@@ -7,7 +7,6 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from raymix.checkpoint import RunDirectory
 from raymix.errors import DivergedError, NodeLostError, WorkerLostError
 from raymix.runtime.capacity import cluster_nodes
 from raymix.runtime.crew import Crew
@@ -70,16 +69,13 @@ class Lookout:
             names = ", ".join(seat.name for seat in self.crew.lost())
             raise WorkerLostError(error.what, f"{doing} ({names or 'no actor is lost'})", error.todo) from None
 
-    def run_waves(self, calls: Sequence[Call], doing: str, directory: RunDirectory | None = None) -> list[Any]:
+    def run_waves(self, calls: Sequence[Call], doing: str, at_home: bool = False) -> list[Any]:
         """Start tasks a wave at a time and wait until all are done; returns what the calls did (refs).
 
         Tasks ask no processor, so without waves each would get a process of its own at once: as many at a time as the
-        cluster has processors, or the coordinator's node where tasks reach the files of a `directory` from there alone.
+        cluster has processors, or the coordinator's node where they run there alone, `at_home`.
         """
-        if directory is not None and directory.storage.is_local:
-            width = width_of_this_node()
-        else:
-            width = max(2, int(ray.cluster_resources().get("CPU", 0)))
+        width = width_of_this_node() if at_home else max(2, int(ray.cluster_resources().get("CPU", 0)))
         refs: list[Any] = []
         for i in range(0, len(calls), width):
             wave = [call() for call in calls[i : i + width]]

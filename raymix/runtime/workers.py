@@ -54,9 +54,11 @@ class RayWorkers:
         """Discriminators that have not been seen to start, and what tells it."""
         bounds = block_bounds(spec, config.data.block_bytes)
         self.rows_in_block = [stop - start for start, stop in bounds]
-        read = tasks.read_block.options(**self._readers())
+        at_home = not self._files_are_everywhere()
+        strategy = self._home() if at_home else "SPREAD"
+        read = tasks.read_block.options(scheduling_strategy=strategy)
         reads = [partial(read.remote, config.data, spec, *range_) for range_ in bounds]
-        refs = self.lookout.run_waves(reads, "reading blocks")
+        refs = self.lookout.run_waves(reads, "reading blocks", at_home)
         self.rows_B: list[Ref] = [rows for rows, _ in refs]
         self.classes_B: list[Ref] = [classes for _, classes in refs]
         self.assigned_B: list[Ref] = [None] * len(bounds)
@@ -69,16 +71,21 @@ class RayWorkers:
         self.fakes: dict[int, Pieces] = {}
         """Samples of the present round that were drawn before its generators trained."""
 
-    def _readers(self) -> dict[str, Any]:
-        """Blocks are read on all nodes; files on a local path that not all nodes have, on the coordinator's alone."""
+    def _files_are_everywhere(self) -> bool:
+        """Whether all nodes reach the data: it is no local path, or one that they all have. Else blocks are read on the
+        coordinator's node alone."""
         places, nodes = local_places(self.config.data), [node.id for node in cluster_nodes()]
-        if places and len(nodes) > 1:
-            home = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-            there = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
-            asked = [tasks.file_sizes.options(scheduling_strategy=node).remote(places) for node in there]
-            if any(found != sizes_here(places) for found in self.lookout.gather(asked, "looking for the data's files")):
-                return {"scheduling_strategy": home}
-        return {"scheduling_strategy": "SPREAD"}
+        if not places or len(nodes) == 1:
+            return True
+        there = [NodeAffinitySchedulingStrategy(node, soft=False) for node in nodes]
+        asked = [tasks.file_sizes.options(scheduling_strategy=node).remote(places) for node in there]
+        found = self.lookout.gather(asked, "looking for the data's files")
+        return all(sizes == sizes_here(places) for sizes in found)
+
+    @staticmethod
+    def _home() -> NodeAffinitySchedulingStrategy:
+        """For tasks that run on the coordinator's node."""
+        return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
 
     def close(self) -> None:
         if self.evaluator is not None:
@@ -142,11 +149,11 @@ class RayWorkers:
         # those who train a trunk together all have the same
         writers = self.crew.generators + (self.crew.discriminators[:1] if self.shared else self.crew.discriminators)
         writes = [partial(seat.actor.write.remote, storage, folder, home) for seat in writers]
-        states = self.lookout.run_waves(writes, "commit", directory) if home else [call() for call in writes]
+        states = self.lookout.run_waves(writes, "commit", at_home=True) if home else [call() for call in writes]
         write = tasks.write_assigned.options(**self._near(directory))
         named = [(labels_name(b), assigned) for b, assigned in enumerate(self.assigned_B)]
         writes = [partial(write.remote, storage, folder, *each) for each in named]
-        labels = self.lookout.run_waves(writes, "commit", directory)
+        labels = self.lookout.run_waves(writes, "commit", storage.is_local)
         stamps: dict[str, FileStamp] = {}
         for part in self.lookout.gather([*states, *labels], "commit"):
             stamps |= part
@@ -165,20 +172,16 @@ class RayWorkers:
         read = tasks.read_assigned.options(**self._near(directory))
         names = [labels_name(b) for b in range(len(self.rows_B))]
         calls = [partial(read.remote, directory.storage, f"{folder}/{name}", stamps[name]) for name in names]
-        self.assigned_B = self.lookout.run_waves(calls, "reading assignments", directory)
+        self.assigned_B = self.lookout.run_waves(calls, "reading assignments", directory.storage.is_local)
 
     def _file_names(self, seat: Seat) -> list[str]:
         if seat.kind is GeneratorActor:
             return [generator_name(k) for k in seat.members]
         return [discriminator_name(k, self.shared) for k in (seat.members[:1] if self.shared else seat.members)]
 
-    @staticmethod
-    def _near(directory: RunDirectory) -> dict[str, Any]:
+    def _near(self, directory: RunDirectory) -> dict[str, Any]:
         """A local directory is reached from the coordinator's node only."""
-        if not directory.storage.is_local:
-            return {}
-        node = ray.get_runtime_context().get_node_id()
-        return {"scheduling_strategy": NodeAffinitySchedulingStrategy(node, soft=False)}
+        return {"scheduling_strategy": self._home()} if directory.storage.is_local else {}
 
     # ---- phases
 
@@ -392,7 +395,8 @@ class RayWorkers:
             self.evaluator = start_evaluator(directory.storage, self.crew.run_id)
         try:
             return self.lookout.gather([getattr(self.evaluator, method).remote(*args)], method)[0]
-        except WorkerLostError:
+        except WorkerLostError:  # of whomever: this one may still work
+            ray.kill(self.evaluator)
             self.evaluator = None
             raise
 

@@ -35,7 +35,7 @@ for pid in "${pids[@]}"; do while kill -0 "$pid" 2>/dev/null; do wait "$pid"; co
 exit $code
 """,
     "python": f'#!/bin/bash\nexec {sys.executable} "$@"\n',
-    "ray": f'#!/bin/bash\nexec {sys.executable} -m ray.scripts.scripts "$@" --min-worker-port=0 --max-worker-port=0\n',
+    "ray": f'#!/bin/bash\nexec {sys.executable} -m ray.scripts.scripts "$@"\n',
     "raymix": f'#!/bin/bash\nexec {sys.executable} -m raymix.cli "$@"\n',
 }
 RUN = ["train", "synthetic-3", "--num-components=2", "--data.num-rows=600", "--schedule.report=false"]

@@ -38,6 +38,7 @@ def test_a_job_takes_the_address_of_its_own_cluster() -> None:
     )
     assert entrypoint_of(["train", "--workers=local", "--out=/runs/a"]).endswith("--out=/runs/a")
     assert entrypoint_of(["report", "/runs/a"]) == "python -m raymix.cli report /runs/a"
+    assert entrypoint_of(["tune", "--resume", "/runs/s"]).endswith("tune --resume /runs/s --address auto")
 
 
 @pytest.mark.parametrize("out", [[], ["--out", "runs/a"], ["--out=a"]])

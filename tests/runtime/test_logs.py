@@ -1,5 +1,6 @@
 """Log files of actors: what they hold, and that an actor works without."""
 
+import inspect
 import logging
 import warnings
 
@@ -8,6 +9,7 @@ import ray
 
 from raymix.errors import DataError
 from raymix.runtime.actor_names import Name
+from raymix.runtime.actors import DiscriminatorActor, GeneratorActor
 from raymix.runtime.logs import keep_log, log_file, session_folder, telling, told
 
 
@@ -90,3 +92,7 @@ def test_an_actor_whose_file_cannot_be_written_works_without(ray_cluster):
     ray.get(actor.warn.remote())
     ray.kill(actor)
     folder.unlink()
+
+
+def test_scores_are_told_of_once_the_last_is_made():
+    assert all(inspect.isgeneratorfunction(actor.score) for actor in (GeneratorActor, DiscriminatorActor))
