@@ -80,7 +80,7 @@ ABLATIONS = {
     ),
     "table-4-long": Ablation(
         title="Table 4, small, one width trained four times as long",
-        base=replaced(SMALL, {"schedule.rounds": 16, "schedule.pretrain_epochs": 6.0, "schedule.evaluate_every": 2}),
+        base=replaced(SMALL, {"schedule.rounds": 16, "schedule.pretrain_epochs": 6.0}),
         widths=(16,),
         metric="fd_classifier",
     ),
