@@ -25,7 +25,8 @@ port=${RAYMIX_PORT:-$((20000 + SLURM_JOB_ID % 10000))} # of its own, because nod
 # Whoever reaches the ports needs this token; it travels in the environment, which other users cannot read.
 RAY_AUTH_TOKEN=$(python -c 'import secrets; print(secrets.token_hex(32))')
 export RAY_AUTH_TOKEN RAY_AUTH_MODE=token OMP_NUM_THREADS=1
-memory_mb=${SLURM_MEM_PER_NODE:-$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)} # what Slurm granted, if it says
+memory_mb=${SLURM_MEM_PER_NODE:-0} # what Slurm granted; 0 is all there is
+[ "$memory_mb" -gt 0 ] || memory_mb=$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
 store_bytes=${RAYMIX_OBJECT_STORE_BYTES:-$((memory_mb * 1024 * 1024 / 10 * 3))}
 start=(ray start --block --num-cpus "$cpus" --num-gpus "$gpus" --object-store-memory "$store_bytes" --disable-usage-stats
   --min-worker-port 0 --max-worker-port 0)

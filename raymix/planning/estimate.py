@@ -33,7 +33,7 @@ KEPT = 1.25  # what kernels use beside tensors, and freed memory that the alloca
 CHUNK_COPIES = 4  # of a chunk of batches: as it was read, scaled in two steps, and in the model's type
 SCORE_COPIES = 4  # of a block's log ratios until they have left for the object store
 LABEL_BYTES, CLASS_BYTES, RATIO_BYTES, SAMPLE_BYTES, INDEX_BYTES = 4, 8, 4, 4, 8
-FEWEST_HELPERS = 4  # block tasks that run on a node at a time, if there are as many blocks; at most one per processor
+FEWEST_HELPERS = 4  # block tasks at a time on a node of few processors, else one for each; as `lookout.LEAST_WIDTH`
 PASSES = 2  # of the balance over a starved component's keys
 
 

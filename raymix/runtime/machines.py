@@ -97,7 +97,7 @@ def _machine(inside: str, part: str) -> Machine:
     store = num_bytes(values["store"]) if "store" in values else default_store(memory)
     gpu = num_bytes(values["gpu_memory"]) if "gpu_memory" in values else GPU_GIB.get(gpu_type, 0) * GIB
     if not memory:
-        refuse(f"a node without processors needs memory= in {part!r}")
+        refuse(f"{part!r} has no memory; give memory=")
     if store > memory:
         refuse(f"the object store is larger than the memory in {part!r}")
     return Machine(Node(cpus, gpus, accelerator_type=gpu_type if gpus else ""), memory, store, gpu if gpus else 0)

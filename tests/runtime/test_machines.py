@@ -57,7 +57,7 @@ def test_a_store_is_no_larger_than_ray_makes_it():
         ("cpus=two", "cpus=two is no number"),
         ("cpus=", "'cpus=' is neither"),
         ("cpus=1,memory=3Q", "'3Q' is no size"),
-        ("cpus=0,gpus=0", "a node without processors needs memory="),
+        ("cpus=0,gpus=0", "has no memory; give memory="),
         ("cpus=1,memory=4G,store=5G", "the object store is larger than the memory"),
         ("cpu=4", "'cpu=4' is neither"),
         ("H200+", "'' is neither"),
