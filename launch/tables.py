@@ -23,7 +23,7 @@ from raymix.checkpoint import RunDirectory
 from raymix.config import Config, DiscriminatorConfig, dump_config, load_config
 from raymix.errors import ConfigError, RaymixError
 from raymix.evaluation.images import require_measurable
-from raymix.models.registry import close
+from raymix.families.registry import close
 from raymix.resolve import resolve
 from raymix.storage import Storage
 

@@ -9,7 +9,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import yaml
 from pydantic import (
@@ -24,11 +24,16 @@ from pydantic import (
 )
 
 from raymix.errors import ConfigError
+from raymix.metrics.catalogue import MEASURES
 
 Positive = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Body = Literal["auto", "mlp", "conv"]
 Widths = Annotated[tuple[Positive, ...], Field(min_length=1)]
+if TYPE_CHECKING:
+    Measure = str
+else:
+    Measure = Literal[("auto", *MEASURES)]
 
 FIRST_ADAPTING, SETTLING = 2, 4  # the first round in which K may change, and rounds at the end in which it only falls
 
@@ -75,17 +80,27 @@ class DataConfig(Frozen):
 class FamilyConfig(Frozen):
     """The generator's family and its settings.
 
-    Kept open here; the registry in `raymix.models` holds the closed form of each family.
+    Kept open here; the registry in `raymix.families` holds the closed form of each family.
     """
 
     model_config = ConfigDict(extra="allow")
 
     family: str = "vae"
-    """A family of generators: vae, centroid, gan, dcgan, sn-dcgan."""
+    """A family of generators; another one brings its own options."""
 
     def resolved(self, spec: Any) -> Self:
-        """The settings with every `auto` fitted to a `DataSpec`; families that have any override it."""
+        """The settings with every `auto` fitted to a `DataSpec`; families that have any override it. Raises
+        `ConfigError` for rows that the family cannot make."""
         return self
+
+    def unfitted(self) -> Self:
+        """The settings with what `resolved` fits to a row's shape back at `auto`."""
+        return self
+
+    @property
+    def unbounded(self) -> tuple[str, str] | None:
+        """Where resolved settings want scaled values in [0, 1]: the field that says so, and its choice for others."""
+        return None
 
     @property
     def width(self) -> int:
@@ -189,26 +204,9 @@ class ScheduleConfig(Frozen):
     """As few may be left, with `adapt`."""
     max_components: Positive = 32
     """As many may become, with `adapt`; resources are reserved for so many."""
-    best_metric: Literal[
-        "auto",
-        "kde_log_likelihood",
-        "modes_captured",
-        "high_quality_share",
-        "fd_classifier",
-        "fid",
-        "fd_pixels",
-        "precision",
-        "recall",
-        "ivom",
-        "nmi",
-        "ari",
-        "purity",
-        "matched_accuracy",
-        "effective_components",
-    ] = "auto"
+    best_metric: Measure = "auto"
     """Measure of `evaluate` by which the best generation is kept; auto is kde_log_likelihood for vectors and a Fréchet
     distance for images."""
-
     report: bool = True
     """Make report.html and samples.png at the end; `raymix report` makes them at any time."""
 

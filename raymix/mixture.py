@@ -21,8 +21,8 @@ from raymix.errors import CheckpointError, ConfigError, DataError, RaymixError
 from raymix.evaluation.evaluate import evaluate
 from raymix.evaluation.samples import sample_mixture
 from raymix.evaluation.subject import Subject
+from raymix.families.registry import close
 from raymix.maths.assignment import winners
-from raymix.models.registry import close
 from raymix.recipes import recipe, with_data
 from raymix.resolve import resolve
 from raymix.session import train

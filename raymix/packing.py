@@ -21,8 +21,8 @@ from raymix.algorithm import equal_steps, pretrain_steps
 from raymix.cache import cache_folder, write_whole
 from raymix.config import Config
 from raymix.data.source import DataSpec
-from raymix.models.base import ClosedForm, StackedGenerator
-from raymix.models.registry import close, family_of
+from raymix.families.registry import close, family_of
+from raymix.models.base import ClosedForm
 from raymix.seeds import Phase
 from raymix.training.batches import RowView
 from raymix.training.discriminators import DiscriminatorPack
@@ -72,16 +72,15 @@ def packed(config: Config, spec: DataSpec, slots: int, measure: Measure | None =
 
 
 def choices(config: Config, slots: int) -> list[Packing]:
-    """What `auto` may choose from: one actor, or as many as there are processors; fused where the family can be."""
+    """What `auto` may choose from: one actor, or as many as there are processors; fused or one after another."""
     num, resources = config.most_components, config.resources
     family = family_of(config.model).build
-    many = math.ceil(num / max(1, slots))
+    many, exact = math.ceil(num / max(1, slots)), issubclass(family, ClosedForm)  # which has no step to time
     packs = [num, many] if not config.schedule.adapt else [num]  # so that actors stay while K changes
-    packs = [resources.pack] if resources.pack != "auto" else [many] if issubclass(family, ClosedForm) else packs
+    packs = [resources.pack] if resources.pack != "auto" else [many] if exact else packs
     packs = [1] if resources.workers_per_component > 1 else packs
-    fused = [resources.fused] if resources.fused != "auto" else [True, False]
-    able = issubclass(family, StackedGenerator)
-    found = {Packing(pack, wanted and able and pack > 1) for pack in packs for wanted in fused}
+    fused = [resources.fused] if resources.fused != "auto" else [True] if exact else [True, False]
+    found = {Packing(pack, wanted and pack > 1) for pack in packs for wanted in fused}
     return sorted(found, reverse=True)
 
 

@@ -18,7 +18,7 @@ from raymix.checkpoint import Generation, RunDirectory, labels_name, read_assign
 from raymix.config import Config
 from raymix.data.blocks import read_blocks
 from raymix.data.source import DataSpec, block_bounds
-from raymix.models.registry import close
+from raymix.families.registry import close
 from raymix.report.contents import ComponentPortrait, Grid, Neighbours, Portrait, Rows
 from raymix.report.thumbnails import SIDE
 from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
@@ -30,7 +30,7 @@ SEARCHED_ROWS, SEARCHED_BYTES = 20_000, 256 * 2**20  # among which the nearest t
 MEASURED = 960  # samples of all components whose nearest training row is looked for
 IMAGE_BYTES = 2_600_000  # what all pictures of rows may take on a page; a pixel of noise takes a byte
 VECTORS = 8_000  # samples of all components, and as many real rows
-WALK_STEPS, WALK_END = 9, 2.0
+WALK_STEPS, WALK_DRAWS, WALK_END = 9, 512, 0.02  # the last: the quantile where a walk begins
 GRID_SIDE = 64
 
 
@@ -86,7 +86,7 @@ def portray(directory: RunDirectory, generation: Generation) -> Portrait:
                 samples=samples[k][: todo.shown],
                 owned=real.owned[k][: todo.shown],
                 neighbours=neighbours[k],
-                walks=walks(packs.generators, k, todo.walks),
+                walks=walks(packs.generators, k, todo.walks, phase_seed(config.seed, round, k, Phase.PICTURE, 3)),
                 log_ratio_YX=fields.get(k),
             )
             for k in components
@@ -207,18 +207,21 @@ def _distances(left: NDArray[np.floating], right: NDArray[np.floating]) -> NDArr
     return distances
 
 
-def walks(pack: GeneratorPack, component: int, num: int) -> NDArray[np.floating] | None:
-    """(num, S, *row_shape) along the latent coordinates that change the picture most, the others at 0."""
-    size = pack.latent(component)
-    if not num or not size:
+def walks(pack: GeneratorPack, component: int, num: int, seed: int) -> NDArray[np.floating] | None:
+    """(num, S, *row_shape) along the latent coordinates that change the picture most, between quantiles of the prior;
+    the others stay where its most central draw has them."""
+    if not num or not pack.latent(component):
         return None
-    ends = WALK_END * np.concatenate([-np.eye(size), np.eye(size)]).astype(np.float32)
-    low, high = np.split(pack.decode_in_data_units(component, ends), 2)
-    change_Z = np.abs(high - low).reshape(size, -1).mean(1)
-    steps = np.linspace(-WALK_END, WALK_END, WALK_STEPS, dtype=np.float32)
+    drawn_nZ = pack.latents(component, WALK_DRAWS, seed)
+    spread_Z = np.maximum(drawn_nZ.std(0), np.finfo(np.float32).tiny)
+    centre_Z = drawn_nZ[np.argmin((((drawn_nZ - drawn_nZ.mean(0)) / spread_Z) ** 2).sum(1))]
+    path_SZ = np.quantile(drawn_nZ, np.linspace(WALK_END, 1 - WALK_END, WALK_STEPS), axis=0).astype(drawn_nZ.dtype)
+    lines_ZSZ, every = np.tile(centre_Z, (len(centre_Z), WALK_STEPS, 1)), np.arange(len(centre_Z))
+    lines_ZSZ[every, :, every] = path_SZ.T
+    low, high = (pack.decode_in_data_units(component, lines_ZSZ[:, end]) for end in (0, -1))
+    change_Z = np.abs(high - low).reshape(len(centre_Z), -1).mean(1)
     chosen = np.argsort(-change_Z, kind="stable")[:num]
-    lines = [steps[:, None] * np.eye(size, dtype=np.float32)[z] for z in chosen]
-    return np.stack([pack.decode_in_data_units(component, line) for line in lines])
+    return np.stack([pack.decode_in_data_units(component, line) for line in lines_ZSZ[chosen]])
 
 
 def grid_over(rows_S2: Rows) -> Grid:

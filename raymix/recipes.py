@@ -7,11 +7,11 @@ from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfi
 from raymix.data.open import open_source
 from raymix.data.synthetic import is_synthetic
 from raymix.errors import ConfigError
-from raymix.models.dcgan import DCGANConfig, SNDCGANConfig
-from raymix.models.gan import GANConfig
-from raymix.models.networks import is_large_image
-from raymix.models.registry import close
-from raymix.models.vae import VAEConfig
+from raymix.families.dcgan import DCGANConfig, SNDCGANConfig
+from raymix.families.gan import GANConfig
+from raymix.families.registry import close
+from raymix.families.shapes import is_large_image
+from raymix.families.vae import VAEConfig
 
 
 def digits() -> Config:
@@ -226,10 +226,7 @@ def with_data(config: Config, path: str, labels: str | None = None) -> Config:
     config = config.model_copy(update={"data": old.model_copy(update={**fresh, "offset": None, "scale": None})})
     if is_large_image(open_source(config.data).spec.row_shape) == is_large_set(old.name):
         return config
-    unset = {"body": "auto", "encoder": None, "decoder": None, "likelihood": "auto", "output": "auto"}
-    model = close(config).model
-    model = model.model_copy(update={k: v for k, v in unset.items() if k in type(model).model_fields})
-    judge = config.discriminator
+    model, judge = close(config).model.unfitted(), config.discriminator
     if judge.body != "none":
         judge = judge.model_copy(update={"body": "auto", "widths": None, "lowpass": "auto"})
     return config.model_copy(update={"model": model, "discriminator": judge})

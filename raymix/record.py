@@ -48,7 +48,7 @@ def record_line(state: State, info: RoundInfo, mendings: Sequence[tuple[str, str
         "mendings": [list(mending) for mending in mendings],
         "generator_loss": _values(info.generators, ids, _loss, None),
         "generator_steps": _values(info.generators, ids, _steps, 0),
-        "critic_loss": _values(info.generators, ids, lambda fit: fit.critic_loss, None),
+        "critic_loss": _values(info.generators, ids, _critic_loss, None),
         "discriminator_loss": _values(info.discriminators, ids, _loss, None),
         "discriminator_steps": _values(info.discriminators, ids, _steps, 0),
         "seconds": {phase: round(seconds, 3) for phase, seconds in info.seconds.items()},
@@ -87,6 +87,10 @@ def _values(fits: Sequence[Fit], ids: Sequence[int], read: Callable[[Fit], T], m
 
 def _loss(fit: Fit) -> float | None:
     return finite_or_none(fit.loss)
+
+
+def _critic_loss(fit: Fit) -> float | None:
+    return fit.terms["critic"].value if "critic" in fit.terms else None
 
 
 def _steps(fit: Fit) -> int:

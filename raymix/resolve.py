@@ -8,9 +8,9 @@ from raymix.data.remote import is_remote
 from raymix.data.scan import Summary, scaling, scan
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
+from raymix.families.registry import close, family_of
 from raymix.models import discriminators
-from raymix.models.base import ClosedForm, HasCritic, LogDensity, StackedGenerator
-from raymix.models.registry import close, family_of
+from raymix.models.base import ClosedForm, HasCritic, LogDensity
 
 
 def resolve(config: Config) -> tuple[Config, DataSpec]:
@@ -34,9 +34,8 @@ def resolve(config: Config) -> tuple[Config, DataSpec]:
     absolute = {name: where_it_lies(place) for name, place in places.items() if place}
     data = config.data.model_copy(update={**constants, **absolute})
     resolved = fitted(config.model_copy(update={"data": data}), spec)
-    for field, bounded, other in (("likelihood", "bernoulli", "gaussian"), ("output", "unit", "linear")):
-        if getattr(resolved.model, field, None) == bounded:
-            check_unit_interval(resolved, summary, field, bounded, other)
+    if resolved.model.unbounded:
+        check_unit_interval(resolved, summary, *resolved.model.unbounded)
     return resolved, spec
 
 
@@ -53,32 +52,33 @@ def fitted(config: Config, spec: DataSpec) -> Config:
 
 def check_choices(config: Config) -> None:
     """Settings that contradict each other whatever the data. Raises `ConfigError`."""
-    knows_density = issubclass(family_of(config.model).build, LogDensity)
-    if config.judges and config.own_density and not knows_density:
-        what = f"family {config.model.family} has no log-density of its own"
+    name, family = config.model.family, family_of(config.model).build
+    exact = issubclass(family, ClosedForm)
+    if config.judges and config.own_density and not issubclass(family, LogDensity):
+        what = f"family {name} has no log-density of its own"
         raise ConfigError(what, "discriminator.body", "choose auto, mlp or conv")
-    if config.resources.compile and issubclass(family_of(config.model).build, HasCritic):
-        what = f"family {config.model.family} alternates its networks, which is not compiled"
+    if config.resources.compile and issubclass(family, HasCritic):
+        what = f"family {name} alternates its networks, which is not compiled"
         raise ConfigError(what, "resources.compile", "set it to false")
     workers, batch_size = config.resources.workers_per_component, config.schedule.batch_size
-    if workers > 1 and not issubclass(family_of(config.model).build, StackedGenerator):
-        what = f"family {config.model.family} does not learn from batches in parts"
+    if workers > 1 and (exact or not family.means_over_rows):
+        what = f"family {name} does not learn from batches in parts"
         raise ConfigError(what, "resources.workers_per_component", "set it to 1")
     if workers > batch_size:
         what = f"{workers} workers have a batch of {batch_size} rows"
         raise ConfigError(what, "resources.workers_per_component", "raise schedule.batch_size or lower it")
-    exact = issubclass(family_of(config.model).build, ClosedForm)
     if exact and config.schedule.pretrain_epochs and config.schedule.pretrain_on == "whole" and config.mode != "bag":
-        what = f"pre-training on the whole data set would make all {config.model.family}s equal"
+        what = f"pre-training on the whole data set would make all {name}s equal"
         raise ConfigError(what, "schedule.pretrain_epochs", "set it to 0")
 
 
-def check_unit_interval(config: Config, summary: Summary, field: str, bounded: str, other: str) -> None:
-    """A choice of the family's that is bounded needs scaled values in [0, 1]. Raises `ConfigError`."""
+def check_unit_interval(config: Config, summary: Summary, field: str, other: str) -> None:
+    """A bounded choice of the family's needs scaled values in [0, 1]. Raises `ConfigError`."""
     assert config.data.offset is not None and config.data.scale is not None
     ends = [(summary.minimum - config.data.offset[0]) * config.data.scale[0]]
     ends += [(summary.maximum - config.data.offset[0]) * config.data.scale[0]]
     if len(config.data.scale) > 1 or min(ends) < -1e-6 or max(ends) > 1 + 1e-6:
+        bounded = getattr(config.model, field)
         what = f"{bounded} needs values in [0, 1], scaled ones reach from {min(ends):.3g} to {max(ends):.3g}"
         raise ConfigError(what, f"model.{field}", f"choose {other}, or set data.offset and data.scale")
 
@@ -93,9 +93,5 @@ def check_against_data(config: Config, spec: DataSpec) -> None:
         )
     if config.mode == "oracle" and not spec.classes:
         raise ConfigError("oracle needs labels and the data set has none", "mode", "give --labels FILE")
-    bodies = {"model.body": getattr(config.model, "body", "auto"), "discriminator.body": config.discriminator.body}
-    for name, body in bodies.items():
-        if body == "conv" and not spec.is_image:
-            raise ConfigError(f"conv cannot read rows of shape {spec.row_shape}", name, "choose mlp or auto")
     if not spec.is_image and config.discriminator.lowpass not in ("auto", 0):
         raise ConfigError("a low-pass needs images", "discriminator.lowpass", "choose auto or 0")

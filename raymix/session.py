@@ -11,8 +11,8 @@ from raymix.checkpoint import RunDirectory
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError
+from raymix.families.registry import close
 from raymix.local import LocalWorkers
-from raymix.models.registry import close
 from raymix.packing import packed
 from raymix.run import Progress, Status, run
 from raymix.runtime.actors import Process

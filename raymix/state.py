@@ -5,6 +5,7 @@ Axes: N rows, K components, C classes; n rows of one block; F pairs of component
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
@@ -159,16 +160,24 @@ class Outcome(NamedTuple):
     """Owner before, owner after, rows; the largest first. Empty at the first assignment."""
 
 
+class Term(NamedTuple):
+    """A named part of a loss, mean over a phase."""
+
+    value: float
+    unit: str
+    """Such as nats per row; empty where it has none."""
+
+
 class Fit(NamedTuple):
     """How one component's network trained in one phase."""
 
     component: int
     steps: int
     loss: float
-    """Mean over the phase; of a discriminator the smoothed loss at its end (half the sum of both sides, 0.693 is
-    chance). nan when no step was taken."""
-    critic_loss: float | None = None
-    """Of an adversarial family: the critic's loss, mean over the phase. None when no step was taken."""
+    """Mean over the phase (of a family with several terms the first one); of a discriminator the smoothed loss at its
+    end (half the sum of both sides, 0.693 is chance). nan when no step was taken."""
+    terms: Mapping[str, Term] = MappingProxyType({})
+    """Of a generator: what its family tells of its losses, by name. Empty when no step was taken."""
     saturated: bool = False
     """Whether the family says that a critic with such a loss has little left to teach."""
 

@@ -25,8 +25,8 @@ from raymix.config import (
     replaced,
 )
 from raymix.evaluation.evaluate import evaluate_generation
+from raymix.families.vae import VAEConfig
 from raymix.mixture import Mixture
-from raymix.models.vae import VAEConfig
 from raymix.record import read_record
 from raymix.reporting import report_files
 from raymix.resolve import resolve

@@ -15,8 +15,10 @@ from raymix.bench.ways import local, plain, shapes, spread
 from raymix.cli import main
 from raymix.commands import bench
 from raymix.config import DiscriminatorConfig
-from raymix.models.dcgan import SNDCGAN, SNDCGANConfig
-from raymix.models.vae import VAE, VAEConfig
+from raymix.families.dcgan import SNDCGANConfig
+from raymix.families.vae import VAEConfig
+from raymix.models.dcgan import SNDCGAN
+from raymix.models.vae import VAE
 
 SHAPES = {shape.name: shape for shape in shapes()}
 VAES = [name for name, shape in SHAPES.items() if isinstance(shape.config.model, VAEConfig)]

@@ -27,7 +27,7 @@ from raymix.checkpoint import (
 from raymix.config import Config, FamilyConfig
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, DamagedError, MissingError
-from raymix.models.registry import close
+from raymix.families.registry import close
 from raymix.state import Assigned, State
 from raymix.storage import Disk, FileStamp, Storage
 

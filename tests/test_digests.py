@@ -6,8 +6,8 @@ import pytest
 
 from raymix.checkpoint import RunDirectory, digest
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig, replaced
-from raymix.models.dcgan import SNDCGANConfig
-from raymix.models.vae import VAEConfig
+from raymix.families.dcgan import SNDCGANConfig
+from raymix.families.vae import VAEConfig
 from raymix.resolve import resolve
 from raymix.session import train
 from raymix.storage import Storage

@@ -8,8 +8,8 @@ import pytest
 from sklearn.cluster import KMeans
 
 from raymix.config import AssignConfig, BalanceConfig, Config, DataConfig, DiscriminatorConfig, ScheduleConfig
+from raymix.families.centroid import CentroidConfig
 from raymix.mixture import Mixture
-from raymix.models.centroid import CentroidConfig
 
 NUM_CASES = 20
 

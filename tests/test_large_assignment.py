@@ -16,7 +16,7 @@ SCRIPT = """
 import json, sys
 from pathlib import Path
 from raymix.config import AssignConfig, Config, DataConfig, DiscriminatorConfig, ScheduleConfig
-from raymix.models.centroid import CentroidConfig
+from raymix.families.centroid import CentroidConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
 from raymix.runtime.living import living_coordinator, look

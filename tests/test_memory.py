@@ -9,7 +9,7 @@ import pytest
 
 from raymix.checkpoint import RunDirectory
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig
-from raymix.models.vae import VAEConfig
+from raymix.families.vae import VAEConfig
 from raymix.resolve import resolve
 from raymix.runtime.capacity import cluster_nodes
 from raymix.runtime.crew import Crew

@@ -7,8 +7,8 @@ import pytest
 from raymix import packing
 from raymix.config import Config, DataConfig, replaced
 from raymix.data.source import DataSpec
-from raymix.models.centroid import CentroidConfig
-from raymix.models.vae import VAEConfig
+from raymix.families.centroid import CentroidConfig
+from raymix.families.vae import VAEConfig
 from raymix.packing import Pace, Packing, choices, packed, run_seconds
 
 SPEC = DataSpec("file", 6400, (2,), "float32")

@@ -8,11 +8,11 @@ from raymix.data.open import known_data_sets
 from raymix.data.source import DataSpec
 from raymix.data.synthetic import is_synthetic, modes
 from raymix.errors import ConfigError, DataError
+from raymix.families.centroid import CentroidConfig
+from raymix.families.registry import close, family_of
+from raymix.families.vae import VAEConfig
 from raymix.models import discriminators
 from raymix.models.base import HasCritic
-from raymix.models.centroid import CentroidConfig
-from raymix.models.registry import close, family_of
-from raymix.models.vae import VAEConfig
 from raymix.recipes import RECIPES, recipe, with_data
 from raymix.resolve import check_against_data, check_choices, resolve
 

@@ -14,9 +14,9 @@ from raymix.config import (
     load_config,
 )
 from raymix.errors import ConfigError, DataError
-from raymix.models.centroid import CentroidConfig
-from raymix.models.registry import close
-from raymix.models.vae import VAEConfig
+from raymix.families.centroid import CentroidConfig
+from raymix.families.registry import close
+from raymix.families.vae import VAEConfig
 from raymix.resolve import resolve
 
 

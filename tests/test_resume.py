@@ -20,7 +20,7 @@ from raymix.config import (
     replaced,
 )
 from raymix.errors import CheckpointError
-from raymix.models.vae import VAEConfig
+from raymix.families.vae import VAEConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
 from raymix.session import resume, train

@@ -18,7 +18,7 @@ from raymix.bench.ways import Actors, Shape, Way, local, plain
 from raymix.config import replaced
 from raymix.data.blocks import read_blocks
 from raymix.data.source import block_bounds
-from raymix.models.vae import VAEConfig
+from raymix.families.vae import VAEConfig
 from raymix.recipes import recipe
 from raymix.resolve import resolve
 from raymix.run import Status

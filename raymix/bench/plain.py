@@ -15,7 +15,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.optim import Adam
 
 from raymix.config import DiscriminatorConfig
-from raymix.models.vae import VAEConfig
+from raymix.families.vae import VAEConfig
 
 
 class PlainVAE(nn.Module):

@@ -12,7 +12,7 @@ from torch.nn import functional as F  # noqa: N812
 from torch.nn.utils.parametrizations import spectral_norm
 from torch.optim import Adam
 
-from raymix.models.dcgan import SNDCGANConfig
+from raymix.families.dcgan import SNDCGANConfig
 
 
 class PlainSNDCGAN(nn.Module):

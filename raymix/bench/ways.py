@@ -17,8 +17,8 @@ from raymix.bench.plain import PlainLoop
 from raymix.bench.plain_gan import PlainGANLoop
 from raymix.config import Config, DataConfig, FamilyConfig, ScheduleConfig
 from raymix.data.source import DataSpec
-from raymix.models.dcgan import SNDCGANConfig
-from raymix.models.vae import VAEConfig
+from raymix.families.dcgan import SNDCGANConfig
+from raymix.families.vae import VAEConfig
 from raymix.recipes import recipe
 from raymix.runtime.actors import GeneratorActor
 from raymix.seeds import Phase

@@ -23,6 +23,7 @@ from raymix.config import DataConfig
 from raymix.data.open import open_test_source
 from raymix.data.source import Block, Source
 from raymix.errors import DataError
+from raymix.families.shapes import is_large_image
 from raymix.features.base import (
     Features,
     Progress,
@@ -33,7 +34,6 @@ from raymix.features.base import (
     to_unit,
     whole_set,
 )
-from raymix.models.networks import is_large_image
 from raymix.seeds import numpy_rng
 
 VERSION = 1  # of everything below that decides the weights

@@ -4,8 +4,8 @@ A family builds a generator and a critic (which is not the component's discrimin
 is `critic_steps` steps of the critic, each on a batch of its own, and one of the generator. Budgets count the
 generator's steps: an update counts as one step of one batch, and what the critic sees beyond that is not counted.
 
-A further family is a subclass that adds networks, names in `sides` who descends on which loss, and gives the two
-losses.
+A further family is a subclass that adds networks, names in `sides` who descends on which side's losses, says in `real`
+and `fake` what the critic sees, or gives the losses itself; further ones get a name and a unit in `units`.
 
 Images lie in [0, 1] outside. Inside they lie in [-1, 1], as published: real rows are stretched, and tanh ends what a
 generator makes. Vectors stay as they are, and nothing bounds a generator of them.
@@ -15,88 +15,63 @@ Shapes: M members, B rows of a batch, Z latent.
 
 import copy
 from collections.abc import Mapping
-from typing import Annotated, ClassVar, Literal, Self
+from functools import reduce
+from operator import add
+from typing import ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
-from raymix.config import FamilyConfig, Fraction, Positive
-from raymix.data.source import DataSpec
+from raymix.families.adversarial import AdversarialConfig
 from raymix.models import critic_losses
-from raymix.models.base import Noise, StackedGenerator
-from raymix.models.critic_losses import Adversary
+from raymix.models.base import Noise, StackedGenerator, Terms
 from raymix.models.optimisers import Adam, Optimiser
-
-
-class AdversarialConfig(FamilyConfig, extra="forbid"):
-    """What every adversarial family can be told."""
-
-    latent: Positive = 128
-    """Dimensions of the latent space."""
-    loss: Adversary = "non-saturating"
-    """What generator and critic descend on. For wgan-gp its authors take critic_steps 5, learning_rate 1e-4, beta1 0
-    and beta2 0.9."""
-    gradient_penalty: Annotated[float, Field(ge=0)] = 10.0
-    """Weight of wgan-gp's penalty."""
-    critic_steps: Positive = 1
-    """Steps of the critic for each of the generator's, every one on a batch of its own."""
-    first: Literal["critic", "generator"] = "critic"
-    """Who steps first in an update."""
-    ema: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    """Decay of the average of the generator's weights that samples come from; 0 samples from the weights themselves."""
-    output: Literal["auto", "unit", "linear"] = "auto"
-    """auto is unit for images (scaled to [0, 1]), linear for vectors."""
-    learning_rate: Annotated[float, Field(gt=0)] = 2e-4
-    """Adam's step size."""
-    beta1: Fraction = 0.5
-    """Adam's first moment decay."""
-    beta2: Fraction = 0.999
-    """Adam's second moment decay."""
-
-    def resolved(self, spec: DataSpec) -> Self:
-        output = self.output if self.output != "auto" else "unit" if spec.is_image else "linear"
-        return self.model_copy(update={"output": output})
 
 
 class Adversarial(StackedGenerator):
     """Generators with critics."""
 
     sides: ClassVar[Mapping[str, tuple[str, ...]]] = {"generator": ("generator",), "critic": ("critic",)}
-    """The networks (attributes) that descend on each of the two losses."""
+    """The networks (attributes) that descend on the losses of each side."""
 
     def __init__(self, config: AdversarialConfig, generator: nn.Module, critic: nn.Module) -> None:
-        """`generator` takes (M, B, Z) to (M, B, *row_shape), before any tanh, `critic` rows to logits (M, B, 1)."""
+        """`generator` takes (M, B, Z) to (M, B, *row_shape), before any tanh, `critic` what `real` and `fake` give to
+        logits (M, B, 1)."""
         super().__init__()
         self.config, self.generator, self.critic = config, generator, critic
         self.average = copy.deepcopy(generator).requires_grad_(False) if config.ema else None
+        self.units = dict.fromkeys(("generator", "critic"), critic_losses.unit(config.loss))
 
-    def generator_loss(self, rows: Tensor, noise: Noise) -> Tensor:
-        """(M,) of a batch of real rows, inside."""
-        return critic_losses.generator_loss(self.config.loss, self.logits(self.fakes(rows.shape[1], noise)))
+    def generator_terms(self, rows: Tensor, noise: Noise) -> Terms:
+        """(M,) each, of a batch of real rows, inside; the generator's side descends on their sum."""
+        logits_MB = self.logits(*self.fake(rows.shape[1], noise))
+        return {"generator": critic_losses.generator_loss(self.config.loss, logits_MB)}
 
-    def critic_loss(self, rows: Tensor, noise: Noise) -> Tensor:
-        """(M,) of a batch of real rows, inside."""
+    def critic_terms(self, rows: Tensor, noise: Noise) -> Terms:
+        """The same of the critic's side."""
         with torch.no_grad():
-            fakes = self.fakes(rows.shape[1], noise)
-        loss_M = critic_losses.critic_loss(self.config.loss, self.logits(rows), self.logits(fakes))
-        if self.config.loss != "wgan-gp":
-            return loss_M
-        share_MB = torch.special.ndtr(noise.normal(rows.shape[1]))
-        return loss_M + self.config.gradient_penalty * critic_losses.gradient_penalty(
-            self.logits, rows, fakes, share_MB
-        )
+            fake, real = self.fake(rows.shape[1], noise), self.real(rows, noise)
+        loss_M = critic_losses.critic_loss(self.config.loss, self.logits(*real), self.logits(*fake))
+        if self.config.loss == "wgan-gp":
+            share_MB = noise.uniform(rows.shape[1])
+            penalty_M = critic_losses.gradient_penalty(self.logits, real, fake, share_MB)
+            loss_M = loss_M + self.config.gradient_penalty * penalty_M
+        return {"critic": loss_M}
 
     def saturated(self, critic_loss: float) -> bool:
         return critic_losses.is_saturated(self.config.loss, critic_loss)
 
-    def fakes(self, num: int, noise: Noise) -> Tensor:
-        """(M, num, *row_shape), inside."""
-        return self.made(self.generator, noise.normal(num, self.latent))
+    def real(self, rows: Tensor, noise: Noise) -> tuple[Tensor, ...]:
+        """What the critic sees of real rows, inside: tensors (M, B, *)."""
+        return (rows,)
 
-    def logits(self, rows: Tensor) -> Tensor:
-        """(M, B) of rows, inside."""
-        logits_MB1: Tensor = self.critic(rows)
+    def fake(self, num: int, noise: Noise) -> tuple[Tensor, ...]:
+        """What it sees of as many fakes, inside: tensors (M, num, *) of the same shapes."""
+        return (self.made(self.generator, self.prior(num, noise)),)
+
+    def logits(self, *seen: Tensor) -> Tensor:
+        """(M, B) of what `real` or `fake` gave."""
+        logits_MB1: Tensor = self.critic(*seen)
         return logits_MB1.squeeze(2)
 
     def make_optimisers(self) -> dict[str, Optimiser]:
@@ -115,21 +90,22 @@ class Adversarial(StackedGenerator):
     def batches(self) -> int:
         return self.config.critic_steps
 
-    def update(self, rows: Tensor, noise: Noise) -> Tensor:
+    def update(self, rows: Tensor, noise: Noise) -> Terms:
         batches = self.inside(rows).unflatten(1, (self.batches, -1)).unbind(1)
         turns = [("critic", batch) for batch in batches]
         turns.insert(0 if self.config.first == "generator" else len(turns), ("generator", batches[-1]))
-        losses: dict[str, list[Tensor]] = {"generator": [], "critic": []}
+        found: dict[str, list[Tensor]] = {name: [] for name in self.units}
         for side, batch in turns:
-            losses[side].append(self._descend(side, batch, noise))
+            for name, loss_M in self._descend(side, batch, noise).items():
+                found[name].append(loss_M.detach())
         self._follow()
-        return torch.stack([torch.stack(losses[side], 1).mean(1) for side in ("generator", "critic")], 1)
+        return {name: torch.stack(losses, 1).mean(1) for name, losses in found.items()}
 
-    def _descend(self, side: str, rows: Tensor, noise: Noise) -> Tensor:
+    def _descend(self, side: str, rows: Tensor, noise: Noise) -> Terms:
         """One step of one side's networks; the other's stay as they are and get no gradient."""
-        loss_M = self.generator_loss(rows, noise) if side == "generator" else self.critic_loss(rows, noise)
-        self.optimisers()[side].descend(loss_M)
-        return loss_M.detach()
+        terms = self.generator_terms(rows, noise) if side == "generator" else self.critic_terms(rows, noise)
+        self.optimisers()[side].descend(reduce(add, terms.values()))
+        return terms
 
     @torch.no_grad()
     def _follow(self) -> None:
@@ -156,9 +132,12 @@ class Adversarial(StackedGenerator):
     def latent(self) -> int:
         return self.config.latent
 
+    def prior(self, num: int, noise: Noise) -> Tensor:
+        return noise.normal(num, self.latent)
+
     def decode(self, latents_MBZ: Tensor) -> Tensor:
         rows = self.made(self.generator if self.average is None else self.average, latents_MBZ)
         return (rows + 1) / 2 if self.config.output == "unit" else rows
 
     def sample(self, num: int, noise: Noise) -> Tensor:
-        return self.decode(noise.normal(num, self.latent))
+        return self.decode(self.prior(num, noise))

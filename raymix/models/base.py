@@ -1,112 +1,40 @@
 """The contract between a family of generators and the rest of raymix.
 
-A generator is a torch module that works in scaled units: it owns its networks and its optimisers, makes one `update`
-from a batch, and samples. A family is one of two kinds:
-
-- `Generator`: an ordinary module, one component. The members of a pack train one after another.
-- `StackedGenerator`: a module whose tensors have a leading axis of members (see `raymix.models.stacked`), so that the
-  members of a pack train as one model.
+A family is a stacked module: its tensors, and those of its optimisers, have a leading axis of members, so that the
+components of a pack train as one model (`raymix.models.stacked` has such layers). It works in scaled units, makes one
+`update` from a batch, samples, and names the terms of its losses with their units. Randomness is always an argument.
 
 What else a family can do is declared by the small protocols below; nobody asks for its name.
 
-Shapes: M members of a stack, B rows of a batch, (B, *row_shape), Z latent.
+Shapes: M members of a stack, B rows of a batch, (M, B, *row_shape), Z latent, C categories.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from raymix.models.optimisers import Optimiser
 
-
-class Generator(nn.Module, ABC):
-    """One generator g_k. Randomness is always an argument."""
-
-    dtype: torch.dtype = torch.float32
-    """Type of the rows it takes and gives."""
-
-    @abstractmethod
-    def sample(self, num: int, noise: torch.Generator) -> Tensor:
-        """`num` rows, (num, *row_shape), in scaled units."""
-
-    @abstractmethod
-    def optimisers(self) -> dict[str, Optimizer]:
-        """Its optimisers by name; their state is part of the component's."""
-
-
-@runtime_checkable
-class Updates(Protocol):
-    """Learns by optimiser steps; an adversarial family alternates its networks inside one update."""
-
-    def update(self, rows: Tensor, noise: torch.Generator) -> Tensor:
-        """Make one step on a batch and return its loss, a detached scalar."""
-        ...
-
-
-@runtime_checkable
-class ClosedForm(Protocol):
-    """Learns its shard exactly, in one pass."""
-
-    def fit(self, batches: Iterable[Tensor]) -> float:
-        """Fit all rows of the shard and return the mean loss over them."""
-        ...
-
-
-@runtime_checkable
-class LogDensity(Protocol):
-    """Knows its own log-density, up to a constant that all components share."""
-
-    def log_density(self, rows: Tensor) -> Tensor:
-        """(B,) in nats."""
-        ...
-
-
-@runtime_checkable
-class DataInitialised(Protocol):
-    """Takes its first state from rows of the data set."""
-
-    def initialise(self, rows: Tensor, component: int) -> None:
-        """`rows` are a few drawn at random for this component."""
-        ...
-
-
-@runtime_checkable
-class Decodes(Protocol):
-    """Turns points of a latent space, where samples come from the standard normal distribution, into rows: members of a
-    stack can be walked through."""
-
-    @property
-    def latent(self) -> int:
-        """Dimensions of the latent space."""
-        ...
-
-    def decode(self, latents_MBZ: Tensor) -> Tensor:
-        """(M, B, Z) -> (M, B, *row_shape): the mean of the likelihood, in scaled units."""
-        ...
-
-
-@runtime_checkable
-class HasCritic(Protocol):
-    """Learns against a critic of its own: `update` gives (M, 2), the generator's losses and the critic's."""
-
-    def saturated(self, critic_loss: float) -> bool:
-        """Whether a critic with such a mean loss tells real from fake so well that little is to be learned from it."""
-        ...
+Terms = dict[str, Tensor]
+"""The parts of what networks descend on, by name, (M,) each."""
 
 
 class Noise(Protocol):
-    """Each member's own random numbers."""
+    """Each member's own random numbers.
+
+    In an update a shape begins with the number of the batch's rows, so that each of several workers can be given the
+    numbers of its own.
+    """
 
     def normal(self, *shape: int) -> Tensor:
-        """(M, *shape) of the standard normal distribution; a member's do not depend on the others.
+        """(M, *shape) of the standard normal distribution; a member's do not depend on the others."""
+        ...
 
-        In an update `shape` begins with the number of the batch's rows, so that each of several workers can be given
-        the numbers of its own.
-        """
+    def uniform(self, *shape: int) -> Tensor:
+        """(M, *shape) strictly between 0 and 1, so that their logarithms are finite."""
         ...
 
 
@@ -127,24 +55,117 @@ class StackedModule(nn.Module, ABC):
 
 
 class StackedGenerator(StackedModule):
-    """Some generators of one family as one module. Randomness is always an argument."""
+    """Generators g_k of one family as one module."""
 
     dtype: torch.dtype = torch.float32
     """Type of the rows it takes and gives."""
+
+    means_over_rows: ClassVar[bool] = True
+    """Whether terms are means over the rows of a batch, so that several workers can each compute a part of it; False
+    where rows are compared with each other."""
+
+    units: Mapping[str, str]
+    """The units of its terms by name ("" for none), in the order in which they are told; the first one speaks for the
+    training as a whole."""
 
     @property
     def batches(self) -> int:
         """Batches of rows that one update takes, one after another along its second axis."""
         return 1
 
-    @abstractmethod
-    def update(self, rows: Tensor, noise: Noise) -> Tensor:
-        """Make one step of every member on its own rows, (M, batches * B, *row_shape), and return their losses, (M,),
-        detached; (M, 2) of those that have a critic. Losses are means over the rows.
-
-        An adversarial family alternates its networks inside one update.
-        """
+    def update(self, rows: Tensor, noise: Noise) -> Terms:
+        """Make one step of every member on its own rows, (M, batches * B, *row_shape), and return the terms that
+        `units` names, detached. An adversarial family alternates its networks inside. A family in `ClosedForm` takes no
+        steps and leaves this out."""
+        raise AssertionError(f"{type(self).__name__} takes no steps")
 
     @abstractmethod
     def sample(self, num: int, noise: Noise) -> Tensor:
         """`num` rows of each member, (M, num, *row_shape), in scaled units."""
+
+
+@runtime_checkable
+class ClosedForm(Protocol):
+    """Learns its shard exactly, in one pass, instead of by updates."""
+
+    def fit(self, member: int, batches: Iterable[Tensor]) -> dict[str, float]:
+        """Fit one member to all rows of its shard, (B, *row_shape) each, and return its terms, means over them."""
+        ...
+
+
+@runtime_checkable
+class LogDensity(Protocol):
+    """Knows its own log-density, up to a constant that all components share."""
+
+    def log_density(self, rows: Tensor) -> Tensor:
+        """(M, B, *row_shape) -> (M, B), in nats."""
+        ...
+
+
+@runtime_checkable
+class DataInitialised(Protocol):
+    """Takes its first state from rows of the data set."""
+
+    def initialise(self, rows: Tensor, component: int) -> None:
+        """`rows` (B, *row_shape) are a few drawn at random for this component, the module's only member."""
+        ...
+
+
+@runtime_checkable
+class Decodes(Protocol):
+    """Turns points of a latent space into rows: members of a stack can be walked through."""
+
+    @property
+    def latent(self) -> int:
+        """Dimensions of the latent space."""
+        ...
+
+    def prior(self, num: int, noise: Noise) -> Tensor:
+        """(M, num, Z) points as samples begin with them."""
+        ...
+
+    def decode(self, latents_MBZ: Tensor) -> Tensor:
+        """(M, B, Z) -> (M, B, *row_shape): the mean of the likelihood, in scaled units."""
+        ...
+
+
+@runtime_checkable
+class Encodes(Protocol):
+    """Finds the latent of a row."""
+
+    def encode(self, rows: Tensor) -> Tensor:
+        """(M, B, *row_shape) -> (M, B, Z): where q(z|x) has its mean."""
+        ...
+
+
+@runtime_checkable
+class Bounds(Protocol):
+    """Knows how likely rows are at least: log p(x) >= E_q [log p(x, z) - log q(z|x)], in nats per row of scaled
+    units."""
+
+    def bound(self, rows: Tensor, noise: Noise) -> Tensor:
+        """(M, B) the right side from one draw of z, with in closed form what has one."""
+        ...
+
+    def log_weights(self, rows: Tensor, noise: Noise) -> Tensor:
+        """(M, B) log p(x, z) - log q(z|x) of one draw of z ~ q(z|x): the log-mean-exp of many comes near log p(x)
+        (importance sampling, Burda et al. 2016)."""
+        ...
+
+
+@runtime_checkable
+class ComponentPosterior(Protocol):
+    """Has categories inside one model."""
+
+    def posterior(self, rows: Tensor) -> Tensor:
+        """(M, B, *row_shape) -> (M, B, C) q(c|x); sums to 1."""
+        ...
+
+
+@runtime_checkable
+class HasCritic(Protocol):
+    """Learns against a critic of its own, whose loss is called "critic"."""
+
+    def saturated(self, critic_loss: float) -> bool:
+        """Whether a critic with such a mean loss tells real from fake so well that little is to be learned from it."""
+        ...

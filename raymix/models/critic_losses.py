@@ -12,16 +12,19 @@ Each side is averaged by itself, over a member's batch.
 Shapes: M members, B rows.
 """
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
+from raymix.families.adversarial import Adversary
 from raymix.metrics.health import SATURATED
 
-Adversary = Literal["non-saturating", "hinge", "wgan-gp"]
+
+def unit(kind: Adversary) -> str:
+    """Of both losses: cross-entropies are in nats, margins and critics' values in nothing."""
+    return "nats" if kind == "non-saturating" else ""
 
 
 def critic_loss(kind: Adversary, real_MB: Tensor, fake_MB: Tensor) -> Tensor:
@@ -38,12 +41,18 @@ def generator_loss(kind: Adversary, fake_MB: Tensor) -> Tensor:
     return F.softplus(-fake_MB).mean(1) if kind == "non-saturating" else -fake_MB.mean(1)
 
 
-def gradient_penalty(critic: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, share_MB: Tensor) -> Tensor:
-    """(M,) mean of (|gradient of the critic| - 1)^2 at the rows real * share + fake * (1 - share)."""
-    share = share_MB.view(*share_MB.shape, *[1] * (real.dim() - 2))
-    between = torch.lerp(fake, real, share).requires_grad_()
-    (gradient,) = torch.autograd.grad(critic(between).sum(), between, create_graph=True)
-    return (gradient.flatten(2).norm(dim=2) - 1).square().mean(1)
+def gradient_penalty(
+    critic: Callable[..., Tensor], real: Sequence[Tensor], fake: Sequence[Tensor], share_MB: Tensor
+) -> Tensor:
+    """(M,) mean of (|gradient of the critic| - 1)^2 between what it sees of real rows and of fakes, at real * share +
+    fake * (1 - share)."""
+    between = [
+        torch.lerp(no, yes, share_MB.view(*share_MB.shape, *[1] * (yes.dim() - 2))).requires_grad_()
+        for yes, no in zip(real, fake, strict=True)
+    ]
+    gradients = torch.autograd.grad(critic(*between).sum(), between, create_graph=True)
+    norm_MB = torch.cat([each.flatten(2) for each in gradients], 2).norm(dim=2)
+    return (norm_MB - 1).square().mean(1)
 
 
 def is_saturated(kind: Adversary, loss: float) -> bool:

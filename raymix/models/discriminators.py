@@ -6,7 +6,6 @@ Images pass a low-pass first, on both sides and in scoring, so that blur is not 
 Shapes: M members (separate discriminators stacked as one model), B rows, H heads.
 """
 
-import math
 from collections.abc import Sequence
 
 from torch import Tensor
@@ -14,6 +13,7 @@ from torch.nn import functional as F  # noqa: N812
 
 from raymix.config import DiscriminatorConfig
 from raymix.data.source import DataSpec
+from raymix.families.shapes import chosen_body, require_encodable
 from raymix.models import networks
 from raymix.models.base import StackedModule
 from raymix.models.networks import Leaky
@@ -25,15 +25,14 @@ def resolved(config: DiscriminatorConfig, spec: DataSpec) -> DiscriminatorConfig
     """The config with body, widths and low-pass fitted to the data."""
     if config.body == "none":
         return config
-    convolves = networks.is_large_image(spec.row_shape)
-    body = config.body if config.body != "auto" else "conv" if convolves else "mlp"
+    body = chosen_body(config.body, spec.row_shape, "discriminator.body")
     lowpass = config.lowpass
     if lowpass == "auto":
         # 5 was found for sides of 28; the same share of other sides, rounded to an odd number
         lowpass = 2 * round((min(spec.row_shape[1:]) * 5 / 28 - 1) / 2) + 1 if spec.is_image else 0
     widths = config.widths or ((16, 32, 64) if body == "conv" else (50, 50))
     if body == "conv":
-        networks.require_encodable(spec.row_shape, widths, config.kernel, "discriminator.widths")
+        require_encodable(spec.row_shape, widths, config.kernel, "discriminator.widths")
     return config.model_copy(update={"body": body, "widths": widths, "lowpass": 0 if lowpass == 1 else lowpass})
 
 
@@ -44,12 +43,10 @@ class Discriminator(StackedModule):
         super().__init__()
         assert config.widths and isinstance(config.lowpass, int)
         self.config, self.lowpass = config, config.lowpass
-        if config.body == "conv":
-            self.trunk = networks.conv_encoder(row_shape, config.widths, config.kernel, Leaky, config.batch_norm)
-            features = networks.conv_features(row_shape, config.widths, config.kernel)
-        else:
-            self.trunk = networks.mlp(math.prod(row_shape), config.widths, Leaky, config.batch_norm)
-            features = config.widths[-1]
+        assert config.body in ("mlp", "conv")
+        self.trunk, features = networks.encoder(
+            config.body, row_shape, config.widths, config.kernel, Leaky, config.batch_norm
+        )
         self.heads = Linear(features, num_heads)
 
     def forward(self, rows: Tensor) -> Tensor:

@@ -1,23 +1,19 @@
-"""Bodies of encoders, decoders and discriminators, for members stacked as `raymix.models.stacked` says.
+"""Bodies of encoders, decoders, discriminators and critics, for members stacked as `raymix.models.stacked` says.
 
-Shapes: M members, B rows, (C, H, W) images, D columns, F features.
+Shapes: M members, B rows, (C, H, W) images, D columns, F features, Z latent.
 """
 
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Literal
 
 from torch import Tensor, nn
 
-from raymix.errors import ConfigError
+from raymix.families.shapes import Shape, conv_features
 from raymix.models.stacked import BatchNorm, Conv2d, ConvTranspose2d, Grouped, Linear, Ungrouped
 
-Shape = tuple[int, ...]
-
-
-def is_large_image(row_shape: Shape) -> bool:
-    """Whether `auto` takes convolutions for rows of this shape."""
-    return len(row_shape) == 3 and min(row_shape[1:]) >= 16
+SN_SLOPE = 0.1
 
 
 class Leaky(nn.LeakyReLU):
@@ -25,6 +21,33 @@ class Leaky(nn.LeakyReLU):
 
     def __init__(self) -> None:
         super().__init__(0.2)
+
+
+def encoder(
+    body: Literal["mlp", "conv"],
+    shape: Shape,
+    widths: Sequence[int],
+    kernel: int,
+    activation: type[nn.Module],
+    batch_norm: bool,
+) -> tuple[nn.Sequential, int]:
+    """(M, B, *shape) -> (M, B, F), and F."""
+    if body == "conv":
+        return conv_encoder(shape, widths, kernel, activation, batch_norm), conv_features(shape, widths, kernel)
+    return mlp(math.prod(shape), widths, activation, batch_norm), widths[-1]
+
+
+def decoder(body: Literal["mlp", "conv"], latent: int, widths: Sequence[int], shape: Shape, kernel: int) -> nn.Module:
+    """(M, B, Z) -> (M, B, *shape)."""
+    if body == "conv":
+        return ConvDecoder(latent, widths, shape, kernel)
+    return ending(mlp(latent, widths, nn.ReLU), widths[-1], shape)
+
+
+def ending(hidden: nn.Sequential, features: int, shape: Shape) -> nn.Sequential:
+    """Layers that end with `features` values, and a linear one onto rows of a shape."""
+    shaped = [nn.Unflatten(2, shape)] if len(shape) > 1 else []
+    return nn.Sequential(*hidden, Linear(features, math.prod(shape)), *shaped)
 
 
 def mlp(inputs: int, widths: Sequence[int], activation: type[nn.Module], batch_norm: bool = False) -> nn.Sequential:
@@ -40,7 +63,7 @@ def mlp(inputs: int, widths: Sequence[int], activation: type[nn.Module], batch_n
 
 
 def conv_encoder(
-    shape: Shape, widths: Sequence[int], kernel: int, activation: type[nn.Module], batch_norm: bool = True
+    shape: Shape, widths: Sequence[int], kernel: int, activation: type[nn.Module], batch_norm: bool
 ) -> nn.Sequential:
     """Convolutions of stride 2, one per width; (M, B, C, H, W) -> (M, B, F). Sides halve down to 1."""
     channels = shape[0]
@@ -52,38 +75,6 @@ def conv_encoder(
         layers.append(activation())
         channels = width
     return nn.Sequential(*layers, Ungrouped((conv_features(shape, widths, kernel),)))
-
-
-def conv_features(shape: Shape, widths: Sequence[int], kernel: int) -> int:
-    """F of `conv_encoder`."""
-    _, height, width = shape
-    for _ in widths:
-        height, width = halved(height, kernel), halved(width, kernel)
-    return widths[-1] * height * width
-
-
-def halved(side: int, kernel: int) -> int:
-    """Side of an image after one convolution of `conv_encoder`; 0 or less when nothing is left."""
-    return (side + 2 * ((kernel - 1) // 2) - kernel) // 2 + 1
-
-
-def require_encodable(shape: Shape, widths: Sequence[int], kernel: int, field: str) -> None:
-    """Raises `ConfigError` when `conv_encoder` has more layers than the image can be halved."""
-    side = min(shape[1:])
-    for layer in range(len(widths)):
-        side = halved(side, kernel)
-        if side < 1:
-            what = f"{len(widths)} convolutions of kernel {kernel} leave nothing of images of shape {shape}"
-            raise ConfigError(what, field, f"give at most {layer} widths" if layer else "choose body mlp")
-
-
-def require_decodable(shape: Shape, widths: Sequence[int], field: str) -> None:
-    """Raises `ConfigError` when `ConvDecoder` has doublings of which only cropped pixels would come."""
-    most = math.ceil(math.log2(max(shape[1:]))) or 1
-    if len(widths) > most:
-        raise ConfigError(
-            f"{len(widths)} doublings are too many for images of shape {shape}", field, f"give at most {most} widths"
-        )
 
 
 class ConvDecoder(nn.Module):
@@ -111,6 +102,62 @@ class ConvDecoder(nn.Module):
 
     def forward(self, latents: Tensor) -> Tensor:
         return cropped(self.layers(latents), (self.height, self.width))
+
+
+class Upsampling(nn.Module):
+    """A linear layer onto a small image, transposed convolutions between so many filters, a `last` layer; (M, B, Z) ->
+    (M, B, C, H, W). The side doubles `doublings` times, and what then exceeds the image is cropped."""
+
+    def __init__(self, latent: int, filters: Sequence[int], last: nn.Module, doublings: int, shape: Shape) -> None:
+        super().__init__()
+        channels, *self.sides = shape
+        start = [math.ceil(side / 2**doublings) for side in self.sides]
+        layers: list[nn.Module] = [BatchNorm(filters[0]), nn.ReLU()]
+        for inputs, outputs in itertools.pairwise(filters):
+            layers += [ConvTranspose2d(inputs, outputs, 4, bias=False), BatchNorm(outputs), nn.ReLU()]
+        self.layers = nn.Sequential(
+            Linear(latent, filters[0] * math.prod(start), bias=False),
+            nn.Unflatten(2, (filters[0], *start)),
+            Grouped(),
+            *layers,
+            last,
+            Ungrouped((channels, *(side << doublings for side in start))),
+        )
+
+    def forward(self, latents: Tensor) -> Tensor:
+        return cropped(self.layers(latents), self.sides)
+
+
+def fractions(filters: int, num: int) -> list[int]:
+    """Filters of `num` layers, each half of the one before; one at least."""
+    return [max(1, filters >> i) for i in range(num)]
+
+
+def strided_trunk(shape: Shape, filters: Sequence[int], batch_norm: bool) -> tuple[list[nn.Module], int]:
+    """Layers (M, B, C, H, W) -> (M, B, F), and F: 4x4 convolutions that halve the side, BatchNorm in all but the
+    first (Radford et al. 2015)."""
+    channels, *sides = shape
+    layers: list[nn.Module] = [Grouped()]
+    for inputs, outputs in itertools.pairwise((channels, *filters)):
+        normalised = batch_norm and len(layers) > 1
+        layers.append(Conv2d(inputs, outputs, 4, stride=2, padding=1, bias=not normalised))
+        layers += [BatchNorm(outputs), Leaky()] if normalised else [Leaky()]
+    features = filters[-1] * math.prod(side >> len(filters) for side in sides)
+    return [*layers, Ungrouped((features,))], features
+
+
+def paired_trunk(shape: Shape, filters: Sequence[int]) -> tuple[list[nn.Module], int]:
+    """Layers (M, B, C, H, W) -> (M, B, F), and F: pairs of a 3x3 convolution and a 4x4 one that halves the side, and a
+    last 3x3 one (Miyato et al. 2018, table 3)."""
+    inputs, *sides = shape
+    layers: list[nn.Module] = [Grouped()]
+    for same, outputs in itertools.pairwise(filters):
+        layers += [Conv2d(inputs, same, 3, stride=1, padding=1), nn.LeakyReLU(SN_SLOPE)]
+        layers += [Conv2d(same, outputs, 4, stride=2, padding=1), nn.LeakyReLU(SN_SLOPE)]
+        inputs = outputs
+    layers += [Conv2d(inputs, inputs, 3, stride=1, padding=1), nn.LeakyReLU(SN_SLOPE)]
+    features = inputs * math.prod(side >> len(filters) - 1 for side in sides)
+    return [*layers, Ungrouped((features,))], features
 
 
 def cropped(images: Tensor, sides: Sequence[int]) -> Tensor:

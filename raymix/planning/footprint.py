@@ -9,10 +9,9 @@ from torch import Tensor, nn
 
 from raymix.config import Config
 from raymix.data.source import DataSpec
-from raymix.models.base import Generator, StackedGenerator, StackedModule, Updates
+from raymix.families.registry import close, family_of
+from raymix.models.base import ClosedForm, StackedModule
 from raymix.models.discriminators import Discriminator
-from raymix.models.registry import close, family_of
-from raymix.search.match import of_one
 from raymix.training.discriminators import SCORE_BATCH, descend
 from raymix.training.generators import SAMPLE_BATCH
 from raymix.training.metering import Use, used
@@ -21,7 +20,6 @@ from raymix.training.teams import Alone
 
 META = torch.device("meta")
 ENTRY_BYTES = 65  # about what safetensors' header spends on a tensor beside its name
-MOMENTS = 2  # of an ordinary family's optimiser, taken as Adam's
 
 
 @dataclass(frozen=True)
@@ -41,29 +39,26 @@ class Footprint:
 
 
 class MetaNoise:
-    """Normal numbers that nobody draws."""
+    """Random numbers that nobody draws."""
 
     def normal(self, *shape: int) -> Tensor:
         return torch.empty(1, *shape, device=META)
 
+    def uniform(self, *shape: int) -> Tensor:
+        return self.normal(*shape)
+
 
 def generator_footprint(config: Config, spec: DataSpec) -> Footprint:
-    """Of one generator, with its critic if it has one; `batch` are SAMPLE_BATCH samples.
-
-    What an ordinary module needs while it works is not followed, because it draws random numbers by itself.
-    """
+    """Of one generator, with its critic if it has one; `batch` are SAMPLE_BATCH samples. One in closed form takes no
+    steps."""
     config = close(config)
     with torch.device(META):
         network = family_of(config.model).build(config.model, spec.row_shape)
-        if isinstance(network, Generator):
-            flops = of_one(config, spec)[1] if isinstance(network, Updates) else 0.0
-            named = dict(network.state_dict())
-            moments = {f"{i}/{k}": p for k, p in network.named_parameters() for i in range(MOMENTS)}
-            return _footprint(network, named | moments, Use(0, flops * config.schedule.batch_size), Use())
-        assert isinstance(network, StackedGenerator)
         named = still(network)
-        rows = torch.empty(1, network.batches * config.schedule.batch_size, *spec.row_shape)
-        step = used(lambda: network.update(rows, MetaNoise()))
+        step = Use()
+        if not isinstance(network, ClosedForm):
+            rows = torch.empty(1, network.batches * config.schedule.batch_size, *spec.row_shape)
+            step = used(lambda: network.update(rows, MetaNoise()))
         network.eval()
         with torch.inference_mode():
             batch = used(lambda: network.sample(SAMPLE_BATCH, MetaNoise()))

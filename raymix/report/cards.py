@@ -65,7 +65,7 @@ class Images:
         if each.walks is not None:
             steps = each.walks.shape[1]
             walks = each.walks.reshape(-1, *each.walks.shape[2:])
-            caption = "latent walks: coordinates that change the picture most, -2 to 2"
+            caption = "latent walks: coordinates that change the picture most, 2nd to 98th percentile of the prior"
             found.append((caption, self._strip(walks, steps, f"latent walks of component {k}")))
         return tuple(found)
 

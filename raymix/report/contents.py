@@ -38,8 +38,8 @@ class ComponentPortrait:
     """(m, *row_shape) rows that it won, drawn at random; m is 0 when it won none."""
     neighbours: Neighbours
     walks: NDArray[np.floating] | None = None
-    """(walks, steps, C, H, W) images along the latent coordinates that change the picture most, from -2 to 2; None
-    where there are no images or no latent space."""
+    """(walks, steps, C, H, W) images along the latent coordinates that change the picture most, from the 2nd
+    percentile of the prior to the 98th; None where there are no images or no latent space."""
     log_ratio_YX: NDArray[np.float32] | None = None
     """On the portrait's grid: log p_k(x) - log p_data(x) in nats (the log-density up to a constant where the family has
     its own); None without a grid."""

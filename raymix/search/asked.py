@@ -9,8 +9,8 @@ from raymix.checkpoint import RunDirectory
 from raymix.config import Config, config_from_mapping
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, ConfigError, MissingError
+from raymix.families.registry import close
 from raymix.metrics.catalogue import MEASURES
-from raymix.models.registry import close
 from raymix.record import SEARCH
 from raymix.report.trials import WIDTH, described
 from raymix.search.match import Terms, cost, matched

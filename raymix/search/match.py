@@ -11,8 +11,8 @@ from raymix.algorithm import pretrain_steps, round_steps
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
-from raymix.models.base import StackedGenerator, Updates
-from raymix.models.registry import close, family_of
+from raymix.families.registry import close, family_of
+from raymix.models.base import ClosedForm
 from raymix.training.metering import Meter
 from raymix.training.noise import MemberNoise
 
@@ -46,14 +46,10 @@ def of_one(config: Config, spec: DataSpec) -> tuple[int, float]:
     with torch.random.fork_rng():
         network = family_of(model).build(model, spec.row_shape)
         parameters = sum(value.numel() for value in network.parameters() if value.requires_grad)
-        batches = network.batches if isinstance(network, StackedGenerator) else 1
-        rows = torch.rand(batches * BATCH, *spec.row_shape)
-        noise = MemberNoise([0], torch.device("cpu"))
+        rows = torch.rand(1, network.batches * BATCH, *spec.row_shape)
         with Meter() as meter:
-            if isinstance(network, StackedGenerator):
-                network.update(rows.unsqueeze(0), noise)
-            elif isinstance(network, Updates):  # one in closed form is fitted in one pass, and counts as nothing
-                network.update(rows, noise.generators[0])
+            if not isinstance(network, ClosedForm):  # which is fitted in one pass, and counts as nothing
+                network.update(rows, MemberNoise([0], torch.device("cpu")))
     return parameters, meter.flops / BATCH
 
 

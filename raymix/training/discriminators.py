@@ -18,12 +18,11 @@ from raymix.maths.log_ratio import log_ratio
 from raymix.models.discriminators import Discriminator, discriminator_loss, partial_loss
 from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
 from raymix.state import Fit
-from raymix.training import tensors
 from raymix.training.batches import Draws, RowView, Scaler, all_batches
 from raymix.training.divergence import Scores, checked_scores
 from raymix.training.paging import Blocks, PagedBlocks
 from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
-from raymix.training.stacks import Stack
+from raymix.training.stacks import Stack, Tensors
 from raymix.training.teams import Alone, Team
 
 SMOOTHING = 0.9  # of the loss that the guard looks at
@@ -154,7 +153,7 @@ class Judges:
         ratios: NDArray[np.float32] = log_ratio(logits_MHn.flatten(0, 1).cpu().numpy()).astype(np.float32, copy=False)
         return ratios
 
-    def states(self) -> dict[str, tensors.Tensors]:
+    def states(self) -> dict[str, Tensors]:
         """Tensors of each network by file name."""
         return {self._name(key): self.stack.state(key) for key in self.keys}
 
@@ -253,11 +252,11 @@ class DiscriminatorPack:
         """File names of the networks' states in a checkpoint."""
         return [name for judges in self.judges for name in judges.names]
 
-    def states(self) -> dict[str, tensors.Tensors]:
+    def states(self) -> dict[str, Tensors]:
         """Tensors of each network by file name."""
         return {name: state for judges in self.judges for name, state in judges.states().items()}
 
-    def copies(self, sources: Mapping[int, int]) -> dict[str, tensors.Tensors]:
+    def copies(self, sources: Mapping[int, int]) -> dict[str, Tensors]:
         """As `states`, of other components, each with the tensors of one of these: {component: of whom}. A shared trunk
         gets their heads."""
         states = self.states()

@@ -1,30 +1,29 @@
 """Train, sample and score the generators of one pack.
 
-Members share a process, and a batched model where their family can be stacked. Each has its own tensors, optimiser
+Members share a process, and a batched model unless the config says otherwise. Each has its own tensors, optimiser
 steps, batches and seeds, so how components are packed changes what they learn in rounding only.
 
-Shapes: M members of a stack, S steps, B rows, L losses (the generator's, its critic's), Z latent.
+Shapes: M members of a stack, S steps, B rows, L terms of a family's losses, Z latent.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from raymix.errors import DivergedError
-from raymix.models.base import ClosedForm, DataInitialised, Decodes, Generator, HasCritic, LogDensity, StackedGenerator
+from raymix.families.registry import family_of
+from raymix.models.base import ClosedForm, DataInitialised, Decodes, HasCritic, LogDensity, StackedGenerator
 from raymix.models.parts import Colleague, Part
-from raymix.models.registry import family_of
 from raymix.seeds import Phase, numpy_rng, phase_seed
-from raymix.state import Fit
-from raymix.training import tensors
+from raymix.state import Fit, Term
 from raymix.training.batches import Draws, RowView, all_batches
 from raymix.training.divergence import Scores, checked_scores
 from raymix.training.paging import Blocks
 from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
-from raymix.training.stacks import GeneratorStack, Single
+from raymix.training.stacks import Arrays, GeneratorStack, Tensors
 from raymix.training.teams import abreast, joined
 
 CHECK_EVERY = 50  # steps between looks at the losses and reports of progress
@@ -40,23 +39,21 @@ class GeneratorPack:
         self.setting, self.components = setting, tuple(components)
         self.stacks = self._stacked({k: self._build(k) for k in components})
 
-    def _stacked(self, members: Mapping[int, Generator | StackedGenerator]) -> list[GeneratorStack | Single]:
-        """Members that can be stacked as the config packs them, the others alone."""
-        stackable = {k: member for k, member in members.items() if isinstance(member, StackedGenerator)}
-        ordinary = {k: member for k, member in members.items() if isinstance(member, Generator)}
-        groups = [{k: stackable[k] for k in keys} for keys in self.setting.stacks_of(tuple(stackable))]
+    def _stacked(self, members: Mapping[int, StackedGenerator]) -> list[GeneratorStack]:
+        """Members as the config packs them."""
+        groups = [{k: members[k] for k in keys} for keys in self.setting.stacks_of(tuple(members))]
         stacks = [GeneratorStack.of(group) for group in groups]
         for stack in stacks:
             self.setting.compile(stack.network)
-        return [*stacks, *(Single(k, member) for k, member in ordinary.items())]
+        return stacks
 
-    def _build(self, component: int) -> Generator | StackedGenerator:
+    def _build(self, component: int) -> StackedGenerator:
         config, row_shape = self.setting.config, self.setting.spec.row_shape
         seed = phase_seed(config.seed, 0, component, Phase.INITIALISE)
         network = seeded_build(lambda: family_of(config.model).build(config.model, row_shape), seed)
         return network.to(self.setting.device)
 
-    def stack_of(self, component: int) -> GeneratorStack | Single:
+    def stack_of(self, component: int) -> GeneratorStack:
         """The stack that holds a component."""
         return next(stack for stack in self.stacks if component in stack.keys)
 
@@ -88,27 +85,32 @@ class GeneratorPack:
         for stack in self.stacks:
             own = {k: todo[k] for k in stack.keys if todo.get(k)}
             if own and isinstance(stack.network, ClosedForm):
-                fits |= self._fit_exactly(stack, round, shards, progress)
+                fits |= self._fit_exactly(stack, stack.network, own, round, shards, progress)
             elif own:
                 fits |= self._descend(stack, phase, round, shards, own, progress, colleague)
         return [fits[k] for k in steps]
 
     def _fit_exactly(
-        self, stack: GeneratorStack | Single, round: int, shards: Mapping[int, RowView], progress: Progress
+        self,
+        stack: GeneratorStack,
+        network: ClosedForm,
+        components: Iterable[int],
+        round: int,
+        shards: Mapping[int, RowView],
+        progress: Progress,
     ) -> dict[int, Fit]:
-        (k,), member = stack.keys, stack.network
-        assert isinstance(member, ClosedForm)
-        loss = member.fit(all_batches(shards[k], self.setting.scaler(stack.network.dtype), SCORE_BATCH))
-        if not math.isfinite(loss):
-            raise DivergedError(k, round, 0, "the loss")
-        if stack.not_finite():
-            raise DivergedError(k, round, 0, "a gradient or weight")
-        progress(1)
-        return {k: Fit(k, 1, loss)}
+        scaler, fits = self.setting.scaler(stack.network.dtype), dict[int, Fit]()
+        for k in components:
+            terms = network.fit(stack.keys.index(k), all_batches(shards[k], scaler, SCORE_BATCH))
+            values_L = np.array([terms[name] for name in stack.network.units])
+            require_finite(stack, (k,), values_L[None, None], round, 0)
+            fits[k] = _fit(stack.network, k, 1, values_L)
+            progress(1)
+        return fits
 
     def _descend(
         self,
-        stack: GeneratorStack | Single,
+        stack: GeneratorStack,
         phase: Phase,
         round: int,
         shards: Mapping[int, RowView],
@@ -120,7 +122,7 @@ class GeneratorPack:
         workers = self.setting.config.resources.workers_per_component
         if workers == 1:
             return self._steps(stack, phase, round, shards, steps, progress)
-        assert isinstance(stack, GeneratorStack) and len(stack.keys) == 1
+        assert len(stack.keys) == 1
 
         def shared_out(each: Colleague, own: GeneratorStack, told: Progress) -> dict[int, Fit]:
             part = Part(each, self.setting.config.schedule.batch_size)
@@ -135,7 +137,7 @@ class GeneratorPack:
 
     def _steps(
         self,
-        stack: GeneratorStack | Single,
+        stack: GeneratorStack,
         phase: Phase,
         round: int,
         shards: Mapping[int, RowView],
@@ -149,27 +151,28 @@ class GeneratorPack:
         seeds = [phase_seed(self.setting.config.seed, round, k, phase) for k in steps]
         scaler, batch_size = self.setting.scaler(stack.network.dtype), self.setting.config.schedule.batch_size
         views, rngs = [shards[k] for k in steps], [numpy_rng(seed) for seed in seeds]
-        places = rows.places(stack.batches) if rows else None
-        draws = Draws(views, rngs, scaler, stack.batches * batch_size, max(steps.values()), places=places)
+        batches, names = stack.network.batches, tuple(stack.network.units)
+        places = rows.places(batches) if rows else None
+        draws = Draws(views, rngs, scaler, batches * batch_size, max(steps.values()), places=places)
         part, noise, done = stack.part(tuple(steps)), self.setting.noise(*seeds, part=rows), 0
-        total = {k: np.zeros(2 if isinstance(stack.network, HasCritic) else 1) for k in steps}
+        total = {k: np.zeros(len(names)) for k in steps}
         part.network.train()
         while True:
             until = min(steps[k] for k in part.keys)
             while done < until:
                 some = [part.update(draws.batch(), noise) for _ in range(min(CHECK_EVERY, until - done))]
-                losses = torch.stack(some).double()
-                losses = rows.summed(losses * rows.share) if rows else losses
-                losses_SML = losses.cpu().numpy().reshape(len(some), len(part.keys), -1)
-                require_finite(part, losses_SML, round, done)
+                terms = torch.stack([torch.stack([each[name] for each in some]) for name in names], 2).double()
+                terms = rows.summed(terms * rows.share) if rows else terms
+                terms_SML = terms.cpu().numpy()
+                require_finite(part, part.keys, terms_SML, round, done)
                 for m, k in enumerate(part.keys):
-                    total[k] += losses_SML[:, m].sum(0)
+                    total[k] += terms_SML[:, m].sum(0)
                 done += len(some)
                 progress(len(some) * len(part.keys))
             stack.put(part)
             left = [m for m, k in enumerate(part.keys) if steps[k] > done]
             if not left:
-                return {k: _fit(stack, k, num, total[k] / num) for k, num in steps.items()}
+                return {k: _fit(stack.network, k, num, total[k] / num) for k, num in steps.items()}
             part = part.part([part.keys[m] for m in left])
             draws.keep(left)
             noise.keep(left)
@@ -203,13 +206,13 @@ class GeneratorPack:
         return {k: drawn[k] for k in components}
 
     def log_density(self, component: int, block: NDArray[np.generic]) -> NDArray[np.floating]:
-        """(n,) log-density of a block's rows, for families that know it."""
-        member = self.stack_of(component).network
-        assert isinstance(member, LogDensity)
-        member.eval()
+        """(n,) log-density of a block's rows in nats, for families that know it."""
+        network = self.stack_of(component).part([component]).network
+        assert isinstance(network, LogDensity)
+        network.eval()
         with torch.inference_mode():
-            scaler = self.setting.scaler(member.dtype)
-            parts = [member.log_density(rows) for rows in all_batches(RowView([block], None), scaler, SCORE_BATCH)]
+            batches = all_batches(RowView([block], None), self.setting.scaler(network.dtype), SCORE_BATCH)
+            parts = [network.log_density(rows.unsqueeze(0))[0] for rows in batches]
         array: NDArray[np.floating] = torch.cat(parts).cpu().numpy()
         return array
 
@@ -233,6 +236,14 @@ class GeneratorPack:
         network = self.stack_of(component).network
         return network.latent if isinstance(network, Decodes) else 0
 
+    def latents(self, component: int, num: int, seed: int) -> NDArray[np.floating]:
+        """(num, Z) points of the component's latent space as its samples begin with them, if its family can decode."""
+        network = self.stack_of(component).part([component]).network
+        assert isinstance(network, Decodes)
+        with torch.inference_mode():
+            array: NDArray[np.floating] = network.prior(num, self.setting.noise(seed))[0].cpu().numpy()
+        return array
+
     def decode_in_data_units(self, component: int, latents_BZ: NDArray[np.floating]) -> NDArray[np.floating]:
         """The rows (B, *row_shape) at points of the component's latent space, as the data has them."""
         part = self.stack_of(component).part([component])
@@ -251,30 +262,34 @@ class GeneratorPack:
         `DivergedError`."""
         return checked_scores({k: self.log_density(k, block) for k in components}, round)
 
-    def state(self, component: int) -> tensors.Tensors:
+    def state(self, component: int) -> Tensors:
         """The component's tensors under canonical names."""
         return self.stack_of(component).state(component)
 
-    def load(self, component: int, arrays: Mapping[str, NDArray[np.generic]]) -> None:
+    def load(self, component: int, arrays: Arrays) -> None:
         self.stack_of(component).load(component, arrays)
 
 
-def _fit(stack: GeneratorStack | Single, component: int, steps: int, loss_L: NDArray[np.floating]) -> Fit:
-    """From a member's mean losses: the generator's, and its critic's where it has one."""
-    loss, *critic = loss_L.tolist()
-    if not isinstance(stack.network, HasCritic):
-        return Fit(component, steps, loss)
-    return Fit(component, steps, loss, critic[0], stack.network.saturated(critic[0]))
+def _fit(network: StackedGenerator, component: int, steps: int, mean_L: NDArray[np.floating]) -> Fit:
+    """From the means of a member's terms."""
+    told = zip(network.units.items(), mean_L.tolist(), strict=True)
+    terms = {name: Term(value, unit) for (name, unit), value in told}
+    saturated = isinstance(network, HasCritic) and network.saturated(terms["critic"].value)
+    return Fit(component, steps, next(iter(terms.values())).value, terms, saturated)
 
 
 def require_finite(
-    part: GeneratorStack | Single, losses_SML: NDArray[np.floating], round: int, steps_before: int
+    stack: GeneratorStack,
+    components: Sequence[int],
+    terms_SML: NDArray[np.floating],
+    round: int,
+    steps_before: int,
 ) -> None:
-    """Raises `DivergedError` for the first member with a loss or weight that is not finite."""
-    for m, k in enumerate(part.keys):
-        bad_S, bad_L = np.nonzero(~np.isfinite(losses_SML[:, m]))
+    """Raises `DivergedError` for the first of some members with a term or weight that is not finite."""
+    names = tuple(stack.network.units)
+    for m, k in enumerate(components):
+        bad_S, bad_L = np.nonzero(~np.isfinite(terms_SML[:, m]))
         if len(bad_S):
-            quantity = "the critic's loss" if bad_L[0] else "the loss"
-            raise DivergedError(k, round, steps_before + int(bad_S[0]), quantity)
-    for k in part.not_finite():
-        raise DivergedError(k, round, steps_before + len(losses_SML) - 1, "a gradient or weight")
+            raise DivergedError(k, round, steps_before + int(bad_S[0]), f"the loss ({names[bad_L[0]]})")
+    for k in stack.not_finite():
+        raise DivergedError(k, round, steps_before + len(terms_SML) - 1, "a gradient or weight")

@@ -3,8 +3,8 @@ real one that a component can make, found by descent on the latent.
 
     e_k(x) = min_z ||g_k(z) - x||^2 / D        with Adam, from several starts
 
-g_k is the mean of the likelihood. The starts of a row are the nearest of some z ~ N(0, I), which costs next to nothing
-and saves steps. Where all components leave e_k(x) large, the mixture misses that part of the data.
+g_k is the mean of the likelihood. The starts of a row are the nearest of some draws of the prior, which costs next to
+nothing and saves steps. Where all components leave e_k(x) large, the mixture misses that part of the data.
 
 Shapes: K components, M members of a stack, n rows, P latents of a pool, S starts of a row, D values of a row, Z latent.
 """
@@ -22,7 +22,7 @@ from raymix.errors import ConfigError, DataError, DivergedError
 from raymix.models.base import Decodes
 from raymix.seeds import Phase, phase_seed
 from raymix.training.generators import GeneratorPack
-from raymix.training.tensors import from_array
+from raymix.training.stacks import from_array
 
 POOL = 256  # latents of a component among which starts are chosen
 STARTS = 2
@@ -77,7 +77,8 @@ def invert(
             raise ConfigError(f"{family} has no decoder of latents", "model.family", "choose another measure")
         network.eval()  # running statistics in place of the batch's: rows must not depend on each other
         seeds = [phase_seed(seed, 0, k, Phase.EVALUATE, PART) for k in stack.keys]
-        pool_MPZ = generators.setting.noise(*seeds).normal(POOL, network.latent).to(network.dtype)
+        with torch.inference_mode():
+            pool_MPZ = network.prior(POOL, generators.setting.noise(*seeds)).to(network.dtype)
         targets = generators.setting.scaler(network.dtype).scaled(from_array(rows))
         size = max(1, BATCH_BYTES // (4 * math.prod(row_shape) * len(stack.keys) * starts))
         with torch.inference_mode():

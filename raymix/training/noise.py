@@ -12,7 +12,7 @@ AHEAD = 2**15  # numbers of a member that are drawn at a time
 
 
 class MemberNoise:
-    """Normal numbers of the members of a stack: what a member sees depends on its seed and on what was asked before,
+    """Random numbers of the members of a stack: what a member sees depends on its seed and on what was asked before,
     not on who else is there.
 
     Shapes: M members.
@@ -29,6 +29,12 @@ class MemberNoise:
         if self.part is not None:
             return self._of_part(self.part, *shape)
         return self._normal(*shape)
+
+    def uniform(self, *shape: int) -> Tensor:
+        """(M, *shape) strictly between 0 and 1, from the same stream."""
+        numbers = torch.special.ndtr(self.normal(*shape))
+        limits = torch.finfo(numbers.dtype)
+        return numbers.clamp(limits.tiny, 1 - limits.eps / 2)
 
     def _of_part(self, part: Part, rows: int, *shape: int) -> Tensor:
         assert rows == part.rows.stop - part.rows.start

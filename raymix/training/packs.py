@@ -13,7 +13,7 @@ from raymix.training.discriminators import DiscriminatorPack
 from raymix.training.generators import GeneratorPack
 from raymix.training.paging import Blocks
 from raymix.training.setting import Setting
-from raymix.training.tensors import Tensors
+from raymix.training.stacks import Tensors
 
 
 class Packs:

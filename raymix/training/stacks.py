@@ -1,7 +1,7 @@
 """Components that train together: how they are joined into one module, parted again, saved and loaded.
 
-`Stack` holds the members of a stacked family (or stacked discriminators), `Single` one generator of an ordinary family.
-The state of a member is the same whoever it is stacked with.
+The state of a member is the same whoever it is stacked with: named NumPy arrays, the form of checkpoints and digests.
+Names: `network/<state_dict name>`, `optimiser/<its name>/<parameter>/<moment>`, `optimiser/<its name>/learning_rate`.
 
 Shapes: M members, B rows.
 """
@@ -15,10 +15,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from raymix.models.base import Generator, StackedGenerator, StackedModule, Updates
-from raymix.training import tensors
-from raymix.training.noise import MemberNoise
+from raymix.models.base import Noise, StackedGenerator, StackedModule, Terms
 
+Tensors = dict[str, NDArray[np.generic]]
 Arrays = Mapping[str, NDArray[np.generic]]
 Network = TypeVar("Network", bound=StackedModule)
 
@@ -59,7 +58,7 @@ class Stack(Generic[Network]):
             value[rows] = news[name].to(value.device)
         refresh(self.network)
 
-    def state(self, key: int) -> tensors.Tensors:
+    def state(self, key: int) -> Tensors:
         """Copies of a member's tensors under canonical names."""
         m = self.keys.index(key)
         return {name: value[m].cpu().numpy().copy() for name, value in tensors_of(self.network).items()}
@@ -68,7 +67,7 @@ class Stack(Generic[Network]):
         """Put what `state` gave into a member."""
         m = self.keys.index(key)
         for name, value in tensors_of(self.network).items():
-            value[m] = tensors.from_array(arrays[name]).to(value.device)
+            value[m] = from_array(arrays[name]).to(value.device)
         refresh(self.network)
 
     def slow(self, key: int) -> None:
@@ -84,60 +83,15 @@ class Stack(Generic[Network]):
 
 
 class GeneratorStack(Stack[StackedGenerator]):
-    """Generators of a stacked family."""
+    """Generators of one family."""
 
-    @property
-    def batches(self) -> int:
-        """Batches of rows that one update takes."""
-        return self.network.batches
-
-    def update(self, rows: Tensor, noise: MemberNoise) -> Tensor:
-        """One step of every member on its rows, (M, batches * B, *row_shape); returns (M,) losses, or (M, 2) with the
-        critics'."""
+    def update(self, rows: Tensor, noise: Noise) -> Terms:
+        """One step of every member on its rows; see `StackedGenerator.update`."""
         return self.network.update(rows, noise)
 
-    def sample(self, num: int, noise: MemberNoise) -> Tensor:
+    def sample(self, num: int, noise: Noise) -> Tensor:
         """(M, num, *row_shape) in scaled units."""
         return self.network.sample(num, noise)
-
-
-class Single:
-    """One generator of an ordinary family."""
-
-    batches = 1
-
-    def __init__(self, key: int, network: Generator) -> None:
-        self.keys, self.network = (key,), network
-
-    def part(self, keys: Sequence[int]) -> Self:
-        assert tuple(keys) == self.keys
-        return self
-
-    def put(self, part: Any) -> None:
-        assert part is self
-
-    def state(self, key: int) -> tensors.Tensors:
-        return tensors.to_arrays(self.network, self.network.optimisers())
-
-    def load(self, key: int, arrays: Arrays) -> None:
-        tensors.from_arrays(arrays, self.network, self.network.optimisers())
-
-    def slow(self, key: int) -> None:
-        for optimiser in self.network.optimisers().values():
-            for group in optimiser.param_groups:
-                group["lr"] /= 2
-
-    def not_finite(self) -> list[int]:
-        values = [*self.network.parameters(), *self.network.buffers()]
-        sums = [value.detach().sum(dtype=torch.float64) for value in values if value.is_floating_point()]
-        return list(self.keys) if sums and not bool(torch.isfinite(torch.stack(sums)).all()) else []
-
-    def update(self, rows: Tensor, noise: MemberNoise) -> Tensor:
-        assert isinstance(self.network, Updates)
-        return self.network.update(rows[0], noise.generators[0]).unsqueeze(0)
-
-    def sample(self, num: int, noise: MemberNoise) -> Tensor:
-        return self.network.sample(num, noise.generators[0]).unsqueeze(0)
 
 
 def tensors_of(network: StackedModule) -> dict[str, Tensor]:
@@ -163,3 +117,8 @@ def refresh(network: StackedModule) -> None:
     """Let optimisers look at their tensors anew."""
     for optimiser in network.optimisers().values():
         optimiser.refresh()
+
+
+def from_array(value: NDArray[np.generic]) -> Tensor:
+    """In torch's own memory."""
+    return torch.from_numpy(np.array(value, order="C"))  # arrays from the object store are read-only

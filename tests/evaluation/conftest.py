@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from raymix.config import Config, DataConfig, DiscriminatorConfig, EvaluationConfig, ResourcesConfig, ScheduleConfig
-from raymix.models.vae import VAEConfig
+from raymix.families.vae import VAEConfig
 from raymix.resolve import resolve
 from raymix.session import train
 

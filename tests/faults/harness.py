@@ -27,8 +27,8 @@ from raymix.config import (
     ScheduleConfig,
     dump_config,
 )
-from raymix.models.dcgan import SNDCGANConfig
-from raymix.models.vae import VAEConfig
+from raymix.families.dcgan import SNDCGANConfig
+from raymix.families.vae import VAEConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
 from raymix.runtime.identity import NAMESPACE, name_of, run_id_of

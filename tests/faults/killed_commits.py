@@ -28,7 +28,7 @@ import torch
 from raymix import reporting, storage
 from raymix.checkpoint import Generation, RunDirectory, digest
 from raymix.config import AssignConfig, BalanceConfig, Config, DataConfig, DiscriminatorConfig, ScheduleConfig
-from raymix.models.centroid import CentroidConfig
+from raymix.families.centroid import CentroidConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
 from raymix.session import resume, train

@@ -18,7 +18,7 @@ from raymix import cli, reporting
 from raymix.checkpoint import Generation, RunDirectory, digest
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig
 from raymix.errors import CheckpointError, DamagedError
-from raymix.models.centroid import CentroidConfig
+from raymix.families.centroid import CentroidConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
 from raymix.session import resume, train

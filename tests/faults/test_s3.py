@@ -17,8 +17,8 @@ from raymix import cli, reporting
 from raymix.checkpoint import RunDirectory, digest
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.errors import CheckpointError, DamagedError, MissingError
+from raymix.families.vae import VAEConfig
 from raymix.mixture import Mixture
-from raymix.models.vae import VAEConfig
 from raymix.record import Events, read_record
 from raymix.resolve import resolve
 from raymix.session import resume, train

@@ -13,7 +13,7 @@ from ray.cluster_utils import Cluster
 
 from raymix.checkpoint import RunDirectory, digest
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
-from raymix.models.vae import VAEConfig
+from raymix.families.vae import VAEConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
 from raymix.runtime.fetching import may_spill

@@ -19,8 +19,9 @@ from raymix import checkpoint
 from raymix.checkpoint import Generation, RunDirectory, generator_name, read_assigned, read_tensors
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, replaced
 from raymix.errors import DivergedError
+from raymix.families.vae import VAEConfig
 from raymix.models.discriminators import Discriminator
-from raymix.models.vae import VAE, VAEConfig
+from raymix.models.vae import VAE
 from raymix.record import read_record
 from raymix.reporting import report_files
 from raymix.resolve import resolve
@@ -255,11 +256,12 @@ def poison_batch(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, c
 
 
 def poison_loss(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, components: Components) -> None:
-    update, loss = GeneratorStack.update, VAE.loss
+    update, terms = GeneratorStack.update, VAE.terms
 
     def poisoned(stack: GeneratorStack, m: int, *args: Any) -> Any:
         with pytest.MonkeyPatch.context() as once:
-            once.setattr(VAE, "loss", lambda *args: times_one(loss(*args), m, fault.value))
+            poisoned = lambda *args: {name: times_one(term_M, m, fault.value) for name, term_M in terms(*args).items()}  # noqa: E731
+            once.setattr(VAE, "terms", poisoned)
             return update(stack, *args)
 
     poison_update(patch, fault, poisoned)
@@ -271,9 +273,9 @@ def poison_gradient(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault
     def poisoned(stack: GeneratorStack, m: int, *args: Any) -> Any:
         network: Any = stack.network
         hook = network.posterior.weight.register_hook(lambda gradient: times_one(gradient, m, fault.value))
-        losses_M = update(stack, *args)
+        terms = update(stack, *args)
         hook.remove()
-        return losses_M
+        return terms
 
     poison_update(patch, fault, poisoned)
 
@@ -281,7 +283,12 @@ def poison_gradient(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault
 def poison_fit(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, components: Components) -> None:
     member: Any = pack.stack_of(fault.component).network
     fit = member.fit
-    patch.setattr(member, "fit", lambda batches: fit(rows * fault.value for rows in batches), raising=False)
+    place = pack.stack_of(fault.component).keys.index(fault.component)
+
+    def poisoned(m: int, batches: Iterable[Any]) -> Any:
+        return fit(m, (rows * fault.value for rows in batches) if m == place else batches)
+
+    patch.setattr(member, "fit", poisoned, raising=False)
 
 
 def poison_sample(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, components: Components) -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from raymix.config import AssignConfig, BalanceConfig, Config, DiscriminatorConfig, ScheduleConfig, replaced
 from raymix.failures import Action
+from raymix.families.centroid import CentroidConfig
 from raymix.mixture import Mixture
-from raymix.models.centroid import CentroidConfig
 
 JUDGED = ["discriminator logit", "discriminator loss", "log ratio"]
 PLACES = ["batch", "generator loss", "generator gradient", "sample", *JUDGED]

@@ -77,7 +77,7 @@ def test_gradients_of_the_penalty_are_those_of_each_member_alone():
     real, fake = torch.randn(2, M, B, 2, 4, 4, dtype=torch.float64)
     share_MB = torch.rand(M, B, dtype=torch.float64)
 
-    penalty_M = gradient_penalty(lambda rows: critic(rows).squeeze(2), real, fake, share_MB)
+    penalty_M = gradient_penalty(lambda rows: critic(rows).squeeze(2), (real,), (fake,), share_MB)
     found = torch.autograd.grad(
         penalty_M.sum(), [home for home, _ in stacks], allow_unused=True, materialize_grads=True
     )

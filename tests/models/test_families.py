@@ -11,16 +11,8 @@ from raymix.checkpoint import read_tensors, write_tensors
 from raymix.config import Config, DataConfig, FamilyConfig, ScheduleConfig
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
-from raymix.models.base import (
-    ClosedForm,
-    DataInitialised,
-    Generator,
-    HasCritic,
-    LogDensity,
-    StackedGenerator,
-    Updates,
-)
-from raymix.models.registry import FAMILIES, close, family_of
+from raymix.families.registry import FAMILIES, close, family_of
+from raymix.models.base import ClosedForm, DataInitialised, Decodes, Encodes, HasCritic, LogDensity, StackedGenerator
 from raymix.seeds import Phase
 from raymix.storage import Storage
 from raymix.training.batches import RowView
@@ -129,7 +121,11 @@ def test_family_trains_and_its_fits_are_reported(bench):
     assert [fit.component for fit in fits] == list(COMPONENTS)
     closed = isinstance(pack.stack_of(0).network, ClosedForm)
     assert {fit.steps for fit in fits} == {1 if closed else STEPS}
-    assert np.isfinite([fit.loss for fit in fits]).all()
+    units = pack.stack_of(0).network.units
+    for fit in fits:
+        assert {name: term.unit for name, term in fit.terms.items()} == dict(units)
+        assert np.isfinite([term.value for term in fit.terms.values()]).all()
+        assert fit.loss == fit.terms[next(iter(units))].value
     for k in COMPONENTS:
         differ(before[k], pack.state(k))
 
@@ -140,9 +136,9 @@ def test_generator_and_critic_learn_and_the_critics_loss_is_reported(bench):
     before = {k: pack.state(k) for k in COMPONENTS}
     fits = bench.train(pack)
     if not bench.has_critic:
-        assert all(fit.critic_loss is None and not fit.saturated for fit in fits)
+        assert all("critic" not in fit.terms and not fit.saturated for fit in fits)
         return
-    assert np.isfinite([fit.critic_loss for fit in fits]).all()
+    assert np.isfinite([fit.terms["critic"].value for fit in fits]).all()
     parts = ("network/generator", "network/critic", "network/average", "optimiser/generator/", "optimiser/critic/")
     for k in COMPONENTS:
         after = pack.state(k)
@@ -153,8 +149,8 @@ def test_generator_and_critic_learn_and_the_critics_loss_is_reported(bench):
 @family_and_shape
 def test_family_learns_in_exactly_one_way(bench):
     member = bench.pack().stack_of(0).network
-    assert isinstance(member, Generator) != isinstance(member, StackedGenerator)
-    assert isinstance(member, Updates) != isinstance(member, ClosedForm)
+    assert isinstance(member, StackedGenerator)
+    assert (type(member).update is not StackedGenerator.update) != isinstance(member, ClosedForm)
 
 
 @family_and_shape
@@ -197,12 +193,8 @@ def test_state_holds_every_optimiser_moment(bench):
     bench.train(pack)
     member, state = pack.stack_of(3).network, pack.state(3)
     for label, optimiser in member.optimisers().items():
-        if isinstance(member, StackedGenerator):
-            values = [v for value in vars(optimiser).values() for v in (value if isinstance(value, list) else [value])]
-            held = [value[pack.stack_of(3).keys.index(3)] for value in values if isinstance(value, torch.Tensor)]
-        else:
-            rates = [torch.tensor(group["lr"], dtype=torch.float64) for group in optimiser.param_groups]
-            held = [*rates, *(value for moments in optimiser.state.values() for value in moments.values())]
+        values = [v for value in vars(optimiser).values() for v in (value if isinstance(value, list) else [value])]
+        held = [value[pack.stack_of(3).keys.index(3)] for value in values if isinstance(value, torch.Tensor)]
         saved = [value.tobytes() for name, value in state.items() if name.startswith(f"optimiser/{label}/")]
         assert len(held) > 1 and sorted(value.numpy().tobytes() for value in held) == sorted(saved)
     assert {name for name in state if name.startswith("network/")} == {f"network/{n}" for n in member.state_dict()}
@@ -254,12 +246,13 @@ def test_a_component_of_three_workers_equals_one_of_one_worker(bench):
     """Batches of 8 are cut into unequal parts. After 20 steps the largest difference was 2e-13."""
     several, one = bench.unfused(workers=3), bench.unfused()
     packs = several.pack((3,)), one.pack((3,))
-    if not isinstance(packs[0].stack_of(3).network, StackedGenerator):
+    if isinstance(packs[0].stack_of(3).network, ClosedForm):
         pytest.skip("the family does not learn from batches in parts")
     (fit,), (own_fit,) = several.train(packs[0], steps=5), one.train(packs[1], steps=5)
     close_to(packs[0].state(3), packs[1].state(3), rtol=1e-10, atol=1e-10)
     assert fit.loss == pytest.approx(own_fit.loss, rel=1e-10)
-    assert fit.critic_loss == (None if own_fit.critic_loss is None else pytest.approx(own_fit.critic_loss, rel=1e-10))
+    for name, term in fit.terms.items():
+        assert term.value == pytest.approx(own_fit.terms[name].value, rel=1e-10)
 
 
 @family_and_shape
@@ -293,6 +286,21 @@ def test_what_a_latent_point_decodes_to_is_the_members_own_and_repeats(bench):
         np.testing.assert_allclose(rows[2:4], pack.decode_in_data_units(k, latents_BZ[2:4]), rtol=1e-4, atol=1e-5)
     assert not np.allclose(decoded[0], decoded[3])
     assert np.ptp(decoded[0], axis=0).max() > 0
+
+
+@family_and_shape
+def test_the_prior_is_what_samples_come_from_and_encoding_leads_back_to_latents(bench):
+    pack = bench.pack()
+    network = pack.stack_of(0).part([0]).network.eval()
+    if not isinstance(network, Decodes):
+        pytest.skip("has no latent space")
+    latents_nZ = pack.latents(0, 5, seed=3)
+    assert latents_nZ.shape == (5, pack.latent(0)) and np.isfinite(latents_nZ).all()
+    assert latents_nZ.tobytes() == pack.latents(0, 5, seed=3).tobytes() != pack.latents(0, 5, seed=4).tobytes()
+    if isinstance(network, Encodes):
+        with torch.inference_mode():
+            rows = network.decode(torch.from_numpy(latents_nZ)[None])
+            assert network.encode(rows).shape == (1, *latents_nZ.shape)
 
 
 @family_and_shape

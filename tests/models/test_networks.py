@@ -8,9 +8,10 @@ from torch import nn
 from raymix.config import DiscriminatorConfig
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
+from raymix.families.shapes import conv_features, require_encodable
+from raymix.families.vae import VAEConfig
 from raymix.models import discriminators, networks
 from raymix.models.stacked import ConvTranspose2d, Linear
-from raymix.models.vae import VAEConfig
 
 SIDES = [(28, 28), (32, 32), (64, 64), (28, 20)]
 
@@ -27,7 +28,7 @@ def test_conv_encoder_gives_the_features_it_announces(side, kernel, batch_norm):
     encoder = networks.conv_encoder(shape, widths, kernel, nn.ReLU, batch_norm)
     with torch.inference_mode():
         features = encoder(torch.zeros(1, 2, *shape))
-    assert features.shape == (1, 2, networks.conv_features(shape, widths, kernel))
+    assert features.shape == (1, 2, conv_features(shape, widths, kernel))
     assert features.shape[2] == 5 * -(-side[0] // 8) * -(-side[1] // 8) or kernel == 4
 
 
@@ -68,21 +69,21 @@ def test_mlp_flattens(shape):
 @pytest.mark.parametrize("layers", [1, 2, 3, 4, 5, 6, 7])
 def test_encoder_stacks_run_unless_they_are_refused(side, kernel, layers):
     shape, widths = (1, side, side + 1), (2,) * layers
-    encoder = networks.conv_encoder(shape, widths, kernel, nn.ReLU).eval()
+    encoder = networks.conv_encoder(shape, widths, kernel, nn.ReLU, batch_norm=True).eval()
     deepest = 7 if kernel % 2 else int(np.log2(side))  # odd filters keep a side of 1 for ever
     if layers <= deepest:
-        networks.require_encodable(shape, widths, kernel, "model.encoder")
+        require_encodable(shape, widths, kernel, "model.encoder")
         assert encoder(torch.zeros(1, 1, *shape)).shape[2] >= 2
     else:
         with pytest.raises(RuntimeError):
             encoder(torch.zeros(1, 1, *shape))
         with pytest.raises(ConfigError, match=f"give at most {deepest} widths"):
-            networks.require_encodable(shape, widths, kernel, "model.encoder")
+            require_encodable(shape, widths, kernel, "model.encoder")
 
 
 def test_a_filter_too_large_for_any_layer_is_refused():
     with pytest.raises(ConfigError, match=r"model\.encoder: .*choose body mlp"):
-        networks.require_encodable((1, 2, 1), (8,), 4, "model.encoder")
+        require_encodable((1, 2, 1), (8,), 4, "model.encoder")
 
 
 def test_a_vae_too_deep_for_the_image_is_refused_with_the_most_it_can_have():

@@ -5,9 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.stats import norm
 
 from raymix.data.source import DataSpec
-from raymix.models.vae import VAE, VAEConfig
+from raymix.families.vae import VAEConfig
+from raymix.models.vae import VAE
 from raymix.training.noise import MemberNoise
 
 NUM, LATENT, FLOOR = 6, 3, 0.02
@@ -50,6 +52,12 @@ def elbo_terms(model, rows, seed):
     return 0.5 * (mean**2 + var - 1 - np.log(var)).sum(1), output
 
 
+def told(model, rows):
+    terms = model.terms(torch.from_numpy(rows[None]), noise(4))
+    assert list(terms) == list(model.units) == ["bound", "reconstruction", "kl"]
+    return [term_M.item() for term_M in terms.values()]
+
+
 @pytest.mark.parametrize("raw_sigma", [0.0, 1.5, -5.0])
 def test_gaussian_loss_is_the_negative_elbo(raw_sigma):
     model = vae("gaussian")
@@ -60,7 +68,7 @@ def test_gaussian_loss_is_the_negative_elbo(raw_sigma):
     distance = (rows.reshape(NUM, -1) - output) / sigma
     log_likelihood = (-0.5 * distance**2 - math.log(sigma) - 0.5 * math.log(2 * math.pi)).sum(1)
     expected = (kl - log_likelihood).mean()
-    assert model.loss(torch.from_numpy(rows[None]), noise(4)).item() == pytest.approx(expected, rel=1e-5)
+    assert told(model, rows) == pytest.approx([expected, -log_likelihood.mean(), kl.mean()], rel=1e-5)
 
 
 def test_bernoulli_loss_is_the_negative_elbo():
@@ -71,7 +79,7 @@ def test_bernoulli_loss_is_the_negative_elbo():
     flat = rows.reshape(NUM, -1)
     log_likelihood = (flat * np.log(mean) + (1 - flat) * np.log(1 - mean)).sum(1)
     expected = (kl - log_likelihood).mean()
-    assert model.loss(torch.from_numpy(rows[None]), noise(4)).item() == pytest.approx(expected, rel=1e-5)
+    assert told(model, rows) == pytest.approx([expected, -log_likelihood.mean(), kl.mean()], rel=1e-5)
     assert model.raw_sigma is None
 
 
@@ -80,7 +88,7 @@ def test_sigma_never_falls_below_its_floor():
     assert model.sigma().item() == pytest.approx(math.log(2) + 0.3)
     torch.nn.init.constant_(model.raw_sigma, -1e4)
     assert model.sigma().item() == pytest.approx(0.3)
-    assert torch.isfinite(model.loss(torch.full((1, 4, 2, 2, 2), 10.0), noise(0)))
+    assert torch.isfinite(model.terms(torch.full((1, 4, 2, 2, 2), 10.0), noise(0))["bound"])
 
 
 def test_gaussian_samples_carry_the_observation_noise():
@@ -109,7 +117,7 @@ def test_bernoulli_samples_are_means():
 def test_loss_falls_with_training(likelihood):
     rows = torch.from_numpy(np.random.default_rng(2).random((1, 64, 2, 2, 2)).round().astype(np.float32) * 0.5)
     model, draws = vae(likelihood), noise(0)
-    losses = [model.update(rows, draws).item() for _ in range(300)]
+    losses = [model.update(rows, draws)["bound"].item() for _ in range(300)]
     assert np.mean(losses[-20:]) < np.mean(losses[:20]) - 0.5
 
 
@@ -143,3 +151,40 @@ def test_decoding_gives_the_mean_of_the_likelihood(likelihood):
     assert model.latent == LATENT
     with torch.inference_mode():
         np.testing.assert_allclose(model.decode(latents)[0].numpy(), expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_the_bound_by_row_has_the_loss_as_its_mean(likelihood):
+    model = vae(likelihood)
+    rows = torch.from_numpy(np.random.default_rng(1).random((1, NUM, 2, 2, 2)).astype(np.float32))
+    with torch.inference_mode():
+        bound_MB = model.bound(rows, noise(4))
+        assert bound_MB.shape == (1, NUM)
+        assert -bound_MB.mean().item() == pytest.approx(model.terms(rows, noise(4))["bound"].item(), rel=1e-5)
+
+
+@pytest.mark.parametrize("likelihood", ["gaussian", "bernoulli"])
+def test_log_weights_are_those_of_the_densities(likelihood):
+    """log p(x|z) + log N(z; 0, I) - log N(z; mean, var) at the z that was drawn."""
+    model = vae(likelihood)
+    torch.nn.init.normal_(model.posterior.weight)
+    rows = np.random.default_rng(1).random((NUM, 2, 2, 2)).astype(np.float32)
+    eps = noise(4).normal(NUM, LATENT)[0].double().numpy()
+    mean, log_var, output = forward(model, rows, eps)
+    z = mean + np.exp(log_var / 2) * eps
+    if likelihood == "bernoulli":
+        flat, p = rows.reshape(NUM, -1), 1 / (1 + np.exp(-output))
+        log_likelihood = (flat * np.log(p) + (1 - flat) * np.log(1 - p)).sum(1)
+    else:
+        log_likelihood = norm.logpdf(rows.reshape(NUM, -1), output, model.sigma().item()).sum(1)
+    expected = log_likelihood + norm.logpdf(z).sum(1) - norm.logpdf(z, mean, np.exp(log_var / 2)).sum(1)
+    with torch.inference_mode():
+        np.testing.assert_allclose(model.log_weights(torch.from_numpy(rows[None]), noise(4))[0], expected, rtol=1e-4)
+
+
+def test_encoding_gives_the_mean_of_the_posterior():
+    model = vae("gaussian")
+    rows = np.random.default_rng(1).random((NUM, 2, 2, 2)).astype(np.float32)
+    with torch.inference_mode():
+        found = model.encode(torch.from_numpy(rows[None]))[0]
+    np.testing.assert_allclose(found, forward(model, rows, 0)[0], rtol=1e-5, atol=1e-6)

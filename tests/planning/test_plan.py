@@ -11,7 +11,7 @@ from raymix.cli import main
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, replaced
 from raymix.data.source import DataSpec
 from raymix.errors import ResourceError
-from raymix.models.registry import close
+from raymix.families.registry import close
 from raymix.planning.footprint import generator_footprint, judge_footprint
 from raymix.planning.plan import plan
 from raymix.resolve import fitted

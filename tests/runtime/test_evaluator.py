@@ -11,7 +11,7 @@ import pytest
 from raymix.checkpoint import RunDirectory
 from raymix.config import Config, DataConfig, DiscriminatorConfig, EvaluationConfig, ResourcesConfig, ScheduleConfig
 from raymix.errors import DataError
-from raymix.models.vae import VAEConfig
+from raymix.families.vae import VAEConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
 from raymix.session import train

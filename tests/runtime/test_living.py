@@ -12,7 +12,7 @@ import ray
 from raymix.checkpoint import RunDirectory, digest
 from raymix.cli import main
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
-from raymix.models.vae import VAEConfig
+from raymix.families.vae import VAEConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
 from raymix.runtime.groups import _held

@@ -11,7 +11,7 @@ import pytest
 import ray
 
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
-from raymix.models.vae import VAEConfig
+from raymix.families.vae import VAEConfig
 from raymix.record import read_record
 from raymix.resolve import resolve
 from raymix.run import Status

@@ -5,7 +5,7 @@ import pytest
 from raymix.algorithm import pretrain_steps, round_steps
 from raymix.config import Config, replaced
 from raymix.errors import ConfigError
-from raymix.models.registry import close
+from raymix.families.registry import close
 from raymix.recipes import recipe
 from raymix.resolve import resolve
 from raymix.search.match import cost, matched, of_one

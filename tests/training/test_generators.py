@@ -34,7 +34,7 @@ def test_loss_is_the_mean_over_all_steps(make_setting):
     seed = phase_seed(setting.config.seed, 1, 1, Phase.TRAIN_GENERATOR)
     noise = setting.noise(seed)
     draws = Draws([EVERYTHING], [numpy_rng(seed)], setting.scaler(), 16, steps)
-    losses = [stack.update(draws.batch(), noise).item() for _ in range(steps)]
+    losses = [stack.update(draws.batch(), noise)["bound"].item() for _ in range(steps)]
     assert (fit.component, fit.steps) == (1, steps)
     assert fit.loss == pytest.approx(np.mean(losses), rel=1e-12)
     assert sum(told) == steps and max(told) <= generators.CHECK_EVERY
@@ -128,15 +128,16 @@ def test_divergence_names_component_round_and_step(make_setting, monkeypatch, st
     update = stack.update
 
     def nan_at_last(rows, noise):
-        loss_M = update(rows, noise)
-        calls.append(loss_M.clone())
-        loss_M[stack.keys.index(7)] *= float("nan") if len(calls) > wanted else 1
-        return loss_M
+        terms = update(rows, noise)
+        calls.append(terms)
+        terms["kl"][stack.keys.index(7)] *= float("nan") if len(calls) > wanted else 1
+        return terms
 
     monkeypatch.setattr(stack, "update", nan_at_last)
     with pytest.raises(DivergedError) as caught:
         train(pack, steps + 1, round=4)
     assert (caught.value.component, caught.value.round, caught.value.step) == (7, 4, wanted)
+    assert caught.value.quantity == "the loss (kl)"
 
 
 @pytest.mark.parametrize("name", ["raw_sigma", "encoder.1.weight"])
@@ -146,10 +147,10 @@ def test_a_weight_that_is_not_finite_diverges(make_setting, monkeypatch, name):
     update = stack.update
 
     def spoilt(rows, noise):
-        losses_M = update(rows, noise)
+        terms = update(rows, noise)
         with torch.no_grad():
             stack.network.get_parameter(name)[stack.keys.index(3)] = float("inf")
-        return losses_M.nan_to_num()
+        return {name: term_M.nan_to_num() for name, term_M in terms.items()}
 
     monkeypatch.setattr(stack, "update", spoilt)
     with pytest.raises(DivergedError, match="component 3: a gradient or weight is not finite in round 1 at step 4"):

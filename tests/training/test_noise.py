@@ -54,6 +54,15 @@ def test_numbers_are_normal_and_never_given_twice():
         assert kstest(own, "norm").pvalue > 1e-4
 
 
+def test_uniform_numbers_are_uniform_and_strictly_inside():
+    numbers = MemberNoise([0, 1], CPU)
+    for own in torch.cat([numbers.uniform(37) for _ in range(200)], dim=1).numpy():
+        assert own.dtype == np.float32 and kstest(own, "uniform").pvalue > 1e-4
+    numbers.normal = lambda *shape: torch.tensor([[-40.0, 40.0]])
+    low, high = numbers.uniform(2)[0].tolist()
+    assert 0 < low < high < 1
+
+
 def test_the_global_generator_is_left_alone():
     before = torch.get_rng_state()
     MemberNoise([0, 1], CPU).normal(5)
