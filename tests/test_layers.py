@@ -14,7 +14,7 @@ LAYERS = [
     {"errors", "seeds", "cache"},
     {"config"},
     {"state", "storage", "data", "failures"},
-    {"checkpoint", "maths", "metrics"},
+    {"checkpoint", "rounds", "maths", "metrics"},
     {"report"},
     {"record"},
     {"comparison"},

@@ -103,9 +103,9 @@ def answer(argv: list[str], capsys: pytest.CaptureFixture[str]) -> str:
 
 def test_a_new_family_goes_through_every_command(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     line = read_record(Storage.at(run))[-1]
-    assert len(line["critic_loss"]) == 3 and np.isfinite(line["critic_loss"]).all()
+    assert len(line.term_K("critic")) == 3 and np.isfinite(line.term_K("critic")).all()
     assert "family new" in answer(["status", run], capsys)
-    assert "loss of each generator" in Path(run, "report.html").read_text()
+    assert "critic: mean over" in Path(run, "report.html").read_text()
 
     half = str(tmp_path / "half")
     shutil.copytree(run, half)

@@ -18,7 +18,7 @@ from raymix.models.base import ClosedForm, DataInitialised, Decodes, Generator, 
 from raymix.models.parts import Colleague, Part
 from raymix.models.registry import family_of
 from raymix.seeds import Phase, numpy_rng, phase_seed
-from raymix.state import Fit
+from raymix.state import Fit, Term
 from raymix.training import tensors
 from raymix.training.batches import Draws, RowView, all_batches
 from raymix.training.divergence import Scores, checked_scores
@@ -104,7 +104,7 @@ class GeneratorPack:
         if stack.not_finite():
             raise DivergedError(k, round, 0, "a gradient or weight")
         progress(1)
-        return {k: Fit(k, 1, loss)}
+        return {k: Fit(k, 1, loss, {"loss": Term(loss, "")})}
 
     def _descend(
         self,
@@ -262,9 +262,11 @@ class GeneratorPack:
 def _fit(stack: GeneratorStack | Single, component: int, steps: int, loss_L: NDArray[np.floating]) -> Fit:
     """From a member's mean losses: the generator's, and its critic's where it has one."""
     loss, *critic = loss_L.tolist()
+    terms = {"loss": Term(loss, "")}
     if not isinstance(stack.network, HasCritic):
-        return Fit(component, steps, loss)
-    return Fit(component, steps, loss, critic[0], stack.network.saturated(critic[0]))
+        return Fit(component, steps, loss, terms)
+    terms["critic"] = Term(critic[0], "")
+    return Fit(component, steps, loss, terms, stack.network.saturated(critic[0]))
 
 
 def require_finite(

@@ -140,9 +140,9 @@ def test_generator_and_critic_learn_and_the_critics_loss_is_reported(bench):
     before = {k: pack.state(k) for k in COMPONENTS}
     fits = bench.train(pack)
     if not bench.has_critic:
-        assert all(fit.critic_loss is None and not fit.saturated for fit in fits)
+        assert all("critic" not in fit.terms and not fit.saturated for fit in fits)
         return
-    assert np.isfinite([fit.critic_loss for fit in fits]).all()
+    assert np.isfinite([fit.terms["critic"].value for fit in fits]).all()
     parts = ("network/generator", "network/critic", "network/average", "optimiser/generator/", "optimiser/critic/")
     for k in COMPONENTS:
         after = pack.state(k)
@@ -259,7 +259,9 @@ def test_a_component_of_three_workers_equals_one_of_one_worker(bench):
     (fit,), (own_fit,) = several.train(packs[0], steps=5), one.train(packs[1], steps=5)
     close_to(packs[0].state(3), packs[1].state(3), rtol=1e-10, atol=1e-10)
     assert fit.loss == pytest.approx(own_fit.loss, rel=1e-10)
-    assert fit.critic_loss == (None if own_fit.critic_loss is None else pytest.approx(own_fit.critic_loss, rel=1e-10))
+    assert fit.terms.keys() == own_fit.terms.keys()
+    for name, (value, unit) in own_fit.terms.items():
+        assert fit.terms[name] == (pytest.approx(value, rel=1e-10), unit)
 
 
 @family_and_shape

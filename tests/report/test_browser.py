@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -106,7 +107,7 @@ def test_a_page_of_15_components_with_long_names(
     classes = [f"a class with a long name, {'x' * 40} {c}" for c in range(12)]
     config, spec = make_settings(shape, 15, classes=classes)
     lines = make_lines(15, classes=12)
-    lines[-1]["warnings"] = ["something went wrong in " + "a/very/long/path/" * 10]
+    lines[-1] = replace(lines[-1], warnings=("something went wrong in " + "a/very/long/path/" * 10,))
     environment = {"packing": "measured " + "x" * 200}
     page = tmp_path / "report.html"
     page.write_text(render(lines, config, spec, environment, make_portrait(shape, range(15))))
