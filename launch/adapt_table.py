@@ -92,7 +92,7 @@ def measured(case: Case, rounds: int | None, folder: Path) -> dict[str, Any]:
         "ari": measures["ari"],
         "modes_captured": measures["modes_captured"],
         "high_quality_share": measures["high_quality_share"],
-        "changes": sum(len(each.record.get("changes", ())) for each in directory.generations()),
+        "changes": sum(len(each.record.changes) for each in directory.generations()),
         "minutes": round(minutes, 2),
     }
 

@@ -7,7 +7,7 @@ A search that is in the out directory already is gone on with, and its trials th
 """
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -25,6 +25,7 @@ from raymix.metrics.catalogue import MEASURES
 from raymix.recipes import recipe
 from raymix.record import SEARCH, read_record
 from raymix.report.trials import Trial
+from raymix.rounds import RoundRecord
 from raymix.runtime.driver import cluster
 from raymix.search.asked import Task, read_search
 from raymix.search.outcome import read_trials, write_outcome
@@ -167,7 +168,7 @@ def section(name: str, out: str) -> str:
         "",
         f"- {metric} ({MEASURES[metric].better} is better): {MEASURES[metric].definition}",
         f"- ratios: {FEW} over one, seed by seed, then of the means; below 1 the {FEW} are better",
-        "- losses at the last round, nats: the critics' own, and the discriminators' (chance is 0.693)",
+        "- losses at the last round: the critics' own, and the discriminators' in nats (chance is 0.693)",
         f"- rows seen by all generators of a trial: {', '.join(sorted({f'{trial.rows:,}' for trial in trials}))}",
         f"- minutes of all {len(trials)} trials: {sum(trial.seconds for trial in trials) / 60:.0f}",
         *about(task, trials),
@@ -196,9 +197,9 @@ def early(task: Task, trials: Sequence[Trial]) -> list[float]:
     found = []
     for trial in trials:
         lines = read_record(task.run_directory(trial.id).storage)
-        steps = list(accumulate(sum(line["generator_steps"]) for line in lines))
+        steps = list(accumulate(sum(line.generator_steps_K) for line in lines))
         within = [line for line, done in zip(lines, steps, strict=True) if FEW * done <= 1.01 * steps[-1]]
-        measures = within[-1].get("measures") if within else None
+        measures = within[-1].measures if within else None
         if measures is None:
             return []
         found.append(measures[task.asked.metric])
@@ -207,16 +208,17 @@ def early(task: Task, trials: Sequence[Trial]) -> list[float]:
 
 def losses(task: Task, trials: Sequence[Trial]) -> dict[Place, tuple[float, float]]:
     """Mean losses of critics and of discriminators at the last round."""
-    found: dict[Place, list[Mapping[str, Any]]] = {}
+    found: dict[Place, list[RoundRecord]] = {}
     for trial in trials:
         line = read_record(task.run_directory(trial.id).storage)[-1]
         found.setdefault((trial.values["width"], trial.values["num_components"]), []).append(line)
 
-    def average(lines: Sequence[Mapping[str, Any]], name: str) -> float:
-        return mean(value for line in lines for value in line[name] if value is not None)
+    def average(values: Iterable[Sequence[float | None]]) -> float:
+        return mean(value for values_K in values for value in values_K if value is not None)
 
     return {
-        place: (average(lines, "critic_loss"), average(lines, "discriminator_loss")) for place, lines in found.items()
+        place: (average(line.term_K("critic") for line in lines), average(line.discriminator_loss_K for line in lines))
+        for place, lines in found.items()
     }
 
 
@@ -248,7 +250,8 @@ def table(
 
 def about(task: Task, trials: Sequence[Trial]) -> list[str]:
     """What the measure was taken on."""
-    measures = read_record(task.run_directory(trials[0].id).storage)[-1]["measures"]
+    measures = read_record(task.run_directory(trials[0].id).storage)[-1].measures
+    assert measures  # a search measures every round
     real = measures["real"].get(task.asked.metric)
     known = [f"{measures['num_samples']:,} samples, seed {measures['seed']}"]
     known += [f"{name}: {value}" for name, value in measures["about"].items()]

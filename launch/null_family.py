@@ -22,6 +22,7 @@ from ray.remote_function import RemoteFunction
 from raymix.checkpoint import discriminator_name
 from raymix.config import Config
 from raymix.data.source import DataSpec
+from raymix.rounds import RoundRecord
 from raymix.run import Status
 from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Meeting
 from raymix.runtime.coordinator import Coordinator
@@ -195,7 +196,7 @@ class Mark(NamedTuple):
     """The coordinator just after a commit, since its start."""
 
     round: int
-    seconds: dict[str, float]
+    seconds: Mapping[str, float]
     """Of each phase of the round."""
     wall_s: float
     cpu_s: float
@@ -226,11 +227,11 @@ class NullCoordinator(Coordinator):
         self.progress.watch = watch
         super()._run()
 
-    def _look(self, line: Mapping[str, Any]) -> None:
+    def _look(self, line: RoundRecord) -> None:
         own = found_here(self.calls)
-        mark = Mark(line["round"], line["seconds"], time.time(), time.process_time(), own.calls, own.private_bytes)
+        mark = Mark(line.round, line.seconds, time.time(), time.process_time(), own.calls, own.private_bytes)
         self.marks.append(mark)
-        if line["round"] == self.config.schedule.rounds and self.crew:
+        if line.round == self.config.schedule.rounds and self.crew:
             self.actors = ray.get([seat.actor.found.remote() for seat in self.crew.seats])
 
     def measured(self) -> tuple[list[Mark], Found, list[Found]]:

@@ -62,7 +62,7 @@ def seconds(arguments: Arguments, trunk: str, num: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory(prefix="raymix-scaling-") as folder:
         train(config, spec, str(Path(folder) / "run"), workers=arguments.workers)  # type: ignore[arg-type]
         lines = read_record(Storage.at(Path(folder) / "run"))[1:]
-    found = {phase: median(line["seconds"][phase] for line in lines) for phase in PHASES}
+    found = {phase: median(line.seconds[phase] for line in lines) for phase in PHASES}
     return found | {"round": sum(found.values())}
 
 

@@ -31,6 +31,7 @@ from raymix.config import Config, dump_config, parse_config
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, DamagedError, MissingError
 from raymix.metrics.catalogue import objective
+from raymix.rounds import RoundRecord
 from raymix.state import Assigned, State
 from raymix.storage import FileStamp, Storage
 
@@ -47,7 +48,7 @@ class Generation:
     name: str
     state: State
     files: dict[str, FileStamp]
-    record: dict[str, Any]
+    record: RoundRecord
 
     @property
     def folder(self) -> str:
@@ -150,14 +151,15 @@ class RunDirectory:
         """Where this writer puts the files of a round."""
         return f"generations/{round:06d}-{self.writer:04d}"
 
-    def prepared(self, state: State, files: Mapping[str, FileStamp], record: dict[str, Any]) -> Generation:
+    def prepared(self, state: State, files: Mapping[str, FileStamp], record: RoundRecord) -> Generation:
         """A round whose files are written and do not count yet."""
         return Generation(self.folder_for(state.round).rsplit("/", 1)[1], state, dict(files), record)
 
     def publish(self, generation: Generation) -> None:
         """Make a round's files count. Raises `CheckpointError` when another writer took over."""
         self.require_writer()
-        manifest = {"state": generation.state.as_json(), "files": generation.files, "record": generation.record}
+        state, record = generation.state.as_json(), generation.record.as_json()
+        manifest = {"state": state, "files": generation.files, "record": record}
         self.storage.write_json(f"{generation.folder}/manifest.json", manifest)
         self._read[generation.name] = generation
 
@@ -265,7 +267,7 @@ class RunDirectory:
             else:
                 state = State.of_json(manifest["state"])
                 files = {file: FileStamp(*stamp) for file, stamp in manifest["files"].items()}
-                self._read[name] = Generation(name, state, files, manifest["record"])
+                self._read[name] = Generation(name, state, files, RoundRecord.of_json(manifest["record"]))
         return self._read[name]
 
 
@@ -276,7 +278,7 @@ def writer_of(name: str) -> int:
 
 def best_of(generations: Iterable[Generation], metric: str) -> Generation | None:
     """The generation that is best by a measure, where any was evaluated; the earliest of equals."""
-    values = [(objective(g.record.get("measures") or {}, metric), g) for g in generations]
+    values = [(objective(g.record.measures or {}, metric), g) for g in generations]
     return min(((value, g) for value, g in values if value is not None), key=lambda pair: pair[0], default=(0, None))[1]
 
 

@@ -70,9 +70,9 @@ def entry(location: str) -> Entry:
     config, spec = directory.load()
     last = directory.require_last()
     record = read_record(directory.storage)
-    steps = sum(sum(line["generator_steps"]) for line in record)
-    seconds = sum(sum(line["seconds"].values()) for line in record)
-    measures = evaluated(directory.storage, last.name) or last.record.get("measures")
+    steps = sum(sum(line.generator_steps_K) for line in record)
+    seconds = sum(line.total_s for line in record)
+    measures = evaluated(directory.storage, last.name) or last.record.measures
     num = len(last.state.components if config.schedule.adapt else config.components)
     rows = steps * config.schedule.batch_size
     return Entry(location, config, spec, measures, rows, seconds / 60, last.state.round, num)

@@ -6,7 +6,7 @@ The same function serves the in-process workers and the coordinator on Ray.
 import logging
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 
@@ -16,7 +16,8 @@ from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import DivergedError, RaymixError, WorkerLostError
 from raymix.failures import TRIES, Action, action
-from raymix.record import Events, Record, record_line
+from raymix.record import Events, Record, round_record
+from raymix.rounds import RoundRecord
 from raymix.state import RoundInfo, State
 from raymix.storage import FileStamp
 
@@ -68,7 +69,7 @@ class RunWorkers(Workers, Protocol):
 class Status:
     """Where a run stands, for whoever watches."""
 
-    lines: list[dict[str, Any]]
+    lines: list[RoundRecord]
     """Record lines that were not shown before."""
     rounds: int
     doing: str
@@ -84,7 +85,7 @@ class Progress:
     """What a run has recorded so far. `watch` sees each new line when it is there."""
 
     rounds: int
-    lines: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[RoundRecord] = field(default_factory=list)
     watch: Callable[[Status], None] = lambda status: None
     shown: int = 0
 
@@ -146,16 +147,17 @@ class Run:
             if workers:
                 workers.close()
 
-    def _measured(self, workers: RunWorkers, generation: Generation) -> dict[str, Any] | None:
-        """What was measured, or None with a warning: a round counts without it."""
+    def _measured(self, workers: RunWorkers, generation: Generation) -> RoundRecord:
+        """The round's record with what was measured, or with a warning: a round counts without it."""
+        record, start = generation.record, time.perf_counter()
         try:
-            return workers.evaluate(self.directory, generation)
+            record = replace(record, measures=workers.evaluate(self.directory, generation))
         except WorkerLostError:
             raise
         except RaymixError as error:
             log.warning("round %d could not be measured: %s", generation.state.round, error)
-            generation.record["warnings"].append(f"not measured: {error}")
-            return None
+            record = replace(record, warnings=(*record.warnings, f"not measured: {error}"))
+        return replace(record, seconds={**record.seconds, "evaluate": round(time.perf_counter() - start, 3)})
 
     def _picture(self, workers: RunWorkers) -> None:
         """Write what shows the last round to people; what was learned counts without it."""
@@ -199,25 +201,25 @@ class Run:
 
     def _commit(self, workers: RunWorkers, state: State, info: RoundInfo) -> None:
         config, directory = self.config, self.directory
-        line = record_line(state, info, [(str(failure), action.value) for failure, action in self.mendings])
+        record = round_record(state, info, [(str(failure), action.value) for failure, action in self.mendings])
         start = time.perf_counter()
         files = workers.commit(directory, state.round)
-        line["seconds"]["commit"] = round(time.perf_counter() - start, 3)
-        line["committed_bytes"] = sum(stamp.num_bytes for stamp in files.values())
-        if spilled := workers.spilled_bytes():
-            line["spilled_bytes"] = spilled
-        generation = directory.prepared(state, files, line)
+        record = replace(
+            record,
+            seconds={**record.seconds, "commit": round(time.perf_counter() - start, 3)},
+            committed_bytes=sum(stamp.num_bytes for stamp in files.values()),
+            spilled_bytes=workers.spilled_bytes(),
+        )
+        generation = directory.prepared(state, files, record)
         if config.schedule.evaluates(state.round):
-            start = time.perf_counter()
-            line["measures"] = self._measured(workers, generation)
-            line["seconds"]["evaluate"] = round(time.perf_counter() - start, 3)
+            generation = replace(generation, record=self._measured(workers, generation))
         directory.publish(generation)
         self.last = generation
         self.mendings.clear()
-        self.record.append(line)
-        self.progress.lines.append(line)
+        self.record.append(generation.record)
+        self.progress.lines.append(generation.record)
         self.progress.report()
-        self.events.append(line)
+        self.events.append(generation.record)
         directory.prune(config.schedule.best_metric)
         if state.round < config.schedule.rounds:
             if self.stopping():

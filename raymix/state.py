@@ -74,10 +74,15 @@ class Change(NamedTuple):
     """What was measured, and the bound it was held against."""
     reason: str
 
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> Self:
+        """What `_asdict` gave, after it was written and read."""
+        return cls(**_with_tuples(values))
+
 
 @dataclass(frozen=True)
-class State:
-    """What the next round needs beside the components' own tensors and the assignment."""
+class Standing:
+    """Who has how many rows after a round."""
 
     round: int
     """The last round that ended; -1 before pre-training."""
@@ -87,6 +92,23 @@ class State:
     """Rows won."""
     loads_K: tuple[int, ...]
     """Sizes of the shards: rows won and rows lent."""
+
+    @property
+    def weights_K(self) -> tuple[float, ...]:
+        """Mixing weights: the share of rows won."""
+        total = sum(self.won_K)
+        return tuple(won / total for won in self.won_K)
+
+    @property
+    def starved(self) -> tuple[int, ...]:
+        """Components that train on lent rows because they won too few."""
+        return tuple(k for k, won, load in zip(self.components, self.won_K, self.loads_K, strict=True) if load > won)
+
+
+@dataclass(frozen=True)
+class State(Standing):
+    """What the next round needs beside the components' own tensors and the assignment."""
+
     log_z_K: tuple[float, ...]
     """Normalisers: log-sum-exp of each component's log ratios over the data set, in nats; 0 where none is used."""
     starved_rounds_K: tuple[int, ...]
@@ -130,17 +152,6 @@ class State:
         streak_K = tuple(rounds if load > won else 0 for won, load, rounds in starved)
         return replace(self, won_K=won_K, loads_K=loads_K, starved_rounds_K=streak_K)
 
-    @property
-    def weights_K(self) -> tuple[float, ...]:
-        """Mixing weights: the share of rows won."""
-        total = sum(self.won_K)
-        return tuple(won / total for won in self.won_K)
-
-    @property
-    def starved(self) -> tuple[int, ...]:
-        """Components that train on lent rows because they won too few."""
-        return tuple(k for k, won, load in zip(self.components, self.won_K, self.loads_K, strict=True) if load > won)
-
 
 def _with_tuples(values: Mapping[str, Any]) -> dict[str, Any]:
     """Values of JSON with tuples for lists."""
@@ -165,7 +176,7 @@ class Term(NamedTuple):
 
     value: float
     unit: str
-    """Such as nats per row; empty where it has none."""
+    """Such as "nats per row"; "" where it has none."""
 
 
 class Fit(NamedTuple):
@@ -174,10 +185,11 @@ class Fit(NamedTuple):
     component: int
     steps: int
     loss: float
-    """Mean over the phase (of a family with several terms the first one); of a discriminator the smoothed loss at its
-    end (half the sum of both sides, 0.693 is chance). nan when no step was taken."""
+    """Mean over the phase (of a generator its family's first term); of a discriminator the smoothed loss at its end
+    (half the sum of both sides, in nats, 0.693 is chance). nan when no step was taken."""
     terms: Mapping[str, Term] = MappingProxyType({})
-    """Of a generator: what its family tells of its losses, by name. Empty when no step was taken."""
+    """Of a generator: what there is to tell of its losses, by name; a critic's is called critic. Empty when no step was
+    taken."""
     saturated: bool = False
     """Whether the family says that a critic with such a loss has little left to teach."""
 

@@ -1,13 +1,16 @@
 """What all tests share: one local Ray cluster, and where real data lies."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.fs as pafs
 import pytest
 import torch
 from moto.server import ThreadedMotoServer
+
+from raymix.rounds import RoundRecord
 
 torch.set_num_threads(1)
 
@@ -55,6 +58,27 @@ def s3_options() -> Iterator[str]:
         filesystem.create_dir("bucket")
         yield address
     server.stop()
+
+
+@pytest.fixture
+def make_record() -> Callable[..., RoundRecord]:
+    """Records of rounds that never were: no row moved and nobody took a step, but for the fields that are given."""
+
+    def make(round: int = 0, components: tuple[int, ...] = (0,), **fields: Any) -> RoundRecord:
+        K = len(components)
+        calm: dict[str, Any] = {
+            "won_K": (100,) * K,
+            "rows_moved": 0,
+            "generator_steps_K": (0,) * K,
+            "terms": {},
+            "discriminator_steps_K": (0,) * K,
+            "discriminator_loss_K": (None,) * K,
+            "seconds": {},
+        }
+        known = calm | fields
+        return RoundRecord(round, components, **{"loads_K": known["won_K"], **known})
+
+    return make
 
 
 @pytest.fixture(scope="session")

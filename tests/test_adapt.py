@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def interrupted(settings: Config, out: Path, round: int) -> RunDirectory:
     """Trained until a round was committed."""
 
     def watch(status: Any) -> None:
-        if any(line["round"] == round for line in status.lines):
+        if any(line.round == round for line in status.lines):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
@@ -93,7 +94,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., RunDirec
 
 
 def kinds(directory: RunDirectory) -> set[str]:
-    return {change["kind"] for line in read_record(directory.storage) for change in line["changes"]}
+    return {change.kind for line in read_record(directory.storage) for change in line.changes}
 
 
 @pytest.mark.parametrize(("num_components", "expected"), [(2, {"split"}), (12, {"merge"})])
@@ -101,17 +102,17 @@ def test_a_run_ends_with_as_many_components_as_there_are_modes(num_components, e
     directory = finished(config(num_components))
     last, lines = directory.require_last(), read_record(directory.storage)
     assert len(last.state.components) == 5
-    assert lines[-1]["clustering"]["ari"] > 0.9
+    assert lines[-1].clustering["ari"] > 0.9
     assert expected <= kinds(directory)
-    late = [change["kind"] for line in lines[ROUNDS - 3 :] for change in line["changes"]]
-    assert not any(line["changes"] for line in lines[:2]) and set(late) <= {"retire"}
+    late = [change.kind for line in lines[ROUNDS - 3 :] for change in line.changes]
+    assert not any(line.changes for line in lines[:2]) and set(late) <= {"retire"}
 
 
 def test_a_generation_holds_exactly_the_components_there_are(finished):
     directory = finished(config(2))
     for generation in directory.generations():
         assert generation.components == generation.state.components
-        assert generation.record["components"] == list(generation.state.components)
+        assert generation.record.components == generation.state.components
     ids = {k for generation in directory.generations() for k in generation.components}
     lineage = directory.require_last().state.lineage
     assert lineage.next_component == max(ids) + 1 and len(lineage.born_K) == 5
@@ -129,16 +130,16 @@ def test_the_record_tells_what_happened_and_why(finished):
     directory = finished(config(2))
     lines = read_record(directory.storage)
     for before, line in itertools.pairwise(lines):
-        ids = set(before["components"])
-        for change in line["changes"]:
-            assert change["reason"] and change["numbers"]
-            assert set(change["components"]) <= ids
-            ids = (ids - set(change["components"])) | set(change["into"])
-        assert ids == set(line["components"])
-        assert len(line["generator_loss"]) == len(line["discriminator_loss"]) == len(line["components"])
-        assert sum(line["won"]) == 2000 and sum(map(sum, line["contingency"])) == 2000
-    born = set(lines[-1]["components"]) - {0, 1}
-    assert born and not set(range(2, max(born) + 1)) - {k for line in lines for k in line["components"]}
+        ids = set(before.components)
+        for change in line.changes:
+            assert change.reason and change.numbers
+            assert set(change.components) <= ids
+            ids = (ids - set(change.components)) | set(change.into)
+        assert ids == set(line.components)
+        assert len(line.term_K("loss")) == len(line.discriminator_loss_K) == len(line.components)
+        assert sum(line.won_K) == 2000 and sum(map(sum, line.contingency_KC)) == 2000
+    born = set(lines[-1].components) - {0, 1}
+    assert born and not set(range(2, max(born) + 1)) - {k for line in lines for k in line.components}
 
 
 @pytest.mark.parametrize("round", [1, 3])
@@ -148,8 +149,8 @@ def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(round, finished, 
     assert directory.require_last().state.round == round
     assert resume(str(tmp_path / "run"), workers="local")
     assert digest(directory) == digest(reference)
-    assert [line["changes"] for line in read_record(directory.storage)] == [
-        line["changes"] for line in read_record(reference.storage)
+    assert [line.changes for line in read_record(directory.storage)] == [
+        line.changes for line in read_record(reference.storage)
     ]
 
 
@@ -157,7 +158,7 @@ def test_a_run_without_adapt_has_no_lineage_in_its_files(tmp_path):
     directory = trained(config(2, schedule__adapt=False, schedule__rounds=0), tmp_path / "run")
     last = directory.require_last()
     manifest = json.loads((tmp_path / "run" / last.folder / "manifest.json").read_text())
-    assert "lineage" not in json.dumps(manifest) and "changes" not in last.record
+    assert "lineage" not in json.dumps(manifest) and last.record.changes == ()
     assert last.state.lineage is None
 
 
@@ -178,7 +179,7 @@ def test_the_page_tells_how_k_changed(finished):
 
 def test_as_many_components_as_are_allowed(tmp_path):
     directory = trained(config(2, schedule__max_components=3, resources__pack=3), tmp_path / "run")
-    assert all(len(line["components"]) <= 3 for line in read_record(directory.storage))
+    assert all(len(line.components) <= 3 for line in read_record(directory.storage))
 
 
 def test_a_component_that_diverges_can_be_dropped(tmp_path, monkeypatch):
@@ -201,10 +202,7 @@ def test_a_component_that_diverges_can_be_dropped(tmp_path, monkeypatch):
 
 def assert_same(one: RunDirectory, other: RunDirectory) -> None:
     assert digest(one) == digest(other)
-    lines = [
-        [{k: v for k, v in line.items() if k != "seconds"} for line in read_record(each.storage)]
-        for each in (one, other)
-    ]
+    lines = [[replace(line, seconds={}) for line in read_record(each.storage)] for each in (one, other)]
     assert lines[0] == lines[1]
     np.testing.assert_array_equal(one.require_last().state.log_z_K, other.require_last().state.log_z_K)
 

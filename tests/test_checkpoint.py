@@ -28,6 +28,7 @@ from raymix.config import Config, FamilyConfig
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, DamagedError, MissingError
 from raymix.families.registry import close
+from raymix.rounds import RoundRecord, TermValues
 from raymix.state import Assigned, State
 from raymix.storage import Disk, FileStamp, Storage
 
@@ -41,6 +42,22 @@ TENSORS = {
 
 def state_of(round):
     return State(round, (0, 3), (4, 2), (4, 3), (0.25, -1e4), (0, 1))
+
+
+def record_of(round, measure=None):
+    return RoundRecord(
+        round=round,
+        components=(0, 3),
+        won_K=(4, 2),
+        loads_K=(4, 3),
+        rows_moved=6,
+        generator_steps_K=(5, 0),
+        terms={"bound": TermValues("nats per row", (1.5, None))},
+        discriminator_steps_K=(0, 0),
+        discriminator_loss_K=(None, None),
+        seconds={"assign": 0.5},
+        measures=None if measure is None else {"nmi": measure},
+    )
 
 
 def directory_at(path):
@@ -57,8 +74,7 @@ def commit(directory, round=0, *, measure=None, tensors=None, assigned=None, sta
     assigned = assigned or [Assigned.of(np.array([0, 0, 3])), Assigned.of(np.array([0, 3, 0]))]
     for b, block in enumerate(assigned):
         files[labels_name(b)] = write_assigned(storage, f"{folder}/{labels_name(b)}", block)
-    record = {"round": round, "measures": None if measure is None else {"nmi": measure}}
-    generation = directory.prepared(state or state_of(round), files, record)
+    generation = directory.prepared(state or state_of(round), files, record_of(round, measure))
     directory.publish(generation)
     return generation
 
@@ -192,7 +208,7 @@ def test_generation_comes_back_as_it_was_published(tmp_path, directory):
     read = RunDirectory(Storage.at(tmp_path)).last()
     assert read == written
     assert read.state == state_of(3) and isinstance(read.state.won_K, tuple)
-    assert read.record == {"round": 3, "measures": {"nmi": 1.5}}
+    assert read.record == record_of(3, 1.5)
     manifest = json.loads((tmp_path / read.folder / "manifest.json").read_text())
     for name, stamp in read.files.items():
         assert (
@@ -527,7 +543,7 @@ def test_numbers_that_json_lacks_are_none():
 
 
 def test_folder_of_a_generation():
-    assert Generation("000001-0002", state_of(1), {}, {}).folder == "generations/000001-0002"
+    assert Generation("000001-0002", state_of(1), {}, record_of(1)).folder == "generations/000001-0002"
 
 
 def test_nothing_is_ever_unpickled():

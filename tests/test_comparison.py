@@ -13,6 +13,7 @@ from raymix.config import Config, DataConfig, replaced
 from raymix.data.source import DataSpec
 from raymix.metrics.catalogue import MEASURES
 from raymix.record import EVALUATION, Record
+from raymix.rounds import RoundRecord
 from raymix.state import State
 from raymix.storage import Storage
 
@@ -25,7 +26,19 @@ def run(folder: Path, config: Config, likelihood: float | None, seconds: float =
     directory = RunDirectory(Storage.at(folder))
     directory.create(config, SPEC, {})
     directory.take_over()
-    line = {"round": 0, "generator_steps": [10, 20], "seconds": {"train generators": seconds}}
+    K = len(config.components)
+    line = RoundRecord(
+        round=0,
+        components=config.components,
+        won_K=(300,) * K,
+        loads_K=(300,) * K,
+        rows_moved=600,
+        generator_steps_K=(30 // K,) * K,
+        terms={},
+        discriminator_steps_K=(0,) * K,
+        discriminator_loss_K=(None,) * K,
+        seconds={"train generators": seconds},
+    )
     generation = directory.prepared(State.fresh(config.components).next_round(), {}, line)
     directory.publish(generation)
     Record(directory, [line])

@@ -43,7 +43,7 @@ def watch(status):
         peak = max(peak, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")))
 
 train(config, spec, out, watch=watch)
-seconds = [line["seconds"]["assign"] for line in read_record(Storage.at(out))]
+seconds = [line.seconds["assign"] for line in read_record(Storage.at(out))]
 print(json.dumps({"peak_bytes": peak, "assign_s": sorted(seconds)[1]}))
 """
 

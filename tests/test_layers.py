@@ -17,7 +17,7 @@ LAYERS = [
     {"metrics"},
     {"config"},
     {"state", "storage", "data", "failures"},
-    {"checkpoint", "maths"},
+    {"checkpoint", "rounds", "maths"},
     {"report"},
     {"record"},
     {"comparison"},

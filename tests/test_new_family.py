@@ -295,8 +295,8 @@ def test_a_new_family_goes_through_every_command(
     run = runs[family]
     line = read_record(Storage.at(run))[-1]
     units = trained(run).stacks[0].network.units
-    assert {name: term["unit"] for name, term in line["terms"].items()} == units
-    assert all(np.isfinite(term["values"]).all() and len(term["values"]) == 3 for term in line["terms"].values())
+    assert {name: term.unit for name, term in line.terms.items()} == units
+    assert all(len(term.values_K) == 3 and np.isfinite(term.values_K).all() for term in line.terms.values())
     assert f"family {family}" in answer(["status", run], capsys)
     page = Path(run, "report.html").read_text()
     assert all(name in page and unit in page for name, unit in units.items())

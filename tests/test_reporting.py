@@ -12,6 +12,7 @@ from PIL import Image
 from raymix.checkpoint import Generation, RunDirectory
 from raymix.cli import main
 from raymix.portrait import portray
+from raymix.record import read_record
 from raymix.report.contents import Portrait
 from raymix.reporting import report_files
 from raymix.storage import Storage
@@ -70,6 +71,28 @@ def test_a_run_that_stopped_is_reported_from_its_last_round(copy: Path) -> None:
     shutil.rmtree(last)
     page = report_files(RunDirectory(Storage.at(copy)))["report.html"].decode()
     assert "Round 1 of 2: the run is still going on, or was stopped" in page
+
+
+def test_a_run_of_an_older_version_is_reported_told_of_and_gone_on_with(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    storage = Storage.at(copy)
+    shutil.rmtree(max((copy / "generations").iterdir()))
+    for folder in (copy / "generations").iterdir():
+        name = f"generations/{folder.name}/manifest.json"
+        manifest = storage.read_json(name)
+        record = manifest["record"]
+        losses = {"generator_loss": record.pop("terms")["loss"]["values"], "critic_loss": [None] * 3}
+        del record["changes"], record["spilled_bytes"]
+        storage.write_json(name, manifest | {"record": record | losses})
+    assert main(["status", str(copy)]) == 0
+    assert "loss: 0: " in capsys.readouterr().out
+    page = report_files(RunDirectory(storage))["report.html"].decode()
+    assert "loss: mean over" in page and "critic" not in page
+    assert main(["resume", str(copy), "--workers", "local"]) == 0
+    lines = read_record(storage)
+    assert [line.round for line in lines] == [0, 1, 2]
+    assert all(list(line.terms) == ["loss"] and None not in line.term_K("loss") for line in lines)
 
 
 @pytest.mark.parametrize(

@@ -76,7 +76,7 @@ def test_a_run_whose_driver_was_killed_ends_with_the_same_digest(
 
     assert resume(str(out), workers=workers)
     assert run_digest(out) == reference
-    assert [line["round"] for line in read_record(Storage.at(out))] == list(range(ROUNDS + 1))
+    assert [line.round for line in read_record(Storage.at(out))] == list(range(ROUNDS + 1))
     assert (out / "samples.png").exists()
 
 

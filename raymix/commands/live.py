@@ -83,8 +83,8 @@ def told_by(location: str, address: str) -> list[str]:
 
 def current(status: Status) -> int:
     """The round under way; a run that has done all makes its report."""
-    done = status.lines[-1]["round"] if status.lines else -1
-    return int(min(done + 1, status.rounds))
+    done = status.lines[-1].round if status.lines else -1
+    return min(done + 1, status.rounds)
 
 
 def logs(argv: list[str]) -> None:
@@ -137,10 +137,10 @@ class News:
     def more(self) -> Iterator[str]:
         storage = self.directory.storage
         for line in read_record(storage):
-            if line["round"] > self.round:
-                self.round = line["round"]
+            if line.round > self.round:
+                self.round = line.round
                 yield round_line(line, self.rounds)
-                yield from (f"warning: round {self.round}: {text}" for text in line.get("warnings") or ())
+                yield from (f"warning: round {self.round}: {text}" for text in line.warnings)
         for name in storage.names(LOGS):
             if not name.endswith(".log"):
                 continue

@@ -5,11 +5,9 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from raymix.commands.lines import component_rows, measure_lines
+from raymix.commands.lines import component_table, measure_lines
 from raymix.record import read_record
 from raymix.storage import Storage
-
-HEADINGS = ("component", "weight", "load", "generator loss", "discriminator loss")
 
 
 def print_outcome(out: str, seconds: float) -> int:
@@ -17,19 +15,19 @@ def print_outcome(out: str, seconds: float) -> int:
     its number."""
     line = read_record(Storage.at(out))[-1]
     console = Console(file=sys.stdout)
-    rows = component_rows(line)
+    headings, *rows = component_table(line)
     if console.is_terminal:
-        table = Table(*HEADINGS)
+        table = Table(*headings)
         for column in table.columns:
             column.justify = "right"
         for row in rows:
             table.add_row(*row)
         console.print(table)
     else:
-        for row in (HEADINGS, *rows):
-            print("  ".join(f"{cell:>{len(heading)}}" for cell, heading in zip(row, HEADINGS, strict=True)))
+        for row in (headings, *rows):
+            print("  ".join(f"{cell:>{len(heading)}}" for cell, heading in zip(row, headings, strict=True)))
     drawn = Storage.at(out).exists("samples.png")
     places = [f"run: {out}", *([f"report: {out}/report.html", f"picture: {out}/samples.png"] if drawn else [])]
     for text in (*measure_lines(line), *places, f"seconds: {seconds:.1f}"):
         print(text)
-    return int(line["round"])
+    return line.round

@@ -1,14 +1,14 @@
 """What a person sees while a run goes on: a line per round and, on a terminal, live bars below them. On stderr."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from raymix.commands.lines import round_line
+from raymix.rounds import RoundRecord
 from raymix.run import Status
 
 
@@ -37,14 +37,14 @@ class Rounds:
 
     def show(self, status: Status) -> None:
         for line in status.lines:
-            if line["round"] > self.done:
-                self.done = line["round"]
+            if line.round > self.done:
+                self.done = line.round
                 self.show_round(line)
 
-    def show_round(self, line: Mapping[str, Any]) -> None:
+    def show_round(self, line: RoundRecord) -> None:
         self.say(round_line(line, self.rounds))
-        for warning in line.get("warnings") or ():
-            self.say(f"raymix: warning: round {line['round']}: {warning}")
+        for warning in line.warnings:
+            self.say(f"raymix: warning: round {line.round}: {warning}")
 
     def say(self, text: str) -> None:
         self.console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -76,11 +76,11 @@ class LiveRounds(Rounds):
         else:
             self.bars.update(self.phase_bar, description=phase, completed=share, total=1.0, note=f"{share:.0%}")
 
-    def show_round(self, line: Mapping[str, Any]) -> None:
+    def show_round(self, line: RoundRecord) -> None:
         super().show_round(line)
-        self.round_began, self.moved = time.monotonic(), f"{line['rows_moved'] / self.num_rows:.1%} of rows moved"
-        if line["round"] > 0:  # round 0 pre-trains: no guide to the others
-            self.round_s = sum(line["seconds"].values())
+        self.round_began, self.moved = time.monotonic(), f"{line.rows_moved / self.num_rows:.1%} of rows moved"
+        if line.round > 0:  # round 0 pre-trains: no guide to the others
+            self.round_s = line.total_s
 
 
 def time_left(round_s: float | None, rounds_left: int, elapsed_s: float) -> str:

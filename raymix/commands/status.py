@@ -7,7 +7,7 @@ import tyro
 
 from raymix import checkpoint
 from raymix.commands.directory import run_directory
-from raymix.commands.lines import component_rows, measure_lines, round_line
+from raymix.commands.lines import component_table, measure_lines, round_line
 from raymix.commands.parsing import parse
 
 
@@ -50,9 +50,11 @@ def status(argv: list[str]) -> None:
         finished = directory.finished(config, last)
         print(f"state: {'finished' if finished else f'unfinished; go on with `raymix resume {location}`'}")
     print(round_line(last.record, config.schedule.rounds))
-    for text in (*measure_lines(last.record), *(f"warning: {text}" for text in last.record.get("warnings") or ())):
+    for text in (*measure_lines(last.record), *(f"warning: {text}" for text in last.record.warnings)):
         print(text)
-    print("weights: " + ", ".join(f"{row[0]}: {row[1]}" for row in component_rows(last.record)))
+    (_, *headings), *rows = component_table(last.record)
+    for column, heading in enumerate(headings, 1):
+        print(f"{heading}: {', '.join(f'{row[0]}: {row[column]}' for row in rows)}")
 
 
 def live_lines(location: str, address: str) -> list[str]:

@@ -17,6 +17,7 @@ from raymix.families.registry import close
 from raymix.metrics import clustering
 from raymix.metrics.catalogue import MEASURES
 from raymix.metrics.health import effective_components
+from raymix.rounds import RoundRecord
 from raymix.training.packs import load_generators
 
 
@@ -67,14 +68,11 @@ def num_parameters(subject: Subject) -> int:
     return whole * len(subject.state.components) // len(pack.components)
 
 
-def agreement(record: Mapping[str, Any]) -> dict[str, float]:
-    """How the assignment agrees with known classes, from the counts in a record line."""
-    if "contingency" not in record:
+def agreement(record: RoundRecord) -> dict[str, float]:
+    """How the assignment agrees with known classes, from a record's counts."""
+    if record.contingency_KC is None:
         return {}
-    counts_KC = np.array(record["contingency"])
-    measures = {"nmi": clustering.nmi, "ari": clustering.ari, "purity": clustering.purity}
-    measures["matched_accuracy"] = clustering.matched_accuracy
-    return {name: measure(counts_KC) for name, measure in measures.items()}
+    return {**record.clustering, "matched_accuracy": clustering.matched_accuracy(np.array(record.contingency_KC))}
 
 
 def finite(values: Mapping[str, float]) -> dict[str, float | None]:

@@ -3,9 +3,8 @@
 Shapes: (C, H, W) or (D,) of a row.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from markupsafe import Markup, escape
@@ -17,8 +16,8 @@ from raymix.report.palette import colour_of
 from raymix.report.plane import Plane, card_picture
 from raymix.report.thumbnails import Shades, strip
 from raymix.report.words import percent, quantity
+from raymix.rounds import RoundRecord
 
-Line = Mapping[str, Any]
 Row = NDArray[np.generic]
 COLUMNS = 8  # images to a line
 SHORT_ROW = 6  # columns of a vector that are still written out
@@ -96,15 +95,15 @@ class Vectors:
         return Markup(f"<span>{escape(left)}</span><span>{escape(right)}</span>")
 
 
-def cards(lines: Sequence[Line], portrait: Portrait, look: Images | Vectors) -> list[Card]:
+def cards(lines: Sequence[RoundRecord], portrait: Portrait, look: Images | Vectors) -> list[Card]:
     """A card for each component of the portrait, which is of the last line."""
     last = lines[-1]
-    at = {k: i for i, k in enumerate(last["components"])}
+    at = {k: i for i, k in enumerate(last.components)}
     return [
         Card(
             component=each.component,
             colour=colour_of(each.component),
-            weight=percent(last["weights"][at[each.component]]),
+            weight=percent(last.weights_K[at[each.component]]),
             load=load_of(last, at[each.component]),
             loads=sparkline(lines, each.component),
             pictures=look.pictures(each),
@@ -115,9 +114,9 @@ def cards(lines: Sequence[Line], portrait: Portrait, look: Images | Vectors) -> 
     ]
 
 
-def load_of(line: Line, place: int) -> str:
+def load_of(line: RoundRecord, place: int) -> str:
     """Rows won, and those it was lent."""
-    won, load = line["won"][place], line["loads"][place]
+    won, load = line.won_K[place], line.loads_K[place]
     return f"{won:,} rows won" + (f", {load - won:,} lent" if load > won else "")
 
 

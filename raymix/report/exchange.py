@@ -3,9 +3,9 @@
 Axes: K components that ever competed, T rounds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from raymix.report.drawing import INK, drawn
 from raymix.report.history import ids_of, series
 from raymix.report.palette import colour_of
+from raymix.rounds import RoundRecord
 
-Line = Mapping[str, Any]
 Counts = NDArray[np.float64]
 
 MOST_BANDS = 20  # components beyond which bands are too thin to read
@@ -29,17 +29,17 @@ BAR, GAP = 0.07, 0.16  # width of a bar in steps; all gaps between bars, of the 
 WIDTH, HEIGHT = 380, 360
 
 
-def moves(line: Line, ids: Sequence[int]) -> Counts:
+def moves(line: RoundRecord, ids: Sequence[int]) -> Counts:
     """(K, K) rows that went from (line) to (column) in a round."""
     counts_KK = np.zeros((len(ids), len(ids)))
-    for source, target, rows in line["flow"]:
+    for source, target, rows in line.flow_F3:
         counts_KK[ids.index(source), ids.index(target)] += rows
     return counts_KK
 
 
-def ids_in(lines: Sequence[Line]) -> list[int]:
+def ids_in(lines: Sequence[RoundRecord]) -> list[int]:
     """Every component that competed in these rounds, or gave rows to those who did, ascending."""
-    moving = {k for line in lines for cell in line["flow"] for k in cell[:2]}
+    moving = {k for line in lines for cell in line.flow_F3 for k in cell[:2]}
     return sorted({*ids_of(lines), *moving})
 
 
@@ -52,23 +52,23 @@ def spans(num_lines: int) -> list[tuple[int, int]]:
     return [(0, STEPS), (middle, last)]
 
 
-def bands(lines: Sequence[Line]) -> list[tuple[str, Markup]]:
+def bands(lines: Sequence[RoundRecord]) -> list[tuple[str, Markup]]:
     """(Rounds, picture) of bands; none for many components or a single round."""
     ids, found = ids_in(lines), []
     if len(ids) > MOST_BANDS:
         return []
     for first, last in spans(len(lines)):
         part = lines[first : last + 1]
-        name = f"rounds {part[0]['round']} to {part[-1]['round']}"
+        name = f"rounds {part[0].round} to {part[-1].round}"
         draw = partial(_draw_bands, part=part, ids=ids)
         found.append((name, drawn(f"bands-{first}", f"Rows between components, {name}", WIDTH, HEIGHT, draw)))
     return found
 
 
-def _draw_bands(figure: Figure, part: Sequence[Line], ids: Sequence[int]) -> None:
+def _draw_bands(figure: Figure, part: Sequence[RoundRecord], ids: Sequence[int]) -> None:
     """A column of bars per round and bands between them, component 0 on top."""
     axes = figure.add_subplot()
-    won_TK = np.array([[won or 0 for won in series(part, "won", k)] for k in ids], np.float64).T
+    won_TK = np.array([[won or 0 for won in series(part, lambda line: line.won_K, k)] for k in ids], np.float64).T
     total = won_TK.sum(1).max()
     heights_TK = won_TK + GAP * total / len(ids)
     bottoms_TK = heights_TK.sum(1, keepdims=True) - heights_TK.cumsum(1)
@@ -89,7 +89,7 @@ def _draw_bands(figure: Figure, part: Sequence[Line], ids: Sequence[int]) -> Non
                 x, side = (t + BAR, "left") if t else (t - BAR, "right")
                 axes.text(x, middles_K[i], str(ids[i]), ha=side, va="center", fontsize=10)
     axes.set(xlim=(-0.2, len(part) - 0.8), ylim=(0, (1 + GAP) * total), xlabel="after round")
-    axes.set_xticks(range(len(part)), [str(line["round"]) for line in part])
+    axes.set_xticks(range(len(part)), [str(line.round) for line in part])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
     axes.grid(visible=False)
@@ -139,7 +139,7 @@ def labelled(middles_K: Counts, sizes_K: Counts, height: float) -> list[int]:
     return chosen
 
 
-def exchange_map(lines: Sequence[Line]) -> Markup:
+def exchange_map(lines: Sequence[RoundRecord]) -> Markup:
     """Rows that changed hands in these rounds, from component (line) to component (column)."""
     ids = ids_in(lines)
     counts_KK = np.sum([moves(line, ids) for line in lines], axis=0)
@@ -173,6 +173,6 @@ def short(count: float) -> str:
     return f"{count:.0f}"
 
 
-def largest_moves(line: Line, most: int = 5) -> str:
+def largest_moves(line: RoundRecord, most: int = 5) -> str:
     """The largest exchanges of a round in words."""
-    return ", ".join(f"{source} → {target}: {rows:,}" for source, target, rows in line["flow"][:most])
+    return ", ".join(f"{source} → {target}: {rows:,}" for source, target, rows in line.flow_F3[:most])

@@ -14,12 +14,13 @@ from raymix.report.contents import Portrait
 from raymix.report.palette import colour_of
 from raymix.report.plane import Plane, fields, overviews
 from raymix.report.troubles import troubles
+from raymix.rounds import RoundRecord
 
 LAST_ROUNDS = 3  # whose exchanges are shown together
 
 
 def render(
-    lines: Sequence[Mapping[str, Any]],
+    lines: Sequence[RoundRecord],
     config: Config,
     spec: DataSpec,
     environment: Mapping[str, str],
@@ -30,7 +31,7 @@ def render(
     what `raymix evaluate` found at it, if it was asked."""
     plane = None if spec.is_image else Plane(portrait)
     ids = history.ids_of(lines)
-    recent = [line for line in lines[1:] if "flow" in line][-LAST_ROUNDS:]
+    recent = lines[1:][-LAST_ROUNDS:] if any(line.flow_F3 for line in lines) else []
     competing = len(ids) > 1
     return template("page.html.j2").render(
         title=words.title(lines, config, spec),
@@ -47,11 +48,8 @@ def render(
         recent=recent,
         exchange_map=exchange.exchange_map(recent) if recent and competing else None,
         largest_moves=exchange.largest_moves(lines[-1]) if recent else "",
-        generator_losses=history.loss_chart(lines, "generator"),
-        critic_losses=history.loss_chart(lines, "critic") if history.told(lines, "critic_loss") else None,
-        discriminator_losses=history.loss_chart(lines, "discriminator")
-        if history.told(lines, "discriminator_loss")
-        else None,
+        terms=[(name, history.term_chart(lines, name, unit)) for name, unit in history.units(lines).items()],
+        discriminator_losses=history.discriminator_chart(lines),
         moved=history.moved_chart(lines) if len(lines) > 1 and competing else None,
         seconds=history.seconds_chart(lines),
         class_table=class_table(lines[-1], spec.classes),

@@ -1,6 +1,6 @@
 """What went wrong in a run, each in a sentence that says what to do."""
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,10 +10,9 @@ from raymix.failures import Action
 from raymix.metrics.health import CHANCE, SATURATED
 from raymix.report import structure
 from raymix.report.contents import Portrait
-from raymix.report.history import ids_of
-from raymix.report.words import percent, quantity
-
-Line = Mapping[str, Any]
+from raymix.report.history import ids_of, units
+from raymix.report.words import measured, percent, quantity
+from raymix.rounds import RoundRecord
 
 UNSETTLED = 0.05  # of all rows, moving in the last round
 COPY = 1 / 3  # of the distance between real neighbours: a sample nearer than this to a row may be a copy of it
@@ -33,7 +32,7 @@ class Trouble(NamedTuple):
     sentence: str
 
 
-def troubles(lines: Sequence[Line], config: Config, portrait: Portrait) -> list[Trouble]:
+def troubles(lines: Sequence[RoundRecord], config: Config, portrait: Portrait) -> list[Trouble]:
     """Everything that a reader of the numbers should not have to find; nothing in a sound run."""
     judged = config.judges
     looks: list[Callable[[], list[Trouble]]] = [
@@ -50,33 +49,33 @@ def troubles(lines: Sequence[Line], config: Config, portrait: Portrait) -> list[
     return [trouble for look in looks for trouble in look()]
 
 
-def _mended(lines: Sequence[Line]) -> list[Trouble]:
+def _mended(lines: Sequence[RoundRecord]) -> list[Trouble]:
     found = []
     for line in lines:
-        for failure, done in line["mendings"]:
+        for failure, done in line.mendings:
             what = failure.split("; ")[0]
             advice = ADVICE.get(done, "look at the log if it happens again")
-            found.append(Trouble("Mended", f"In round {line['round']}: {what}. What was done: {done}; {advice}."))
+            found.append(Trouble("Mended", f"In round {line.round}: {what}. What was done: {done}; {advice}."))
     return found
 
 
-def _dropped(lines: Sequence[Line]) -> list[Trouble]:
-    gone = [k for k in ids_of(lines) if k not in {*lines[-1]["components"], *structure.gone(lines)}]
+def _dropped(lines: Sequence[RoundRecord]) -> list[Trouble]:
+    gone = [k for k in ids_of(lines) if k not in {*lines[-1].components, *structure.gone(lines)}]
     if not gone:
         return []
     who = f"{_named(gone).capitalize()} no longer {_verb(gone, 'competes', 'compete')}, and the others share the rows"
     return [Trouble("Dropped", f"{who}; begin a new run with a lower model.learning_rate to keep all.")]
 
 
-def _starved(lines: Sequence[Line], config: Config) -> list[Trouble]:
+def _starved(lines: Sequence[RoundRecord], config: Config) -> list[Trouble]:
     last, times = lines[-1], dict[int, str]()
-    for k in last["components"]:
-        num = sum(k in line["starved"] for line in lines)
-        if k in last["starved"] or 2 * num > len(lines):
+    for k in last.components:
+        num = sum(k in line.starved for line in lines)
+        if k in last.starved or 2 * num > len(lines):
             times[k] = f"{k} (in {num})" if times else f"{k} (in {num} of {len(lines)} rounds)"
     if not times:
         return []
-    won = dict(zip(last["components"], last["won"], strict=True))
+    won = dict(zip(last.components, last.won_K, strict=True))
     empty = [k for k in times if won[k] == 0]
     sentence = f"Component{_s(times)} {', '.join(times.values())} won too few rows and trained on lent ones; "
     if empty:
@@ -89,50 +88,55 @@ def _starved(lines: Sequence[Line], config: Config) -> list[Trouble]:
     return [Trouble("Starved", f"{sentence}.")]
 
 
-def _reseeded(lines: Sequence[Line]) -> list[Trouble]:
+def _reseeded(lines: Sequence[RoundRecord]) -> list[Trouble]:
     found = []
     for line in lines:
-        for k, donor in line["reseeded"].items():
-            sentence = (
-                f"Component {k} began anew in round {line['round']} as a copy of {donor}, with half of its rows; "
-            )
+        for k, donor in line.reseeded.items():
+            sentence = f"Component {k} began anew in round {line.round} as a copy of {donor}, with half of its rows; "
             found.append(Trouble("Reseeded", sentence + "lower num_components if it starves again."))
     return found
 
 
-def _saturated(lines: Sequence[Line]) -> list[Trouble]:
+def _saturated(lines: Sequence[RoundRecord]) -> list[Trouble]:
     rounds: dict[int, set[int]] = {}
     for line in lines:
-        for k, loss in zip(line["components"], line["discriminator_loss"], strict=False):
+        for k, loss in zip(line.components, line.discriminator_loss_K, strict=True):
             if loss is not None and loss < SATURATED:
-                rounds.setdefault(k, set()).add(line["round"])
+                rounds.setdefault(k, set()).add(line.round)
     if not rounds:
         return []
     sentence = (
-        f"The discriminator loss of {_named(sorted(rounds))} fell below {SATURATED} (chance is {CHANCE}) in "
+        f"The discriminator loss of {_named(sorted(rounds))} fell below {SATURATED} nats (chance is {CHANCE}) in "
         f"{_rounds(sorted(set.union(*rounds.values())))}: such log ratios say little about which rows fit; raise "
         "discriminator.guard_loss or discriminator.lowpass, or lower discriminator.learning_rate."
     )
     return [Trouble("Saturated discriminators", sentence)]
 
 
-def _saturated_critics(lines: Sequence[Line]) -> list[Trouble]:
+def _saturated_critics(lines: Sequence[RoundRecord]) -> list[Trouble]:
     rounds: dict[int, set[int]] = {}
     for line in lines:
-        for k in line.get("saturated_critics", ()):
-            rounds.setdefault(k, set()).add(line["round"])
+        for k in line.saturated_critics:
+            rounds.setdefault(k, set()).add(line.round)
     if not rounds:
         return []
+    losses = [
+        loss
+        for line in lines
+        for k, loss in zip(line.components, line.term_K("critic"), strict=True)
+        if k in line.saturated_critics and loss is not None
+    ]
+    lowest = f" (loss down to {measured(min(losses), units(lines)['critic'])})" if losses else ""
     sentence = (
         f"The critic of {_named(sorted(rounds))} told samples from rows almost without fail in "
-        f"{_rounds(sorted(set.union(*rounds.values())))} (loss below {SATURATED}): such a critic teaches its generator "
-        "little; choose sn-dcgan or model.loss wgan-gp, lower model.learning_rate, or raise schedule.batch_size."
+        f"{_rounds(sorted(set.union(*rounds.values())))}{lowest}: such a critic teaches its generator little; choose "
+        "sn-dcgan or model.loss wgan-gp, lower model.learning_rate, or raise schedule.batch_size."
     )
     return [Trouble("Saturated critics", sentence)]
 
 
-def _unsettled(lines: Sequence[Line]) -> list[Trouble]:
-    moved = [line["rows_moved"] / sum(line["won"]) for line in lines[1:]]
+def _unsettled(lines: Sequence[RoundRecord]) -> list[Trouble]:
+    moved = [line.moved_share for line in lines[1:]]
     if not moved or moved[-1] <= UNSETTLED:
         return []
     advice = "raise schedule.rounds"
@@ -141,7 +145,7 @@ def _unsettled(lines: Sequence[Line]) -> list[Trouble]:
             "the share has stopped falling: lower balance.min_share, or try fewer components or longer rounds "
             "(schedule.epochs_per_round)"
         )
-    round = lines[-1]["round"]
+    round = lines[-1].round
     return [Trouble("Not settled", f"{percent(moved[-1])} of the rows still moved in round {round}; {advice}.")]
 
 
@@ -164,8 +168,8 @@ def _copies(portrait: Portrait) -> list[Trouble]:
     return found
 
 
-def _other_warnings(last: Line) -> list[Trouble]:
-    texts = [text for text in last.get("warnings") or () if not text.startswith("saturated")]
+def _other_warnings(last: RoundRecord) -> list[Trouble]:
+    texts = [text for text in last.warnings if not text.startswith("saturated")]
     return [Trouble("Warning", f"{text[0].upper()}{text[1:]}.") for text in texts]
 
 

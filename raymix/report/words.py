@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.metrics.catalogue import MEASURES
-
-Line = Mapping[str, Any]
+from raymix.rounds import RoundRecord
 
 HOW = {
     "compete": "trained by competition",
@@ -27,8 +26,8 @@ class Measure(NamedTuple):
     basis: str
 
 
-def title(lines: Sequence[Line], config: Config, spec: DataSpec) -> str:
-    num = len(lines[-1]["components"] if config.schedule.adapt else config.components)
+def title(lines: Sequence[RoundRecord], config: Config, spec: DataSpec) -> str:
+    num = len(lines[-1].components if config.schedule.adapt else config.components)
     return f"{num} component{'s' if num > 1 else ''} on {spec.name}"
 
 
@@ -36,55 +35,53 @@ def subtitle(config: Config) -> str:
     return f"raymix: family {config.model.family}, mode {config.mode}, seed {config.seed}"
 
 
-def standing(lines: Sequence[Line], config: Config) -> str:
+def standing(lines: Sequence[RoundRecord], config: Config) -> str:
     """Where the run stands."""
-    round, rounds = lines[-1]["round"], config.schedule.rounds
+    round, rounds = lines[-1].round, config.schedule.rounds
     if round >= rounds:
         return f"All rounds are done ({round} of {rounds})."
     return f"Round {round} of {rounds}: the run is still going on, or was stopped (`raymix resume` goes on with it)."
 
 
-def summary(lines: Sequence[Line], config: Config, spec: DataSpec) -> list[str]:
+def summary(lines: Sequence[RoundRecord], config: Config, spec: DataSpec) -> list[str]:
     """The run in a few sentences."""
     last = lines[-1]
     num = len(config.components)
     shape = " × ".join(map(str, spec.row_shape))
     rows = f"{spec.num_rows:,} rows of {shape} {'pixels' if spec.is_image else 'columns'} ({spec.name})"
     who = f"{num} component{'s' if num > 1 else ''} of the family {config.model.family} {'were' if num > 1 else 'was'}"
-    spent = duration(sum(sum(line["seconds"].values()) for line in lines))
+    spent = duration(sum(line.total_s for line in lines))
     sentences = [f"{who} {HOW[config.mode]} on {rows}, with seed {config.seed}, in {spent}.", standing(lines, config)]
 
     if config.schedule.adapt:
-        num_changes = sum(len(line["changes"]) for line in lines)
+        num_changes = sum(len(line.changes) for line in lines)
         sentences.append(f"Their number follows the modes of their rows: {num_changes} changes so far.")
-    competing = len(last["components"])
+    competing = len(last.components)
     share = f"{competing} component{'s' if competing > 1 else ''} share the {spec.num_rows:,} rows"
     sentences.append(
-        f"{share}; the effective number is {last['effective_components']:.1f}."
+        f"{share}; the effective number is {last.effective_components:.1f}."
         if competing > 1
         else f"One component has all {spec.num_rows:,} rows."
     )
-    if "clustering" in last:
-        agreement = f"NMI {last['clustering']['nmi']:.2f}, purity {last['clustering']['purity']:.2f}"
+    if last.clustering:
+        agreement = f"NMI {last.clustering['nmi']:.2f}, purity {last.clustering['purity']:.2f}"
         sentences.append(f"Against the {len(spec.classes)} classes, which training never saw: {agreement}.")
     if len(lines) > 1 and competing > 1:
-        moved = last["rows_moved"] / sum(last["won"])
-        sentences.append(f"Rows still moving in the last round: {percent(moved)}.")
+        sentences.append(f"Rows still moving in the last round: {percent(last.moved_share)}.")
     return sentences
 
 
-def measures(lines: Sequence[Line], found: Mapping[str, Any] | None = None) -> list[Measure]:
+def measures(lines: Sequence[RoundRecord], found: Mapping[str, Any] | None = None) -> list[Measure]:
     """Every number of the last round and of an evaluation, with its definition.
 
     `found` is what `raymix evaluate` found at the last round; where it is None the last line that was evaluated counts.
     """
     last = lines[-1]
-    rows = f"{sum(last['won']):,} training rows"
-    of_rows = {**last.get("clustering", {}), "effective_components": last["effective_components"]}
-    round = last["round"]
+    rows = f"{last.num_rows:,} training rows"
+    of_rows = {**last.clustering, "effective_components": last.effective_components}
+    round = last.round
     if found is None:
-        evaluated = [line for line in lines if line.get("measures")]
-        found, round = (evaluated[-1]["measures"], evaluated[-1]["round"]) if evaluated else ({}, 0)
+        found, round = next(((line.measures, line.round) for line in reversed(lines) if line.measures), ({}, 0))
     told = []
     for name, about in MEASURES.items():
         if name in of_rows:
@@ -110,6 +107,11 @@ def percent(share: float) -> str:
 def quantity(value: float) -> str:
     """Three digits, or whole numbers."""
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def measured(value: float, unit: str) -> str:
+    """A quantity with its unit, where it has one."""
+    return f"{quantity(value)} {unit}".rstrip()
 
 
 def duration(seconds: float) -> str:

@@ -59,18 +59,18 @@ def read_trials(task: Task, space: Space) -> list[Trial]:
 def read_trial(name: str, directory: RunDirectory, task: Task, space: Space, failure: str) -> Trial:
     config, lines = close(directory.load()[0]), read_record(directory.storage)
     parameters, flops_per_row = of_one(config, task.spec)
-    rows = sum(sum(line["generator_steps"]) for line in lines) * config.schedule.batch_size
+    rows = sum(sum(line.generator_steps_K) for line in lines) * config.schedule.batch_size
     return Trial(
         id=name,
         values={field: value_of(config, field) for field in space},
-        rounds=lines[-1]["round"],
+        rounds=lines[-1].round,
         rounds_asked=config.schedule.rounds,
-        metric=(lines[-1].get("measures") or {}).get(task.asked.metric),
-        num_components=len(lines[-1]["components"]),
-        parameters=parameters * len(lines[-1]["components"]),
+        metric=(lines[-1].measures or {}).get(task.asked.metric),
+        num_components=len(lines[-1].components),
+        parameters=parameters * len(lines[-1].components),
         rows=rows,
         flops=rows * flops_per_row,
-        seconds=sum(sum(line["seconds"].values()) for line in lines),
+        seconds=sum(line.total_s for line in lines),
         failure=failure,
     )
 

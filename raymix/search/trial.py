@@ -7,7 +7,6 @@ whether it goes on; whoever starts the trial again goes on from its last commit.
 import json
 import math
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from raymix.checkpoint import RunDirectory
 from raymix.config import Config
 from raymix.metrics.catalogue import MEASURES
 from raymix.record import read_record
+from raymix.rounds import RoundRecord
 from raymix.run import Status
 from raymix.search.asked import Task
 from raymix.search.room import packed_whole
@@ -40,10 +40,10 @@ def run_trial(values: dict[str, Any], task: Task) -> None:
         for line in status.lines:
             tell(line)
 
-    def tell(line: Mapping[str, Any]) -> None:
+    def tell(line: RoundRecord) -> None:
         nonlocal reported
-        if line["round"] > reported:
-            reported = line["round"]
+        if line.round > reported:
+            reported = line.round
             report(line, task, trial, directory)
 
     if directory.holds_run:
@@ -87,17 +87,17 @@ def adopt(task: Task, trial: str, donor: str, generation: Path, config: Config) 
         own.storage.write(f"generations/{generation.name}/{file.name}", file.read_bytes())
 
 
-def report(line: Mapping[str, Any], task: Task, trial: str, directory: RunDirectory) -> None:
+def report(line: RoundRecord, task: Task, trial: str, directory: RunDirectory) -> None:
     """Tell Tune of one round, with a checkpoint that says whose it is. The run waits meanwhile."""
-    measures = line.get("measures") or {}
+    measures = line.measures or {}
     metrics = {task.asked.metric: WORST[task.asked.mode]}
     metrics |= {name: value for name in (*MEASURES, "num_parameters") if (value := measures.get(name)) is not None}
-    metrics |= line.get("clustering", {})
-    metrics |= {"round": line["round"], "seconds": sum(line["seconds"].values()), "rows_moved": line["rows_moved"]}
-    metrics |= {"num_components": len(line["components"]), "effective_components": line["effective_components"]}
-    generation = next(each for each in reversed(directory.generations()) if each.state.round == line["round"])
+    metrics |= line.clustering
+    metrics |= {"round": line.round, "seconds": line.total_s, "rows_moved": line.rows_moved}
+    metrics |= {"num_components": len(line.components), "effective_components": line.effective_components}
+    generation = next(each for each in reversed(directory.generations()) if each.state.round == line.round)
     with tempfile.TemporaryDirectory() as folder:
-        known = {"trial": trial, "round": line["round"], "generation": generation.name}
+        known = {"trial": trial, "round": line.round, "generation": generation.name}
         Path(folder, CHECKPOINT).write_text(json.dumps(known))
         if task.asked.method == "pbt" and directory.damage(generation) is None:  # others may go on from it
             copied(directory, generation.folder, Path(folder, generation.name))

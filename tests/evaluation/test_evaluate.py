@@ -102,9 +102,9 @@ def test_measures_repeat_with_their_seed_and_change_nothing(digits: Path) -> Non
 
 def test_a_run_records_what_evaluate_finds(plane: Path) -> None:
     lines = read_record(Storage.at(plane))
-    assert [bool(line.get("measures")) for line in lines] == [True, False, True]
-    assert lines[-1]["measures"] == Mixture.load(plane).evaluate()
-    assert lines[-1]["seconds"]["evaluate"] > 0
+    assert [bool(line.measures) for line in lines] == [True, False, True]
+    assert lines[-1].measures == Mixture.load(plane).evaluate()
+    assert lines[-1].seconds["evaluate"] > 0
 
 
 def test_inversion_finds_near_rows(plane: Path, digits: Path) -> None:

@@ -172,7 +172,7 @@ class Disturbed:
         storage = Storage.at(self.out)
         directory = RunDirectory(storage)
         assert digest(directory) == expected_digest
-        rounds = [line["round"] for line in read_record(storage)]
+        rounds = [line.round for line in read_record(storage)]
         assert rounds == list(range(self.settings.schedule.rounds + 1)), "each round once"
         last = directory.require_last()
         blocks = [name for name in last.files if name.startswith("labels-")]

@@ -201,7 +201,7 @@ def mended(to: str, reference: str) -> dict[str, Any]:
     assert found is not None and found.state.round in (ROUNDS - 1, ROUNDS)
     resume(to, workers="local")
     assert digest(RunDirectory(place)) == reference, "another digest"
-    assert [line["round"] for line in read_record(place)] == list(range(ROUNDS + 1)), "another record"
+    assert [line.round for line in read_record(place)] == list(range(ROUNDS + 1)), "another record"
     kept = [g.state.round for g in RunDirectory(place).generations() if RunDirectory(place).damage(g) is None]
     assert kept == [ROUNDS - 1, ROUNDS], f"kept {kept}"
     assert place.exists("samples.png") and place.exists("events/events.out.tfevents.0.raymix")

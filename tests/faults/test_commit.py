@@ -209,7 +209,7 @@ def test_a_damaged_run_ends_with_the_same_bits(directory: RunDirectory, seed: in
         (folder / file).write_bytes(changed)
         assert resume(str(folder), workers="local")
         assert digest(RunDirectory(directory.storage)) == reference, file
-        assert [line["round"] for line in read_record(directory.storage)] == list(range(ROUNDS + 1)), file
+        assert [line.round for line in read_record(directory.storage)] == list(range(ROUNDS + 1)), file
 
 
 @pytest.mark.parametrize("file", ["run.json", "config.yaml", "writer.json", "record.jsonl", "manifest.json"])

@@ -26,7 +26,7 @@ def digits(out: Path, kills: bool) -> float:
     """Seconds of a run of the digits recipe."""
 
     def watch(status: Status) -> None:
-        if kills and status.lines and status.lines[-1]["round"] % KILL_EVERY == 0 < status.lines[-1]["round"] < ROUNDS:
+        if kills and status.lines and status.lines[-1].round % KILL_EVERY == 0 < status.lines[-1].round < ROUNDS:
             os.kill(pids_of(run_id_of(str(out)))[GENERATORS], signal.SIGKILL)
 
     start = time.monotonic()
@@ -44,9 +44,9 @@ def test_commits_and_a_kill_every_five_rounds_cost_little(tmp_path: Path, ray_cl
     first, second = (RunDirectory(Storage.at(tmp_path / name)) for name in ("calm", "disturbed"))
     assert digest(first) == digest(second)
     lines = read_record(second.storage)
-    mended = sum(len(line["mendings"]) for line in lines)
+    mended = sum(len(line.mendings) for line in lines)
     assert mended == ROUNDS // KILL_EVERY - 1
-    seconds = [line["seconds"] for line in read_record(first.storage)]
+    seconds = [line.seconds for line in read_record(first.storage)]
     share = sum(phases["commit"] for phases in seconds) / calm_s
     print(f"{calm_s:.1f} s, with {mended} kills {disturbed_s:.1f} s ({disturbed_s / calm_s:.2f}x); commits {share:.1%}")
     assert disturbed_s <= 1.5 * calm_s

@@ -66,7 +66,7 @@ def filled_after_round_1(config: Config, disk: Path, pages_left: int) -> Storage
     """Train on a disk that fills up meanwhile; the error it ended with, if it did not fit."""
 
     def watch(status: Status) -> None:
-        if any(line["round"] == 1 for line in status.lines):
+        if any(line.round == 1 for line in status.lines):
             fill(disk, pages_left)
 
     try:
@@ -90,7 +90,7 @@ def check_and_go_on(disk: Path, error: StorageFullError, reference: str) -> int:
     (disk / "filler").unlink()
     assert resume(str(disk / "run"), workers="local")
     assert digest(RunDirectory(Storage.at(disk / "run"))) == reference
-    assert [line["round"] for line in read_record(directory.storage)] == list(range(ROUNDS + 1))
+    assert [line.round for line in read_record(directory.storage)] == list(range(ROUNDS + 1))
     return last.state.round
 
 

@@ -147,4 +147,4 @@ def test_a_round_that_reseeds_is_repeated_from_what_it_began_with(
     run = Disturbed(nodes.address, tmp_path / "run", settings)
     disturb(run, place, victim, lambda: nodes.strike(run, victim))
     run.require(expected)
-    assert any(line["reseeded"] for line in read_record(Storage.at(run.out)))
+    assert any(line.reseeded for line in read_record(Storage.at(run.out)))

@@ -114,7 +114,7 @@ def test_keys_in_an_address_are_not_shown(options: str) -> None:
 def test_a_run_has_the_bits_of_a_local_one(finished: str, reference: str) -> None:
     directory = RunDirectory(Storage.at(finished))
     assert digest(directory) == reference
-    assert [line["round"] for line in read_record(directory.storage)] == list(range(ROUNDS + 1))
+    assert [line.round for line in read_record(directory.storage)] == list(range(ROUNDS + 1))
     kept = [g.state.round for g in directory.generations() if directory.damage(g) is None]
     assert kept == [ROUNDS - 1, ROUNDS] and len(directory.generations()) == ROUNDS + 1
     assert directory.storage.read("samples.png").startswith(b"\x89PNG")

@@ -35,7 +35,7 @@ class DisturbedThere(Disturbed):
 
     def require(self, expected_digest: str) -> None:
         assert digest(RunDirectory(self.storage)) == expected_digest
-        rounds = [line["round"] for line in read_record(self.storage)]
+        rounds = [line.round for line in read_record(self.storage)]
         assert rounds == list(range(self.settings.schedule.rounds + 1)), "each round once"
 
 

@@ -77,9 +77,9 @@ def test_a_store_of_a_quarter_of_the_data_is_enough(trunk: str, num: int, rows: 
         found, small_s = trained(settings, tmp_path / "small")
     assert found == expected
     lines = read_record(Storage.at(tmp_path / "small"))
-    spilled = [line.get("spilled_bytes", 0) / 2**20 for line in lines]
+    spilled = [line.spilled_bytes / 2**20 for line in lines]
     assert min(spilled) > ROWS * COLUMNS * 4 / 2**20 - num * STORE_BYTES / 2**20 - 1, "what does not fit lies on disks"
-    assert not any(line["mendings"] for line in lines), "nothing died of it"
+    assert not any(line.mendings for line in lines), "nothing died of it"
     print(
         f"\n{num} x 80 MiB, trunk {trunk}: {small_s:.0f} s, MiB on disks at each commit: {np.round(spilled).tolist()}"
     )
@@ -92,5 +92,5 @@ def test_a_large_store_holds_everything_and_tells_of_nothing(rows: Path, tmp_pat
         assert not may_spill(*resolve(settings))
         found, large_s = trained(settings, tmp_path / "large")
     assert found == expected
-    assert not any("spilled_bytes" in line for line in read_record(Storage.at(tmp_path / "large")))
+    assert not any(line.spilled_bytes for line in read_record(Storage.at(tmp_path / "large")))
     print(f"\n1280 MiB: {large_s:.0f} s")

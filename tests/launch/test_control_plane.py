@@ -44,7 +44,7 @@ def test_null_components_load_no_torch_and_still_commit_every_round(run):
     assert [mark.round for mark in marks] == list(range(ROUNDS + 1))
     last = RunDirectory(storage).require_last()
     assert last.state.round == ROUNDS and sum(last.state.won_K) == 3000 and min(last.state.won_K) > 500
-    assert last.record["rows_moved"] > 1000
+    assert last.record.rows_moved > 1000
 
 
 def test_null_scores_are_the_same_again_and_others_for_each_component_and_round():

@@ -25,6 +25,7 @@ from raymix.models.vae import VAE
 from raymix.record import read_record
 from raymix.reporting import report_files
 from raymix.resolve import resolve
+from raymix.rounds import RoundRecord
 from raymix.session import resume, train
 from raymix.storage import Storage
 from raymix.training import discriminators
@@ -54,7 +55,7 @@ class Run:
         return checkpoint.digest(self.directory)
 
     @property
-    def lines(self) -> list[dict[str, Any]]:
+    def lines(self) -> list[RoundRecord]:
         return read_record(self.directory.storage)
 
     @property
@@ -86,7 +87,7 @@ class Run:
         """The last commit is that of the round; it holds, and is what an undisturbed run had committed."""
         assert self.last.state.round == round
         assert self.last.files == reference.files(round)
-        assert [line["round"] for line in self.lines] == list(range(round + 1))
+        assert [line.round for line in self.lines] == list(range(round + 1))
 
     def resumed(self) -> "Run":
         assert resume(str(self.out), workers="local")
@@ -138,7 +139,7 @@ def interrupted() -> Callable[..., Run]:
 
     def run(settings: Config, out: Path, round: int) -> Run:
         def watch(status: Any) -> None:
-            if any(line["round"] == round for line in status.lines):
+            if any(line.round == round for line in status.lines):
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):

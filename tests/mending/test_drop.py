@@ -20,10 +20,10 @@ def assert_dropped(run, since=2):
     assert len(run.labels) == 300
     assert [(run.labels == k).sum() for k in (0, 2)] == list(state.won_K)
     for line in run.lines:
-        competing = [0, 1, 2] if line["round"] < since else [0, 2]
-        assert line["components"] == competing and sum(line["won"]) == 300
-        assert len(line["generator_loss"]) == len(line["weights"]) == len(competing)
-        assert [done for _, done in line["mendings"]] == [Action.DROP.value] * (line["round"] == since)
+        competing = (0, 1, 2) if line.round < since else (0, 2)
+        assert line.components == competing and sum(line.won_K) == 300
+        assert len(line.term_K("loss")) == len(line.weights_K) == len(competing)
+        assert [done for _, done in line.mendings] == [Action.DROP.value] * (line.round == since)
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_drop_in_round_0_pretrains_the_others(config, trained, plant, undisturbe
     plant("generator loss", round=0)
     run = trained(config("drop"), tmp_path)
     assert_dropped(run, since=0)
-    steps = [line["generator_steps"] for line in run.lines]
-    assert steps == [[19, 19]] * 4  # 2 epochs of 300 rows in batches of 16, shared by two
+    steps = [line.generator_steps_K for line in run.lines]
+    assert steps == [(19, 19)] * 4  # 2 epochs of 300 rows in batches of 16, shared by two
     assert run.generators(0, 1) == fresh.generators(0, 1)
 
 
@@ -89,9 +89,9 @@ def test_one_after_another_is_dropped_but_not_the_last(config, run_at, trained, 
     plant("log ratio", times=None, component=2)
     plant("log ratio", times=None, component=0)
     run = trained(config("drop"), tmp_path / "two")
-    assert [line["components"] for line in run.lines] == [[0, 1, 2], [0, 1, 2], [1], [1]]
-    assert [len(line["mendings"]) for line in run.lines] == [0, 0, 2, 0]
-    assert run.lines[-1]["won"] == [300] and set(run.labels.tolist()) == {1}
+    assert [line.components for line in run.lines] == [(0, 1, 2), (0, 1, 2), (1,), (1,)]
+    assert [len(line.mendings) for line in run.lines] == [0, 0, 2, 0]
+    assert run.lines[-1].won_K == (300,) and set(run.labels.tolist()) == {1}
 
     plant("log ratio", times=None, component=1)
     with diverges("a log ratio", -1, component=2):
@@ -103,7 +103,7 @@ def test_who_was_dropped_in_an_earlier_round_stays_away(config, trained, plant, 
     plant("generator loss", times=None, component=0, round=1)
     plant("generator loss", times=None, component=2, round=3)
     run = trained(config("drop"), tmp_path)
-    assert [line["components"] for line in run.lines] == [[0, 1, 2], [1, 2], [1, 2], [1]]
+    assert [line.components for line in run.lines] == [(0, 1, 2), (1, 2), (1, 2), (1,)]
     assert set(run.labels.tolist()) == {1}
 
 

@@ -37,7 +37,7 @@ def test_restart_slows_the_component_and_nobody_else(
         assert run.learning_rates(round) == [0.005, 0.0025, 0.005]
     assert run.learning_rates(2, "discriminator") == [1e-3, 5e-4, 1e-3]
     assert run.learning_rates(3, "discriminator") == [1e-3] * 3  # each round begins a new one
-    mendings = [line["mendings"] for line in run.lines]
+    mendings = [line.mendings for line in run.lines]
     assert [len(some) for some in mendings] == [0, 0, 1, 0]
     ((failure, done),) = mendings[2]
     assert failure.startswith(f"component 1: {quantity} is not finite in round 2") and done == Action.SLOW.value
@@ -75,7 +75,7 @@ def test_restart_before_any_commit_begins_again_slower(config, trained, plant, t
     plant("generator loss", round=0)
     run = trained(config("restart"), tmp_path)
     assert run.learning_rates(3) == [0.005, 0.0025, 0.005]
-    assert [len(line["mendings"]) for line in run.lines] == [1, 0, 0, 0]
+    assert [len(line.mendings) for line in run.lines] == [1, 0, 0, 0]
 
 
 @pytest.mark.parametrize(("place", "quantity", "step"), PLACES)
@@ -95,5 +95,5 @@ def test_failures_are_counted_for_each_component_and_round(config, trained, plan
         plant("generator loss", times=2, component=0, round=round)
         plant("log ratio", times=2, component=1, round=round)
     run = trained(config("restart"), tmp_path)
-    assert [len(line["mendings"]) for line in run.lines] == [0, 4, 4, 0]
+    assert [len(line.mendings) for line in run.lines] == [0, 4, 4, 0]
     assert run.learning_rates(3) == [0.005 / 16, 0.005 / 16, 0.005]

@@ -6,6 +6,7 @@ import pytest
 from raymix.config import Config, DataConfig
 from raymix.data.source import DataSpec
 from raymix.report.contents import ComponentPortrait, Grid, Neighbours, Portrait
+from raymix.rounds import RoundRecord, TermValues
 
 NUM_ROWS = 1000
 
@@ -24,29 +25,25 @@ def make_lines():
             owner_N = np.where(moving_N, rng.choice(ids, NUM_ROWS), before_N)
             won = [int((owner_N == k).sum()) for k in ids]
             pairs, counts = np.unique(np.stack([before_N, owner_N]), axis=1, return_counts=True)
-            flow = [[int(j), int(k), int(n)] for (j, k), n in zip(pairs.T, counts, strict=True) if j != k and t]
-            shares = np.array(won) / NUM_ROWS
-            line = {
-                "round": t,
-                "components": ids,
-                "won": won,
-                "loads": [max(rows, 5) for rows in won],
-                "weights": shares.tolist(),
-                "effective_components": float(np.exp(-(shares[shares > 0] * np.log(shares[shares > 0])).sum())),
-                "rows_moved": NUM_ROWS if t == 0 else sum(cell[2] for cell in flow),
-                "flow": sorted(flow, key=lambda cell: -cell[2]),
-                "starved": [k for k, rows in zip(ids, won, strict=True) if rows < 5],
-                "reseeded": {},
-                "mendings": [],
-                "generator_loss": [None if t == 2 and k == 0 else 10 / (t + 1) + k for k in ids],
-                "discriminator_loss": [0.5 - 0.01 * t for _ in ids] if judged else [],
-                "seconds": {"pre-train" if t == 0 else "train generators": 2.0, "score": 0.5, "commit": 0.1},
-                "warnings": [],
-            }
-            if classes:
-                table = [rng.multinomial(rows, np.full(classes, 1 / classes)).tolist() for rows in won]
-                line |= {"contingency": table, "clustering": {"nmi": 0.5, "ari": 0.25, "purity": 0.75}}
-            lines.append(line)
+            flow = [(int(j), int(k), int(n)) for (j, k), n in zip(pairs.T, counts, strict=True) if j != k and t]
+            losses = tuple(None if t == 2 and k == 0 else 10 / (t + 1) + k for k in ids)
+            table = [tuple(rng.multinomial(rows, np.full(classes, 1 / classes)).tolist()) for rows in won if classes]
+            lines.append(
+                RoundRecord(
+                    round=t,
+                    components=tuple(ids),
+                    won_K=tuple(won),
+                    loads_K=tuple(max(rows, 5) for rows in won),
+                    rows_moved=NUM_ROWS if t == 0 else sum(rows for _, _, rows in flow),
+                    generator_steps_K=(10,) * len(ids),
+                    terms={"bound": TermValues("nats per row", losses)},
+                    discriminator_steps_K=(10 * judged,) * len(ids),
+                    discriminator_loss_K=(0.5 - 0.01 * t if judged else None,) * len(ids),
+                    seconds={"pre-train" if t == 0 else "train generators": 2.0, "score": 0.5, "commit": 0.1},
+                    flow_F3=tuple(sorted(flow, key=lambda cell: -cell[2])),
+                    contingency_KC=tuple(table) or None,
+                )
+            )
         return lines
 
     return make

@@ -7,8 +7,8 @@ from raymix.report.exchange import bands, exchange_map, labelled, largest_moves,
 from raymix.report.history import ids_of
 
 
-def test_moves_are_the_records_cells():
-    line = {"flow": [[7, 2, 30], [2, 9, 4]]}
+def test_moves_are_the_records_cells(make_record):
+    line = make_record(flow_F3=((7, 2, 30), (2, 9, 4)))
     expected = np.zeros((3, 3))
     expected[1, 0], expected[0, 2] = 30, 4
     np.testing.assert_array_equal(moves(line, [2, 7, 9]), expected)
@@ -46,7 +46,7 @@ def test_rows_in_the_bars_agree_with_what_flows(make_lines):
     lines = make_lines(4)
     for before, after in itertools.pairwise(lines):
         moved_KK = moves(after, ids_of(lines))
-        np.testing.assert_array_equal(np.array(before["won"]) - moved_KK.sum(1) + moved_KK.sum(0), after["won"])
+        np.testing.assert_array_equal(np.array(before.won_K) - moved_KK.sum(1) + moved_KK.sum(0), after.won_K)
 
 
 def test_numbers_are_written_apart_and_those_of_large_bars_first():
@@ -60,7 +60,7 @@ def test_many_components_have_no_bands_but_a_table(make_lines):
     assert "<svg" in exchange_map(make_lines(21)[1:])
 
 
-def test_counts_are_short_and_the_largest_moves_are_told():
+def test_counts_are_short_and_the_largest_moves_are_told(make_record):
     counts = (7, 999, 1000, 1234, 9_949, 9_960, 99_999, 123_456, 5_600_000)
     assert " ".join(map(short, counts)) == "7 999 1.0k 1.2k 9.9k 10k 100k 123k 5.6M"
-    assert largest_moves({"flow": [[0, 3, 1200], [3, 0, 7]]}) == "0 → 3: 1,200, 3 → 0: 7"
+    assert largest_moves(make_record(flow_F3=((0, 3, 1200), (3, 0, 7)))) == "0 → 3: 1,200, 3 → 0: 7"

@@ -9,6 +9,7 @@ import pytest
 
 from raymix.portrait import plan
 from raymix.report.page import render
+from raymix.rounds import TermValues
 
 ENVIRONMENT = {"raymix": "0.1.0", "packing": "measured <fast>"}
 SHAPES = {"grey": (1, 28, 28), "colour": (3, 32, 32), "two channels": (2, 8, 8), "D1": (1,), "D2": (2,), "D5": (5,)}
@@ -78,7 +79,7 @@ def test_a_page_of_any_size_and_kind_is_complete(make_lines, make_portrait, make
     shape, classes = SHAPES[kind], [f"class {c}" for c in range(10)]
     config, spec = make_settings(shape, K, classes=classes)
     lines = make_lines(K, classes=10)
-    page = render(lines, config, spec, ENVIRONMENT, make_portrait(shape, lines[-1]["components"]))
+    page = render(lines, config, spec, ENVIRONMENT, make_portrait(shape, lines[-1].components))
     outline = check(page, K)
     expected = ["summary", "troubles", "components", "flow", "training", "classes", "plane", "config"]
     if K == 1:
@@ -101,15 +102,24 @@ def test_sections_without_content_are_left_out(make_lines, make_portrait, make_s
     assert "discriminator loss" not in " ".join(outline.text)
 
 
-def test_losses_of_critics_have_a_curve_where_there_are_any(make_lines, make_portrait, make_settings):
+def test_every_term_of_the_losses_has_a_chart_in_its_own_unit(make_lines, make_portrait, make_settings):
     config, spec = make_settings((1, 8, 8), 3)
     lines, portrait = make_lines(3), make_portrait((1, 8, 8), [0, 1, 2])
-    assert "own critic" not in render(lines, config, spec, ENVIRONMENT, portrait)
-    for line in lines:
-        line["critic_loss"] = [0.6, None, 0.4]
     page = render(lines, config, spec, ENVIRONMENT, portrait)
-    check(page, 3)
-    assert "own critic" in page and "nats per row" not in page
+    assert "bound: mean over" in page and page.count(">nats per row<") == 1 and "critic" not in page
+    terms = {"<loss>": TermValues("", (1.5, 2.5, None)), "critic": TermValues("bits per pixel", (0.6, None, 0.4))}
+    page = render([replace(line, terms=terms) for line in lines], config, spec, ENVIRONMENT, portrait)
+    text = " ".join(check(page, 3).text)
+    assert text.index("<loss>: mean over") < text.index("critic: mean over") < text.index("discriminator loss")
+    assert page.count(">bits per pixel<") == page.count(">nats<") == 1 and "nats per row" not in page
+
+
+def test_a_run_begun_by_an_older_version_shows_what_each_line_knows(make_lines, make_portrait, make_settings):
+    config, spec = make_settings((1, 8, 8), 3)
+    older = {"loss": TermValues("", (1.5, 2.5, 3.5))}
+    lines = [replace(line, terms=older) if line.round < 3 else line for line in make_lines(3)]
+    text = " ".join(check(render(lines, config, spec, {}, make_portrait((1, 8, 8), [0, 1, 2])), 3).text)
+    assert "loss: mean over" in text and "bound: mean over" in text
 
 
 @pytest.mark.parametrize("kind", ["grey", "D1", "D2", "D5"])
@@ -141,7 +151,7 @@ def test_a_run_under_way_says_so(make_lines, make_portrait, make_settings):
 
 def test_records_from_before_flows_were_kept_are_drawn_without(make_lines, make_portrait, make_settings):
     config, spec = make_settings((2,), 3)
-    lines = [{name: value for name, value in line.items() if name != "flow"} for line in make_lines(3)]
+    lines = [replace(line, flow_F3=()) for line in make_lines(3)]
     outline = check(render(lines, config, spec, ENVIRONMENT, make_portrait((2,), [0, 1, 2])), 3)
     assert "flow" not in outline.sections
 

@@ -6,14 +6,13 @@ import pytest
 from raymix.config import BalanceConfig
 from raymix.failures import Action
 from raymix.report.troubles import ADVICE, troubles
+from raymix.rounds import TermValues
 
 
 @pytest.fixture
 def sound(make_lines, make_portrait, make_settings):
     """A run in which nothing went wrong: its lines, config and portrait."""
-    lines = make_lines(3)
-    for line in lines:
-        line["rows_moved"] = 20
+    lines = [replace(line, rows_moved=20) for line in make_lines(3)]
     return lines, make_settings((1, 8, 8), 3)[0], make_portrait((1, 8, 8), [0, 1, 2])
 
 
@@ -27,10 +26,11 @@ def test_a_sound_run_has_no_troubles(sound):
 
 def test_starved_components_are_named_with_what_to_do(sound):
     lines, config, portrait = sound
-    lines[-1]["starved"], lines[-1]["won"][2] = [2], 0
     for line in lines[:5]:
-        line["starved"] = [0]
-    lines[0]["starved"] = [0, 1]  # once, long ago: no trouble
+        lent = (1, line.round == 0, 0)  # 1 once, long ago: no trouble
+        lines[line.round] = replace(line, loads_K=tuple(won + more for won, more in zip(line.won_K, lent, strict=True)))
+    *others, _ = lines[-1].won_K
+    lines[-1] = replace(lines[-1], won_K=(*others, 0), loads_K=(*others, 5))
     sentence = told(lines, config, portrait)["Starved"]
     assert sentence.startswith("Components 0 (in 5 of 7 rounds), 2 (in 1) won too few rows")
     assert "component 2 won none in the last round and is never sampled from" in sentence
@@ -41,13 +41,13 @@ def test_starved_components_are_named_with_what_to_do(sound):
     assert "Starved" not in told(lines, control, portrait)
 
 
-def test_reseeded_dropped_and_mended_components_are_told(sound):
+def test_reseeded_dropped_and_mended_components_are_told(sound, make_lines):
     lines, config, portrait = sound
-    lines[2]["reseeded"] = {"2": 0}
+    lines[2] = replace(lines[2], reseeded={2: 0})
     failure = "component 1: the loss is not finite in round 3 at step 7; lower model.learning_rate"
-    lines[3]["mendings"] = [[failure, Action.SLOW.value], ["generator-0: died", Action.REPLACE.value]]
-    for line in lines[5:]:
-        line["components"] = [0, 2]
+    mendings = ((failure, Action.SLOW.value), ("generator-0: died", Action.REPLACE.value))
+    lines[3] = replace(lines[3], mendings=mendings)
+    lines[5:] = make_lines(3, dropped=(1,))[5:]
     found = [trouble.sentence for trouble in troubles(lines, config, portrait)]
     assert any(text.startswith("Component 2 began anew in round 2 as a copy of 0") for text in found)
     assert any(text.startswith("Component 1 no longer competes") for text in found)
@@ -62,28 +62,32 @@ def test_every_way_of_mending_has_its_advice():
 
 def test_saturated_discriminators_are_told_once_for_all_rounds(sound):
     lines, config, portrait = sound
-    for line, losses in zip(lines, ([0.5] * 3, [0.09, None, 0.5], [0.05, 0.5, 0.02]), strict=False):
-        line["discriminator_loss"] = losses
-    lines[2]["warnings"] = ["saturated discriminators (loss below 0.1): [0, 2]; raise it", "something else"]
+    for t, losses_K in enumerate(((0.5,) * 3, (0.09, None, 0.5), (0.05, 0.5, 0.02))):
+        lines[t] = replace(lines[t], discriminator_loss_K=losses_K)
+    warnings = ("saturated discriminators (loss below 0.1 nats): [0, 2]; raise it", "something else")
+    lines[2] = replace(lines[2], warnings=warnings)
     sentence = told(lines, config, portrait)["Saturated discriminators"]
-    assert "components 0, 2 fell below 0.1 (chance is 0.693) in rounds 1 to 2" in sentence
-    lines[-1]["warnings"] = lines[2]["warnings"]
+    assert "components 0, 2 fell below 0.1 nats (chance is 0.693) in rounds 1 to 2" in sentence
+    lines[-1] = replace(lines[-1], warnings=warnings)
     assert told(lines, config, portrait)["Warning"] == "Something else."
 
 
 def test_saturated_critics_are_told_once_for_all_rounds(sound):
     lines, config, portrait = sound
-    lines[1]["saturated_critics"], lines[2]["saturated_critics"] = [0, 2], [2]
+    for t, saturated, losses_K in ((1, (0, 2), (0.05, 0.001, 0.06)), (2, (2,), (0.5, 0.5, 0.0321))):
+        critic = {"critic": TermValues("nats per row", losses_K)}
+        lines[t] = replace(lines[t], saturated_critics=saturated, terms={**lines[t].terms, **critic})
     sentence = told(lines, config, portrait)["Saturated critics"]
     assert sentence.startswith("The critic of components 0, 2 told samples from rows almost without fail in rounds 1 ")
+    assert "to 2 (loss down to 0.0321 nats per row): " in sentence
     assert "model.loss wgan-gp" in sentence
 
 
 @pytest.mark.parametrize(("moved", "advice"), [([500, 300, 200, 100], "raise schedule.rounds"), ([90] * 6, "stopped")])
 def test_rows_that_never_settle_are_told(sound, moved, advice):
     lines, config, portrait = sound
-    for line, rows in zip(lines[-len(moved) :], moved, strict=True):
-        line["rows_moved"] = rows
+    late = zip(lines[-len(moved) :], moved, strict=True)
+    lines[-len(moved) :] = [replace(line, rows_moved=rows) for line, rows in late]
     sentence = told(lines, config, portrait)["Not settled"]
     assert advice in sentence and ("10%" in sentence or "9.0%" in sentence)
     assert "Not settled" not in told(lines, config.model_copy(update={"mode": "random"}), portrait)

@@ -51,9 +51,9 @@ def test_an_evaluator_that_dies_is_replaced_and_the_round_measured_as_if_nothing
     train(*resolve(config()), str(tmp_path / "ray"), workers="ray")
     assert killed
     here, there = (read_record(Storage.at(tmp_path / workers)) for workers in ("local", "ray"))
-    assert [line["measures"] for line in here] == [line["measures"] for line in there]
-    assert any("evaluate" in failure for line in there for failure, _ in line["mendings"])
-    assert there[-1]["measures"]["fd_classifier"] > 0
+    assert [line.measures for line in here] == [line.measures for line in there]
+    assert any("evaluate" in failure for line in there for failure, _ in line.mendings)
+    assert there[-1].measures["fd_classifier"] > 0
     for workers in ("local", "ray"):
         page = (tmp_path / workers / "report.html").read_text()
         assert page.startswith("<!doctype html>") and "All rounds are done (1 of 1)." in page
@@ -67,8 +67,8 @@ def test_a_round_that_cannot_be_measured_counts_and_says_so(tmp_path: Path, monk
     monkeypatch.setattr("raymix.evaluation.evaluate.evaluate", fail)
     train(*resolve(config()), str(tmp_path / "run"), workers="local")
     lines = read_record(Storage.at(tmp_path / "run"))
-    assert [line["measures"] for line in lines] == [None, None]
-    assert all("not measured: the test set: is gone" in line["warnings"] for line in lines)
+    assert [line.measures for line in lines] == [None, None]
+    assert all("not measured: the test set: is gone" in line.warnings for line in lines)
 
 
 def test_a_page_that_cannot_be_made_leaves_what_was_learned(

@@ -146,7 +146,7 @@ def test_a_detached_run_is_seen_stopped_resumed_and_leaves_nothing(
     assert main(["stop", str(out), "--address", "auto"]) == 0
     assert "will end after round " in capsys.readouterr().out
     wait_for(lambda: living_coordinator(str(out)) is None, "the stop")
-    done = read_record(Storage.at(out))[-1]["round"]
+    done = read_record(Storage.at(out))[-1].round
     assert 1 <= done < 60
     assert main(["stop", str(out), "--address", "auto"]) == 2
     assert "does not live on this cluster" in capsys.readouterr().err
@@ -180,7 +180,7 @@ def test_resume_watches_a_run_that_lives_and_a_run_that_was_ended_at_once_goes_o
 
     assert resume(str(out), detached=lambda place: None)
     rounds: list[int] = []
-    assert resume(str(out), watch=lambda status: rounds.extend(line["round"] for line in status.lines))
+    assert resume(str(out), watch=lambda status: rounds.extend(line.round for line in status.lines))
     assert rounds == list(range(13))
     assert digest_of(out) == digest_of(alone)
     assert not resume(str(out))

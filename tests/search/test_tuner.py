@@ -73,7 +73,7 @@ def test_a_search_whose_driver_is_killed_goes_on_and_repeats_nothing(tmp_path: P
     assert len(list((out / "trials").iterdir())) == 4
     for name, lines in before.items():
         record = out / "trials" / name / "record.jsonl"
-        assert [line["round"] for line in read_record(Storage.at(record.parent))] == [0, 1, 2, 3, 4]
+        assert [line.round for line in read_record(Storage.at(record.parent))] == [0, 1, 2, 3, 4]
         if name in ended:
             assert record.stat().st_mtime_ns == ended[name]
         else:
@@ -116,8 +116,7 @@ def test_asha_stops_trials_at_a_rung_and_not_before_round_three(tmp_path: Path) 
     results = raymix.tune("synthetic-5", space, out=tmp_path / "search", overrides=overrides, tell=told.append)
     assert results.num_errors == 0
     rounds = {
-        folder.name: read_record(Storage.at(folder))[-1]["round"]
-        for folder in (tmp_path / "search" / "trials").iterdir()
+        folder.name: read_record(Storage.at(folder))[-1].round for folder in (tmp_path / "search" / "trials").iterdir()
     }
     assert sorted(set(rounds.values())) == [3, 5]
     assert rounds == {news.trial: news.round for news in told if news.ended}
@@ -135,7 +134,7 @@ def test_populations_take_over_each_others_weights(tmp_path: Path) -> None:
     )
     assert results.num_errors == 0
     folders = list((tmp_path / "search" / "trials").iterdir())
-    assert [read_record(Storage.at(folder))[-1]["round"] for folder in folders] == [7, 7]
+    assert [read_record(Storage.at(folder))[-1].round for folder in folders] == [7, 7]
     packings = [json.loads((folder / "run.json").read_text())["environment"]["packing"] for folder in folders]
     assert any(packing.startswith("as trial") for packing in packings)  # somebody did
 
