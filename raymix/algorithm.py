@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from raymix.budgets import pretrain_steps, round_steps
 from raymix.config import Config
 from raymix.maths import structure
 from raymix.maths.balance import reseeds
@@ -203,43 +204,6 @@ def without(config: Config, workers: Workers, state: State, component: int) -> S
     kept = [i for i, k in enumerate(state.components) if k != component]
     rest = state.only(kept)
     return rest if state.round < 0 else partition(config, workers, rest, PhaseClock())[0]
-
-
-def equal_steps(rows: float, config: Config, components: Sequence[int]) -> dict[int, int]:
-    """The same number of steps for every component, so that together they see about `rows` rows.
-
-    A `single` generator gets the steps of all K, rounded as theirs are, so that budgets are equal.
-    """
-    num = config.num_components if config.mode == "single" else len(components)
-    steps = max(1, round(rows / config.schedule.batch_size / num))
-    return dict.fromkeys(components, steps * num // len(components))
-
-
-def round_steps(rows: float, config: Config, components: Sequence[int], loads_K: Sequence[int]) -> dict[int, int]:
-    """Steps of each component in a round: equal, or in proportion to the loads, with one step at least for a shard that
-    is not empty."""
-    if config.schedule.steps == "equal" or config.mode == "single":
-        return equal_steps(rows, config, components)
-    steps = rows / config.schedule.batch_size
-    loads = dict(zip(components, loads_K, strict=True))
-    return {k: max(1, round(steps * load / sum(loads_K))) if load else 0 for k, load in loads.items()}
-
-
-def pretrain_steps(config: Config, num_rows: int, components: Sequence[int]) -> dict[int, int]:
-    """Equal steps for every component, none without pre-training."""
-    schedule = config.schedule
-    if schedule.pretrain_epochs == 0:
-        return dict.fromkeys(components, 0)
-    rows = schedule.pretrain_epochs * num_rows
-    if schedule.pretrain_budget == "each":
-        rows *= config.num_components if config.mode == "single" else len(components)
-    return equal_steps(rows, config, components)
-
-
-def num_fakes(config: Config, num_rows: int, num_components: int) -> int:
-    """Fresh samples of each generator that the discriminators see in a round; `num_components` compete in it."""
-    fakes, num = config.discriminator.fakes, num_components if config.schedule.adapt else config.num_components
-    return max(1, num_rows // num) if fakes == "auto" else fakes
 
 
 class PhaseClock:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raymix import checkpoint
-from raymix.algorithm import num_fakes
+from raymix.budgets import num_fakes
 from raymix.checkpoint import Generation, RunDirectory, generator_name, labels_name
 from raymix.config import Config
 from raymix.data.blocks import read_blocks

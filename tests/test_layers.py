@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[1] / "raymix"
 LAYERS = [
     {"errors", "seeds", "cache"},
     {"config"},
-    {"state", "storage", "data", "failures"},
+    {"state", "storage", "data", "failures", "budgets"},
     {"checkpoint", "maths", "metrics"},
     {"report"},
     {"record"},
@@ -44,6 +44,7 @@ WITHOUT_TORCH = [
     "data",
     "state",
     "config",
+    "budgets",
     "algorithm",
     "record",
     "checkpoint",

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from raymix.algorithm import num_fakes
+from raymix.budgets import num_fakes
 from raymix.checkpoint import Generation, RunDirectory, discriminator_name, generator_name, labels_name
 from raymix.config import Config
 from raymix.data.open import local_places
