@@ -1,13 +1,14 @@
 """Algorithm 1 (Locatello et al.) and nothing else.
 
-The loop below is all there is: who trains, judges, scores and assigns, and in which order. How that is done (in this
-process, in Ray actors) is behind `Workers`; what is made of it (checkpoints, records, progress) is behind `observe`.
+`train_mixture` and the round below it are all there is: who trains, judges, scores and assigns, and in which order. How
+that is done (in this process, in Ray actors) is behind `Workers`; what is made of it (checkpoints, records, progress)
+is behind `observe`.
 
 Axes: N rows, K components that compete, B blocks.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Protocol
@@ -15,38 +16,37 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from raymix.budgets import pretrain_steps, round_steps
 from raymix.config import Config
 from raymix.maths import structure
 from raymix.maths.balance import reseeds
 from raymix.maths.flow import added
 from raymix.maths.log_ratio import normalisers
-from raymix.maths.modality import Modality
-from raymix.maths.structure import Confusion, Group, Plan
-from raymix.state import Change, Fit, Outcome, RoundInfo, State
+from raymix.maths.ownership import Ownership
+from raymix.state import Fit, Outcome, RoundInfo, State
 
 Observe = Callable[[State, RoundInfo], None]
+Seconds = dict[str, float]  # wall time by phase
 
 
 class Workers(Protocol):
-    """Holds the components' tensors, the blocks and the assignment, and does the phases on all of them.
+    """Holds the components' tensors, and does the phases on them.
 
     Each phase is a function of (tensors, assignment, seed of the phase), so a `Workers` may repeat or move one freely.
     Components are given in ascending order everywhere; those that are not named keep their tensors as they are.
     """
 
-    num_rows: int
+    rows: Ownership
 
     def pretrain(self, steps: Mapping[int, int]) -> list[Fit]:
         """Train fresh generators on the whole data set, or on a split of it; `steps` by component."""
         ...
 
-    def train_generators(self, round: int, steps: Mapping[int, int]) -> list[Fit]:
-        """Train generators on their shards; `steps` by component."""
-        ...
+    def train_generators(self, round: int, steps: Mapping[int, int], overlap: bool) -> Callable[[], list[Fit]]:
+        """Train generators on their shards; `steps` by component. Returns what waits until they are trained.
 
-    def start_generators(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
-        """As `train_generators`, but this round's discriminators judge the generators as they were before. Returns what
-        waits until they are trained."""
+        With `overlap` this round's discriminators judge them as they were before, and may do so meanwhile.
+        """
         ...
 
     def train_discriminators(self, round: int, components: tuple[int, ...]) -> list[Fit]:
@@ -54,202 +54,139 @@ class Workers(Protocol):
         ...
 
     def score(self, round: int, components: tuple[int, ...]) -> NDArray[np.float64]:
-        """Score every row with the components' discriminators; the log ratios stay with the workers.
+        """Score every row with the components' discriminators; `rows` holds the log ratios.
 
         Returns their log-sum-exp per component and block, (K, B), in nats.
         """
         ...
 
-    def assign(self, round: int, components: tuple[int, ...], log_z_K: Sequence[float]) -> Outcome:
-        """Give each row to argmax_k s_k, lend rows to starved components; the next round trains on the result."""
+    def reseed(self, donors: Mapping[int, int]) -> None:
+        """Make generators copies of others, {starved: donor}; discriminators stay as they are."""
         ...
 
-    def deal(self, round: int, components: tuple[int, ...]) -> Outcome:
-        """Assign rows by the rule of a control, which looks at no log ratio."""
-        ...
-
-    def reseed(self, round: int, components: tuple[int, ...], donors: Mapping[int, int]) -> Outcome:
-        """Make starved components copies of others, {starved: donor}, and give them half of the donor's rows."""
-        ...
-
-    def share(self, components: tuple[int, ...], log_z_K: Sequence[float]) -> Confusion:
-        """How some components share the rows, by the log ratios of the assignment before."""
-        ...
-
-    def look(self, components: tuple[int, ...], groups: Sequence[Group]) -> list[Modality]:
-        """What the rows of some of those who `share` are like, alone or in pairs."""
-        ...
-
-    def reshape(self, components: tuple[int, ...], plan: Plan) -> Outcome:
-        """Let those who `share` become the components of a plan, with their tensors and rows."""
+    def reshape(self, sources: Mapping[int, int]) -> None:
+        """Hold these components from now on, each with the tensors of one that there was: {component: of whom}."""
         ...
 
 
 def train_mixture(config: Config, workers: Workers, state: State, observe: Observe) -> State:
     """Run the rounds that `state` leaves to do, and return the last state."""
-    if state.round < 0:
-        clock = PhaseClock()
-        with clock("pre-train"):
-            fits = workers.pretrain(pretrain_steps(config, workers.num_rows, state.components))
-        state = judge(config, workers, state, lambda: fits, clock, observe)
-    for t in range(state.round + 1, config.schedule.rounds + 1):
-        clock = PhaseClock()
-        trained = train_generators(config, workers, state, t, clock)
-        state = judge(config, workers, state, trained, clock, observe)
+    while state.round < config.schedule.rounds:
+        state = next_round(config, workers, state, observe)
     return state
 
 
-def train_generators(
-    config: Config, workers: Workers, state: State, round: int, clock: "PhaseClock"
-) -> Callable[[], list[Fit]]:
-    """The first half of a round: every generator on its shard. In a round that overlaps the result waits for them."""
-    rows = config.schedule.epochs_per_round * workers.num_rows
-    steps = round_steps(rows, config, state.components, state.loads_K)
-    if not config.overlaps(round):
-        with clock("train generators"):
-            fits = workers.train_generators(round, steps)
-        return lambda: fits
-    with clock("train generators"):  # beside the discriminators on Ray, before them in one process
-        wait = workers.start_generators(round, steps)
-
-    def trained() -> list[Fit]:
-        with clock("train generators"):
-            return wait()
-
-    return trained
-
-
-def judge(
-    config: Config,
-    workers: Workers,
-    before: State,
-    trained: Callable[[], list[Fit]],
-    clock: "PhaseClock",
-    observe: Observe,
-) -> State:
-    """The second half of a round: discriminators, log ratios, next assignment. `trained` waits for the generators."""
-    t, discriminators = before.round + 1, list[Fit]()
+def next_round(config: Config, workers: Workers, before: State, observe: Observe) -> State:
+    """One pass of the outer loop. Round 0 pre-trains on all rows instead, and so gives the first assignment."""
+    seconds, discriminators = Seconds(), list[Fit]()
+    trained = train_generators(config, workers, before, seconds)
     if config.judges:
-        with clock("train discriminators"):
-            discriminators = workers.train_discriminators(t, before.components)
-    state, outcome = partition(config, workers, before.next_round(), clock)
-    generators, outcomes, changes = trained(), [outcome], tuple[Change, ...]()
-    patience = config.balance.patience if t < config.schedule.rounds else 0  # nobody would train the last copies
-    donors = reseeds(state.components, state.won_K, state.starved_rounds_K, patience)
-    if donors:
-        with clock("reseed"):
-            outcomes.append(workers.reseed(t, state.components, donors))
-        state = state.counted(outcomes[-1])
-    if config.schedule.adapt:
-        state = structure.counted(state)
-    if config.schedule.retires(t):
-        with clock("adapt"):
-            state, changed, changes = adapt(config, workers, state)
-        outcomes += changed
+        with timed("train discriminators", seconds):
+            discriminators = workers.train_discriminators(before.round + 1, before.components)
+    state, outcome = partition(config, workers, before.next_round(), seconds)
+    generators = trained()
     info = RoundInfo(
-        round=t,
+        round=state.round,
         generators=tuple(generators),
         discriminators=tuple(discriminators),
-        moved=sum(each.moved for each in outcomes),
-        contingency_KC=outcomes[-1].contingency_KC,
-        flow_F3=added(each.flow_F3 for each in outcomes),
-        reseeded=donors,
-        changes=changes,
-        seconds=clock.seconds,
+        moved=outcome.moved,
+        contingency_KC=outcome.contingency_KC,
+        flow_F3=outcome.flow_F3,
+        seconds=seconds,
     )
+    state, info = reseed(config, workers, state, info)
+    state, info = adapt(config, workers, state, info)
     observe(state, info)
     return state
 
 
-def partition(config: Config, workers: Workers, state: State, clock: "PhaseClock") -> tuple[State, Outcome]:
+def train_generators(config: Config, workers: Workers, before: State, seconds: Seconds) -> Callable[[], list[Fit]]:
+    """Every generator on its shard. They are trained when this returns; in a round that overlaps, when what it returns
+    does."""
+    t, num_rows = before.round + 1, workers.rows.num_rows
+    if t == 0:
+        with timed("pre-train", seconds):
+            fits = workers.pretrain(pretrain_steps(config, num_rows, before.components))
+    else:
+        rows = config.schedule.epochs_per_round * num_rows
+        steps = round_steps(rows, config, before.components, before.loads_K)
+        with timed("train generators", seconds):
+            wait = workers.train_generators(t, steps, config.overlaps(t))
+            if config.overlaps(t):
+                return timed("train generators", seconds)(wait)
+            fits = wait()
+    return lambda: fits
+
+
+def partition(config: Config, workers: Workers, state: State, seconds: Seconds) -> tuple[State, Outcome]:
     """The state after each row has gone to the component that explains it best, or where a control deals it."""
     t, components = state.round, state.components
     log_z_K = np.zeros(len(components))
     if config.judges:
-        with clock("score"):
+        with timed("score", seconds):
             log_sum_exp_KB = workers.score(t, components)
-        with clock("assign"):
+        with timed("assign", seconds):
             if config.assign.normalise:
                 log_z_K = normalisers(log_sum_exp_KB)
-            outcome = workers.assign(t, components, log_z_K.tolist())
+            outcome = workers.rows.assign(t, log_z_K.tolist())
     else:
-        with clock("assign"):
-            outcome = workers.deal(t, components)
+        with timed("assign", seconds):
+            outcome = workers.rows.deal(t, components)
     return replace(state.counted(outcome), log_z_K=tuple(log_z_K.tolist())), outcome
 
 
-def adapt(config: Config, workers: Workers, state: State) -> tuple[State, list[Outcome], tuple[Change, ...]]:
+def reseed(config: Config, workers: Workers, state: State, info: RoundInfo) -> tuple[State, RoundInfo]:
+    """Who has starved for too long begins anew as a copy of another, with half of its rows."""
+    patience = config.balance.patience if state.round < config.schedule.rounds else 0  # nobody would train the last
+    donors = reseeds(state.components, state.won_K, state.starved_rounds_K, patience)
+    if not donors:
+        return state, info
+    with timed("reseed", info.seconds):
+        workers.reseed(donors)
+        outcome = workers.rows.reseed(state.round, state.components, donors)
+    return state.counted(outcome), replace(after(info, outcome), reseeded=donors)
+
+
+def adapt(config: Config, workers: Workers, state: State, info: RoundInfo) -> tuple[State, RoundInfo]:
     """The change of K: components that are too small retire; before the last rounds others merge, deal their rows anew
     and split, as the modes of their rows say."""
-    schedule = config.schedule
-    gone = structure.retired(state, schedule.min_components)
-    kept = [i for i, k in enumerate(state.components) if all(k not in change.components for change in gone)]
-    left = state.only(kept)
-    if not gone and not schedule.adapts(state.round):
-        return state, [], ()
-    confusion = workers.share(left.components, left.log_z_K)
-    groups = structure.groups(left, confusion) if schedule.adapts(state.round) else []
-    looks = dict(zip(groups, workers.look(left.components, groups), strict=True))
-    plan = structure.plan(left, confusion, looks, schedule.min_components, schedule.max_components)
-    if not gone and not plan.changes:
-        return state, [], ()
-    outcome = workers.reshape(left.components, plan)
-    return structure.applied(left, plan).counted(outcome), [outcome], (*gone, *plan.changes)
+    schedule, t = config.schedule, state.round
+    state = structure.counted(state) if schedule.adapt else state
+    if not schedule.retires(t):
+        return state, info
+    with timed("adapt", info.seconds):
+        gone = structure.retired(state, schedule.min_components)
+        if not gone and not schedule.adapts(t):
+            return state, info
+        left = state.without(k for change in gone for k in change.components)
+        confusion = workers.rows.share(left.components, left.log_z_K)
+        groups = structure.groups(left, confusion) if schedule.adapts(t) else []
+        looks = dict(zip(groups, workers.rows.look(groups), strict=True))
+        plan = structure.plan(left, confusion, looks, schedule.min_components, schedule.max_components)
+        if not gone and not plan.changes:
+            return state, info
+        workers.reshape(plan.sources)
+        outcome = workers.rows.reshape(plan)
+    state = structure.applied(left, plan).counted(outcome)
+    return state, replace(after(info, outcome), changes=(*gone, *plan.changes))
+
+
+def after(info: RoundInfo, outcome: Outcome) -> RoundInfo:
+    """With the counts of one more assignment in the same round."""
+    moved, flow_F3 = info.moved + outcome.moved, added([info.flow_F3, outcome.flow_F3])
+    return replace(info, moved=moved, contingency_KC=outcome.contingency_KC, flow_F3=flow_F3)
 
 
 def without(config: Config, workers: Workers, state: State, component: int) -> State:
     """The state in which a component competes no longer and its rows are the others', by the log ratios of the round
     that `state` ended."""
-    kept = [i for i, k in enumerate(state.components) if k != component]
-    rest = state.only(kept)
-    return rest if state.round < 0 else partition(config, workers, rest, PhaseClock())[0]
+    rest = state.without([component])
+    return rest if state.round < 0 else partition(config, workers, rest, {})[0]
 
 
-def equal_steps(rows: float, config: Config, components: Sequence[int]) -> dict[int, int]:
-    """The same number of steps for every component, so that together they see about `rows` rows.
-
-    A `single` generator gets the steps of all K, rounded as theirs are, so that budgets are equal.
-    """
-    num = config.num_components if config.mode == "single" else len(components)
-    steps = max(1, round(rows / config.schedule.batch_size / num))
-    return dict.fromkeys(components, steps * num // len(components))
-
-
-def round_steps(rows: float, config: Config, components: Sequence[int], loads_K: Sequence[int]) -> dict[int, int]:
-    """Steps of each component in a round: equal, or in proportion to the loads, with one step at least for a shard that
-    is not empty."""
-    if config.schedule.steps == "equal" or config.mode == "single":
-        return equal_steps(rows, config, components)
-    steps = rows / config.schedule.batch_size
-    loads = dict(zip(components, loads_K, strict=True))
-    return {k: max(1, round(steps * load / sum(loads_K))) if load else 0 for k, load in loads.items()}
-
-
-def pretrain_steps(config: Config, num_rows: int, components: Sequence[int]) -> dict[int, int]:
-    """Equal steps for every component, none without pre-training."""
-    schedule = config.schedule
-    if schedule.pretrain_epochs == 0:
-        return dict.fromkeys(components, 0)
-    rows = schedule.pretrain_epochs * num_rows
-    if schedule.pretrain_budget == "each":
-        rows *= config.num_components if config.mode == "single" else len(components)
-    return equal_steps(rows, config, components)
-
-
-def num_fakes(config: Config, num_rows: int, num_components: int) -> int:
-    """Fresh samples of each generator that the discriminators see in a round; `num_components` compete in it."""
-    fakes, num = config.discriminator.fakes, num_components if config.schedule.adapt else config.num_components
-    return max(1, num_rows // num) if fakes == "auto" else fakes
-
-
-class PhaseClock:
-    """Wall time of each phase of one round."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, phase: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[phase] = self.seconds.get(phase, 0.0) + time.perf_counter() - start
+@contextmanager
+def timed(phase: str, seconds: Seconds) -> Iterator[None]:
+    """Adds the wall time of a phase, or of a part of it, to what it took before."""
+    start = time.perf_counter()
+    yield
+    seconds[phase] = seconds.get(phase, 0.0) + time.perf_counter() - start

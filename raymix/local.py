@@ -10,17 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raymix import checkpoint
-from raymix.algorithm import num_fakes
+from raymix.budgets import num_fakes
 from raymix.checkpoint import Generation, RunDirectory, generator_name, labels_name
 from raymix.config import Config
 from raymix.data.blocks import read_blocks
-from raymix.data.source import Block, DataSpec, block_bounds
+from raymix.data.source import DataSpec, block_bounds
 from raymix.errors import TRUNK
-from raymix.maths import blockwise, reshape
-from raymix.maths.modality import Modality
-from raymix.maths.structure import Confusion, Group, Plan
+from raymix.maths.ownership import Ownership
 from raymix.seeds import Phase
-from raymix.state import Assigned, Fit, Outcome
+from raymix.state import Fit
 from raymix.storage import FileStamp
 from raymix.training.discriminators import DiscriminatorPack
 from raymix.training.generators import GeneratorPack
@@ -36,16 +34,12 @@ class LocalWorkers:
     ) -> None:
         """`report` is told the present phase and the share of its steps that is done."""
         self.report = report
-        self.config, self.spec, self.num_rows = config, spec, spec.num_rows
+        self.config, self.spec = config, spec
         bounds = block_bounds(spec, config.data.block_bytes)
-        self.blocks: list[Block] = list(read_blocks(config.data, spec, bounds))
-        self.rows_B = [block.rows for block in self.blocks]
+        blocks = list(read_blocks(config.data, spec, bounds))
+        rows_B, classes_B = [block.rows for block in blocks], [block.labels for block in blocks]
+        self.rows = Ownership(config, spec, map_blocks, rows_B, classes_B, [len(rows) for rows in rows_B])
         self.packs = Packs(config, spec, config.components)
-        self.assigned_B: list[Assigned] | None = None
-        self.scores_B: list[dict[int, NDArray[np.floating]]] = []
-        """Log ratios by component."""
-        self.shared: tuple[list[Any], list[NDArray[np.int64]]] = [], []
-        """Of those who `share` the rows: positions of the winners, and rows won, per block."""
         self.fakes: dict[int, NDArray[np.floating]] = {}
         """Samples of the present round that were drawn before its generators trained."""
 
@@ -63,12 +57,12 @@ class LocalWorkers:
         if components != self.packs.components:
             self.packs = Packs(self.config, self.spec, components)
         if last is None:
-            self.packs.initialise(self.rows_B)
-            self.assigned_B = None
+            self.packs.initialise(self.rows.rows_B)
+            self.rows.assigned_B = [None] * len(self.rows.rows_B)
             return
         self.packs.load(directory.storage, last)
-        names = [labels_name(b) for b in range(len(self.blocks))]
-        self.assigned_B = [
+        names = [labels_name(b) for b in range(len(self.rows.rows_B))]
+        self.rows.assigned_B = [
             checkpoint.read_assigned(directory.storage, f"{last.folder}/{name}", last.files[name]) for name in names
         ]
 
@@ -79,20 +73,17 @@ class LocalWorkers:
             self.discriminators.slow(component, round)
 
     def pretrain(self, steps: Mapping[int, int]) -> list[Fit]:
-        own = {k: pretraining_rows(self.config, self.rows_B, k) for k in steps}
+        own = {k: pretraining_rows(self.config, self.rows.rows_B, k) for k in steps}
         count = self._counting("pre-train", sum(steps.values()))
         return self.generators.train(Phase.PRETRAIN, 0, own, steps, count)
 
-    def start_generators(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
-        self.fakes = self._draw(round, tuple(steps))
-        fits = self.train_generators(round, steps)
-        return lambda: fits
-
-    def train_generators(self, round: int, steps: Mapping[int, int]) -> list[Fit]:
-        assert self.assigned_B is not None
-        own = shards(self.rows_B, self.assigned_B, tuple(steps))
+    def train_generators(self, round: int, steps: Mapping[int, int], overlap: bool) -> Callable[[], list[Fit]]:
+        if overlap:
+            self.fakes = self._draw(round, tuple(steps))
+        own = shards(self.rows.rows_B, self.rows.assigned_B, tuple(steps))
         count = self._counting("train generators", sum(steps.values()))
-        return self.generators.train(Phase.TRAIN_GENERATOR, round, own, steps, count)
+        fits = self.generators.train(Phase.TRAIN_GENERATOR, round, own, steps, count)
+        return lambda: fits
 
     def _counting(self, doing: str, num_steps: int) -> Callable[[int], None]:
         """Reports the share done each time it is told of further steps."""
@@ -111,11 +102,11 @@ class LocalWorkers:
             return []
         fakes, self.fakes = self.fakes or self._draw(round, components), {}
         self.report("train discriminators", None)
-        return self.discriminators.train(round, self.rows_B, fakes)
+        return self.discriminators.train(round, self.rows.rows_B, fakes)
 
     def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, NDArray[np.floating]]:
         """The samples that the discriminators of a round see."""
-        num = num_fakes(self.config, self.num_rows, len(components))
+        num = num_fakes(self.config, self.spec.num_rows, len(components))
         groups = self.generators.groups(components, num)
         return {k: rows for group in groups for k, rows in self.generators.fakes(group, num, round).items()}
 
@@ -123,84 +114,30 @@ class LocalWorkers:
         judges = self.packs.judges
         assert judges is not None
         self.report("score", None)
-        self.scores_B, sums_BK = [], []
-        for rows in self.rows_B:
+        self.rows.drop_log_ratios()
+        log_ratios_BK, sums_BK = [], []
+        for rows in self.rows.rows_B:
             scores = judges.score(round, rows, components)
-            self.scores_B.append({k: scores[k][0] for k in components})
+            log_ratios_BK.append([scores[k][0] for k in components])
             sums_BK.append([scores[k][1] for k in components])
+        self.rows.take_log_ratios(components, log_ratios_BK)
         return np.array(sums_BK).T
 
-    def assign(self, round: int, components: tuple[int, ...], log_z_K: Sequence[float]) -> Outcome:
-        self.assigned_B, outcome = blockwise.assign(
-            map_blocks,
-            [[scores[k] for k in components] for scores in self.scores_B],
-            [block.labels for block in self.blocks],
-            self.assigned_B or [None] * len(self.blocks),
-            components=components,
-            num_classes=len(self.spec.classes),
-            log_z_K=log_z_K,
-            min_share=self.config.balance.min_share,
-        )
-        if not self.config.schedule.retires(round):
-            self.scores_B = []
-        return outcome
-
-    def deal(self, round: int, components: tuple[int, ...]) -> Outcome:
-        sizes_B = [len(rows) for rows in self.rows_B]
-        self.assigned_B, outcome = blockwise.assign_control(
-            map_blocks,
-            blockwise.control_tasks(self.config, components, sizes_B, len(self.spec.classes), round),
-            [block.labels for block in self.blocks],
-            self.assigned_B or [None] * len(self.blocks),
-        )
-        return outcome
-
-    def reseed(self, round: int, components: tuple[int, ...], donors: Mapping[int, int]) -> Outcome:
-        assert self.assigned_B is not None
+    def reseed(self, donors: Mapping[int, int]) -> None:
         for receiver, donor in donors.items():
             self.generators.load(receiver, self.generators.state(donor))
-        num_blocks, num_classes = len(self.blocks), len(self.spec.classes)
-        tasks = blockwise.reseed_tasks(donors, components, num_blocks, num_classes, self.config.seed, round)
-        classes_B = [block.labels for block in self.blocks]
-        self.assigned_B, outcome = blockwise.reseed(map_blocks, tasks, classes_B, self.assigned_B)
-        return outcome
 
-    def share(self, components: tuple[int, ...], log_z_K: Sequence[float]) -> Confusion:
-        scores_B = [[scores[k] for k in components] for scores in self.scores_B]
-        self.scores_B = []
-        labels_B, won_BK, confusion = reshape.confusion(map_blocks, scores_B, log_z_K)
-        self.shared = labels_B, won_BK
-        return confusion
-
-    def look(self, components: tuple[int, ...], groups: Sequence[Group]) -> list[Modality]:
-        return reshape.modalities(
-            map_blocks,
-            reshape.positions(groups, components),
-            self.rows_B,
-            *self.shared,
-            scale=self.config.data.scale or (1.0,),
-            row_shape=self.spec.row_shape,
-        )
-
-    def reshape(self, components: tuple[int, ...], plan: Plan) -> Outcome:
-        assert self.assigned_B is not None
-        self.packs = self.packs.copied(plan.sources)
-        task = reshape.Reshape(components, plan, self.config.data.scale or (1.0,), len(self.spec.classes))
-        classes_B = [block.labels for block in self.blocks]
-        self.assigned_B, outcome = reshape.reshaped(
-            map_blocks, task, self.rows_B, self.shared[0], self.assigned_B, classes_B
-        )
-        return outcome
+    def reshape(self, sources: Mapping[int, int]) -> None:
+        self.packs = self.packs.copied(sources)
 
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
-        assert self.assigned_B is not None
-        self.scores_B = []
+        self.rows.drop_log_ratios()
         storage, folder = directory.storage, directory.folder_for(round)
         tensors = {generator_name(k): self.generators.state(k) for k in self.packs.components}
         if self.discriminators:
             tensors |= self.discriminators.states()
         files = checkpoint.write_states(storage, folder, tensors)
-        for b, assigned in enumerate(self.assigned_B):
+        for b, assigned in enumerate(self.rows.assigned_B):
             files[labels_name(b)] = checkpoint.write_assigned(storage, f"{folder}/{labels_name(b)}", assigned)
         return files
 

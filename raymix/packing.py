@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from raymix.algorithm import equal_steps, pretrain_steps
+from raymix.budgets import equal_steps, pretrain_steps
 from raymix.cache import cache_folder, write_whole
 from raymix.config import Config
 from raymix.data.source import DataSpec

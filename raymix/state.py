@@ -3,7 +3,7 @@
 Axes: N rows, K components, C classes; n rows of one block; F pairs of components between which rows moved.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from types import MappingProxyType
 from typing import Any, Literal, NamedTuple, Self
@@ -140,6 +140,11 @@ class State(Standing):
         names = ("components", "won_K", "loads_K", "log_z_K", "starved_rounds_K")
         lists: dict[str, Any] = {name: tuple(getattr(self, name)[i] for i in places) for name in names}
         return replace(self, **lists, lineage=self.lineage and self.lineage.only(places))
+
+    def without(self, components: Iterable[int]) -> Self:
+        """With all others alone."""
+        gone = set(components)
+        return self.only([i for i, k in enumerate(self.components) if k not in gone])
 
     def next_round(self) -> Self:
         """The next round's state before its rows are counted."""

@@ -1,15 +1,18 @@
 """Algorithm 1 with workers that only write down what they were asked."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.special import logsumexp
 
-from raymix.algorithm import num_fakes, pretrain_steps, round_steps, train_mixture, without
-from raymix.config import AssignConfig, BalanceConfig, Config, DiscriminatorConfig, ScheduleConfig
+from raymix.algorithm import train_mixture, without
+from raymix.config import AssignConfig, BalanceConfig, Config, ScheduleConfig
+from raymix.data.source import DataSpec
 from raymix.local import map_blocks
-from raymix.maths import blockwise
 from raymix.maths.log_ratio import log_sum_exp
 from raymix.maths.modality import Cells, Modality
+from raymix.maths.ownership import Ownership
 from raymix.maths.structure import Confusion
 from raymix.state import Fit, Outcome, State
 
@@ -18,26 +21,48 @@ FLOW_F3 = np.array([[0, 1, 7], [1, 0, 3]])
 LOG_SUM_EXP_KB = np.array([[0.0, 1e4, -3.0], [5.0, -1e4, 5.0]])
 
 
+class FakeRows:
+    """Assigns rows as an `Ownership` would, without having any."""
+
+    def __init__(self, num_rows, calls):
+        self.num_rows, self.calls, self.scored = num_rows, calls, ()
+
+    def assign(self, round, log_z_K):
+        self.calls.append(("assign", round, log_z_K))
+        return self.outcome(round, self.scored)
+
+    def deal(self, round, components):
+        self.calls.append(("deal", round))
+        return self.outcome(round, components)
+
+    def reseed(self, round, components, donors):
+        self.calls.append(("reseed", round, donors))
+        return self.outcome(round, components)
+
+    def outcome(self, round, components):
+        num = len(components)
+        won_K = np.full(num, self.num_rows // num)
+        won_K[0] += self.num_rows - won_K.sum()
+        return Outcome(won_K, won_K + round, moved=10 - round, contingency_KC=None, flow_F3=FLOW_F3)
+
+
 class FakeWorkers:
     """Fulfils `Workers` without doing any work."""
 
-    def __init__(self, config, num_rows=1000):
-        self.config, self.num_rows = config, num_rows
-        self.calls = []
+    def __init__(self, config, num_rows=1000, rows=FakeRows):
+        self.config, self.calls = config, []
+        self.rows = rows(num_rows, self.calls)
 
     def pretrain(self, steps):
         self.calls.append(("pretrain", 0, steps))
         return [Fit(k, num, 1.0) for k, num in steps.items()]
 
-    def train_generators(self, round, steps):
-        self.calls.append(("generators", round, steps))
-        return [Fit(k, num, 2.0) for k, num in steps.items()]
-
-    def start_generators(self, round, steps):
-        self.calls.append(("start generators", round, steps))
+    def train_generators(self, round, steps, overlap):
+        self.calls.append(("start generators" if overlap else "generators", round, steps))
 
         def wait():
-            self.calls.append(("wait", round))
+            if overlap:
+                self.calls.append(("wait", round))
             return [Fit(k, num, 2.0) for k, num in steps.items()]
 
         return wait
@@ -48,25 +73,11 @@ class FakeWorkers:
 
     def score(self, round, components):
         self.calls.append(("score", round))
+        self.rows.scored = components
         return LOG_SUM_EXP_KB[: len(components)]
 
-    def assign(self, round, components, log_z_K):
-        self.calls.append(("assign", round, log_z_K))
-        return self._outcome(round, components)
-
-    def deal(self, round, components):
-        self.calls.append(("deal", round))
-        return self._outcome(round, components)
-
-    def reseed(self, round, components, donors):
-        self.calls.append(("reseed", round, donors))
-        return self._outcome(round, components)
-
-    def _outcome(self, round, components):
-        num = len(components)
-        won_K = np.full(num, self.num_rows // num)
-        won_K[0] += self.num_rows - won_K.sum()
-        return Outcome(won_K, won_K + round, moved=10 - round, contingency_KC=None, flow_F3=FLOW_F3)
+    def reseed(self, donors):
+        self.calls.append(("copies", None, donors))
 
     @property
     def phases(self):
@@ -219,63 +230,23 @@ def test_modes_see_equal_numbers_of_rows(pretrain_budget, num_rows, num_componen
     assert totals["compete"] * batch_size == pytest.approx(epochs * num_rows, abs=3 * num_components * batch_size)
 
 
-def test_pretraining_steps_follow_the_budget():
-    def steps(**schedule):
-        return pretrain_steps(config_of(num_components=4, batch_size=10, **schedule), 1000, range(4))
-
-    assert steps(pretrain_epochs=2, pretrain_budget="shared") == dict.fromkeys(range(4), 50)
-    assert steps(pretrain_epochs=2, pretrain_budget="each") == dict.fromkeys(range(4), 200)
-    assert steps(pretrain_epochs=0) == dict.fromkeys(range(4), 0)
-    assert steps(pretrain_epochs=1e-6) == dict.fromkeys(range(4), 1)
-
-
-def test_proportional_steps_follow_the_loads():
-    config = config_of(num_components=4, steps="proportional", batch_size=10)
-
-    def steps(loads_K):
-        return tuple(round_steps(1000, config, range(4), loads_K).values())
-
-    assert steps((500, 300, 200, 0)) == (50, 30, 20, 0)
-    assert steps((999, 1, 0, 0)) == (100, 1, 0, 0)  # a step at least for a shard
-    assert steps((600, 600, 400, 400)) == (30, 30, 20, 20)  # lent rows are shared rows
-
-
-def test_equal_steps_ignore_the_loads():
-    config = config_of(num_components=4, batch_size=10)
-    assert round_steps(1000, config, range(4), (997, 1, 1, 1)) == dict.fromkeys(range(4), 25)
-    assert round_steps(1, config, range(4), (1, 1, 1, 1)) == dict.fromkeys(range(4), 1)
-
-
-def test_fakes_default_to_an_equal_share_of_the_rows():
-    assert num_fakes(Config(num_components=7), 100, 7) == num_fakes(Config(num_components=7), 100, 5) == 14
-    assert num_fakes(Config(num_components=7), 3, 7) == 1
-    assert num_fakes(Config(discriminator=DiscriminatorConfig(fakes=12)), 100, 7) == 12
-    assert num_fakes(Config(num_components=7, schedule=ScheduleConfig(adapt=True)), 100, 5) == 20
-
-
-def test_steps_are_shared_by_those_who_compete():
-    config = config_of(num_components=4, batch_size=10, pretrain_epochs=2)
-    assert pretrain_steps(config, 1000, (0, 3)) == {0: 100, 3: 100}
-    assert round_steps(1000, config, (0, 3), (900, 100)) == {0: 50, 3: 50}
-    proportional = config_of(num_components=4, batch_size=10, steps="proportional")
-    assert round_steps(1000, proportional, (0, 3), (900, 100)) == {0: 90, 3: 10}
-    each = config_of(num_components=4, batch_size=10, pretrain_epochs=2, pretrain_budget="each")
-    assert pretrain_steps(each, 1000, (0, 3)) == {0: 200, 3: 200}
-
-
 # ---- starved components
 
 
-class ScriptedWorkers(FakeWorkers):
+class ScriptedRows(FakeRows):
     """Gives the rows won and loads of each round as they are written down."""
 
-    def __init__(self, config, rounds, reseeded=((400, 600), (400, 600))):
-        super().__init__(config)
+    def __init__(self, rounds, reseeded, *args):
+        super().__init__(*args)
         self.rounds, self.reseeded = rounds, reseeded
 
-    def _outcome(self, round, components):
+    def outcome(self, round, components):
         won_K, loads_K = self.rounds[round] if self.calls[-1][0] != "reseed" else self.reseeded
         return Outcome(np.array(won_K), np.array(loads_K), moved=10, contingency_KC=None, flow_F3=FLOW_F3)
+
+
+def scripted(config, rounds, reseeded=((400, 600), (400, 600))):
+    return FakeWorkers(config, rows=partial(ScriptedRows, rounds, reseeded))
 
 
 FED = ((500, 500), (500, 500))
@@ -285,9 +256,10 @@ STARVED = ((990, 10), (990, 250))
 def run_script(rounds, patience, mode="compete"):
     config = config_of(mode, rounds=len(rounds) - 1)
     config = config.model_copy(update={"balance": BalanceConfig(patience=patience)})
-    workers, seen = ScriptedWorkers(config, rounds), []
+    workers, seen = scripted(config, rounds), []
     train_mixture(config, workers, State.fresh((0, 1)), lambda *pair: seen.append(pair))
     reseeds = [call[1:] for call in workers.calls if call[0] == "reseed"]
+    assert [call[2] for call in workers.calls if call[0] == "copies"] == [donors for _, donors in reseeds]
     return seen, reseeds
 
 
@@ -324,7 +296,7 @@ def test_nobody_is_reseeded_after_the_last_round():
 
 def test_patience_goes_on_where_the_state_left_it():
     config = config_of(rounds=5).model_copy(update={"balance": BalanceConfig(patience=3)})
-    workers = ScriptedWorkers(config, [STARVED] * 6)
+    workers = scripted(config, [STARVED] * 6)
     before = State(2, (0, 1), *STARVED, log_z_K=(0.0, 0.0), starved_rounds_K=(0, 2))
     train_mixture(config, workers, before, lambda state, info: None)
     assert [call[1:] for call in workers.calls if call[0] == "reseed"] == [(3, {1: 0})]
@@ -334,32 +306,23 @@ def test_patience_goes_on_where_the_state_left_it():
 
 
 class MatrixWorkers(FakeWorkers):
-    """Assigns rows by log ratios that are written down, one block."""
+    """Scores rows by log ratios that are written down, and assigns them in one block."""
 
     def __init__(self, config, log_ratio_NK):
-        super().__init__(config, len(log_ratio_NK))
-        self.log_ratio_NK = log_ratio_NK
-        self.labels = None
+        super().__init__(config)
+        self.log_ratio_NK, num_rows = log_ratio_NK, len(log_ratio_NK)
+        spec = DataSpec("rows", num_rows, (1,), "float32")
+        self.rows = Ownership(config, spec, map_blocks, [np.zeros((num_rows, 1))], [None], [num_rows])
 
     def score(self, round, components):
         super().score(round, components)
-        self.scores = [self.log_ratio_NK[:, k] for k in components]
-        return np.array([[log_sum_exp(values)] for values in self.scores])
+        log_ratios = [self.log_ratio_NK[:, k] for k in components]
+        self.rows.take_log_ratios(components, [log_ratios])
+        return np.array([[log_sum_exp(values)] for values in log_ratios])
 
-    def assign(self, round, components, log_z_K):
-        self.calls.append(("assign", round, log_z_K))
-        (assigned,), outcome = blockwise.assign(
-            map_blocks,
-            [self.scores],
-            [None],
-            [None],
-            components=components,
-            num_classes=0,
-            log_z_K=log_z_K,
-            min_share=self.config.balance.min_share,
-        )
-        self.labels = assigned.labels
-        return outcome
+    @property
+    def labels(self):
+        return self.rows.assigned_B[0].labels
 
 
 @pytest.mark.parametrize("normalise", [True, False])
@@ -374,7 +337,7 @@ def test_rows_of_who_is_dropped_go_to_the_best_of_the_rest(dropped, normalise):
 
     after = without(config, workers, before, dropped)
 
-    assert workers.phases == [("score", 0), ("assign", 0)]
+    assert workers.phases == [("score", 0)]
     assert after.round == 0 and after.components == rest
     assert after.log_z_K == tuple(before.log_z_K[k] for k in rest)
     s_NK = log_ratio_NK[:, rest] - np.array(after.log_z_K)
@@ -386,11 +349,11 @@ def test_rows_of_who_is_dropped_go_to_the_best_of_the_rest(dropped, normalise):
 
 def test_dropping_keeps_how_long_the_others_starved():
     config = config_of(num_components=3)
-    workers = ScriptedWorkers(config, [None, None, ((990, 10), (990, 250))])
+    workers = scripted(config, [None, None, ((990, 10), (990, 250))])
     before = State(2, (0, 1, 4), (500, 400, 100), (500, 400, 250), (0.1, 0.2, 0.3), starved_rounds_K=(0, 7, 3))
     after = without(config, workers, before, 1)
     assert after == State(2, (0, 4), (990, 10), (990, 250), after.log_z_K, starved_rounds_K=(0, 3))
-    fed = ScriptedWorkers(config, [None, None, FED])
+    fed = scripted(config, [None, None, FED])
     assert without(config, fed, before, 1).starved_rounds_K == (0, 0)
 
 
@@ -415,20 +378,15 @@ def test_dropping_from_a_control_deals_again(mode):
 # ---- components that come and go
 
 
-class ChangingWorkers(FakeWorkers):
+class ChangingRows(FakeRows):
     """What the rows are like is written down: {round: {group: modality}}; all others have one mode."""
 
-    def __init__(self, config, looks, won=None):
-        super().__init__(config)
-        self.looks, self.won, self.t = looks, won or {}, -1
+    def __init__(self, looks, won, *args):
+        super().__init__(*args)
+        self.looks, self.won, self.t = looks, won, -1
 
-    def score(self, round, components):
-        self.t = round
-        super().score(round, components)
-        return np.zeros((len(components), 1))
-
-    def _outcome(self, round, components):
-        outcome = super()._outcome(0, components)
+    def outcome(self, round, components):
+        outcome, self.t = super().outcome(0, components), round
         won_K = np.array(self.won.get(round, outcome.won_K))
         return outcome._replace(won_K=won_K, loads_K=won_K, moved=10)
 
@@ -438,15 +396,26 @@ class ChangingWorkers(FakeWorkers):
         won_K = np.full(num, self.num_rows // num)
         return Confusion(won_K, np.full((num, num), 0.1 * self.num_rows / num**2))
 
-    def look(self, components, groups):
+    def look(self, groups):
         self.calls.append(("look", self.t, groups))
         flat = Modality(1.0, None, (1.0,))
         found = self.looks.get(self.t, {})
         return [found.get(group, flat._replace(valley=0.6) if len(group) == 2 else flat) for group in groups]
 
-    def reshape(self, components, plan):
-        self.calls.append(("reshape", self.t, components, plan.components))
-        return FakeWorkers._outcome(self, 0, plan.components)._replace(moved=7)
+    def reshape(self, plan):
+        self.calls.append(("reshape", self.t, plan.components))
+        return FakeRows.outcome(self, 0, plan.components)._replace(moved=7)
+
+
+class ChangingWorkers(FakeWorkers):
+    """Components come and go."""
+
+    def score(self, round, components):
+        super().score(round, components)
+        return np.zeros((len(components), 1))
+
+    def reshape(self, sources):
+        self.calls.append(("copies", None, sources))
 
 
 TWO_CELLS = Modality(0.1, Cells(np.zeros((2, 2)), None), (0.5, 0.5), 0.0)
@@ -454,7 +423,7 @@ TWO_CELLS = Modality(0.1, Cells(np.zeros((2, 2)), None), (0.5, 0.5), 0.0)
 
 def run_changing(looks, rounds=8, won=None, num_components=2, **schedule):
     config = config_of(num_components=num_components, rounds=rounds, adapt=True, **schedule)
-    workers, seen = ChangingWorkers(config, looks, won), []
+    workers, seen = ChangingWorkers(config, rows=partial(ChangingRows, looks, won or {})), []
     state = State.fresh(config.components, adapt=True)
     train_mixture(config, workers, state, lambda *pair: seen.append(pair))
     return workers, seen
@@ -475,6 +444,7 @@ def test_without_adapt_nobody_is_asked():
 def test_the_next_round_trains_and_judges_those_there_are_then():
     workers, seen = run_changing({2: {(1,): TWO_CELLS}, 4: {(0, 1): Modality(1.0, None, (1.0,))}})
     components = [state.components for state, _ in seen]
+    assert [call[2] for call in workers.calls if call[0] == "copies"] == [{0: 0, 1: 1, 2: 1}, {0: 0, 2: 2}]
     assert components == [(0, 1)] * 2 + [(0, 1, 2)] * 2 + [(0, 2)] * 5
     asked = {call[1]: tuple(call[2]) for call in workers.calls if call[0] == "generators"}
     assert [asked[t] for t in range(1, 9)] == components[:-1]

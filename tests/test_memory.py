@@ -51,8 +51,8 @@ def held_bytes(settings: Config, out: Path) -> tuple[int, int]:
     )
     try:
         workers.start(RunDirectory(Storage.at(out)), None)
-        workers.deal(0, resolved.components)
-        workers.train_generators(1, dict.fromkeys(resolved.components, STEPS))
+        workers.rows.deal(0, resolved.components)
+        workers.train_generators(1, dict.fromkeys(resolved.components, STEPS), overlap=False)()
         everyone = psutil.Process().children(recursive=True)
         actors = [process for process in everyone if "ray::Gene" in " ".join(process.cmdline())]
         assert len(actors) == len(workers.crew.generators)
@@ -100,14 +100,14 @@ def test_scoring_and_assigning_cost_little_beyond_the_forward_passes(tmp_path: P
         rows_B = [np.load(settings.data.path)[a : a + n].reshape(-1, 1, 28, 28) for a, n in spans(workers)]
         for _ in range(3):
             start = time.perf_counter()
-            workers.assign(0, K, np.log(np.exp(workers.score(0, K)).sum(1)).tolist())
+            workers.rows.assign(0, np.log(np.exp(workers.score(0, K)).sum(1)).tolist())
             whole.append(time.perf_counter() - start)
             start = time.perf_counter()
             for rows in rows_B:
                 judges.judges[0].log_ratios(rows)
             forward.append(time.perf_counter() - start)
         start = time.perf_counter()
-        workers.train_generators(1, dict.fromkeys(K, STEPS))
+        workers.train_generators(1, dict.fromkeys(K, STEPS), overlap=False)()
         generators = (time.perf_counter() - start) * (3 * NUM_ROWS / 64) / (15 * STEPS)
     finally:
         workers.close()
@@ -117,5 +117,5 @@ def test_scoring_and_assigning_cost_little_beyond_the_forward_passes(tmp_path: P
 
 
 def spans(workers: RayWorkers) -> list[tuple[int, int]]:
-    starts = np.concatenate([[0], np.cumsum(workers.rows_in_block)])[:-1]
-    return list(zip(starts.tolist(), workers.rows_in_block, strict=True))
+    starts = np.concatenate([[0], np.cumsum(workers.rows.sizes_B)])[:-1]
+    return list(zip(starts.tolist(), workers.rows.sizes_B, strict=True))

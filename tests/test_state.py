@@ -42,3 +42,4 @@ def test_a_state_of_some_components_alone():
     )
     expected = State(3, (1, 6), (6, 0), (6, 3), (0.5, 2.5), (0, 1), Lineage((0, 3), (-1, 4), (0, 2), 7))
     assert state.only([0, 2]) == expected
+    assert state.without([4]) == state.without(iter([4, 5])) == expected

@@ -7,7 +7,7 @@ import pytest
 from launch.capacity_table import ABLATIONS, FEW, ONE, places, table
 from launch.recipes import EXPERIMENTS, METHODS, Target
 from launch.tables import Arguments, carry_out, main, verdict, write_section
-from raymix.algorithm import pretrain_steps, round_steps
+from raymix.budgets import pretrain_steps, round_steps
 from raymix.config import Config
 
 VALUES = {"kVAE": [1.0, 2.0], "bag": [2.0, 2.0]}

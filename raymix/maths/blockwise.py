@@ -13,16 +13,11 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from raymix.config import Config
 from raymix.maths import assignment, balance, flow
-from raymix.seeds import Phase, phase_seed
-from raymix.state import Assigned, Outcome
+from raymix.state import Assigned
 
 Handle = Any
 """What stands for a value that stays with its block: the value itself, or a reference to it."""
-
-Scores = Sequence[Handle]
-"""The log-ratio arrays of one block, a handle per component."""
 
 
 class BlockMap(Protocol):
@@ -103,16 +98,6 @@ class Deal(NamedTuple):
     block: int
 
 
-def control_tasks(
-    config: Config, components: tuple[int, ...], rows_B: Sequence[int], num_classes: int, round: int
-) -> list[Deal]:
-    """The rule of `config.mode` for every block; `rows_B` are their sizes."""
-    return [
-        Deal(config.mode, rows, num_classes, config.components, components, config.seed, round, b)
-        for b, rows in enumerate(rows_B)
-    ]
-
-
 def deal(task: Deal, classes_n: NDArray[np.integer] | None) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """As `win`, for a control: labels that depend on no log ratio."""
     dealt_n = assignment.control(
@@ -141,15 +126,6 @@ class Reseed(NamedTuple):
     num_classes: int
     seeds: dict[int, int]
     """Of the draw for each receiver in this block."""
-
-
-def reseed_tasks(
-    donors: Mapping[int, int], components: tuple[int, ...], num_blocks: int, num_classes: int, run_seed: int, round: int
-) -> list[Reseed]:
-    return [
-        Reseed(donors, components, num_classes, {k: phase_seed(run_seed, round, k, Phase.RESEED, b) for k in donors})
-        for b in range(num_blocks)
-    ]
 
 
 def halve(task: Reseed, assigned: Assigned, classes_n: NDArray[np.integer] | None) -> tuple[Assigned, Counts]:
@@ -186,63 +162,3 @@ def counts_of(
         contingency_KC=contingency,
         flow_F3=flow.largest(moves, len(components)),
     )
-
-
-def assign(
-    block_map: BlockMap,
-    scores_B: Sequence[Scores],
-    classes_B: Sequence[Handle],
-    previous_B: Sequence[Handle],
-    *,
-    components: tuple[int, ...],
-    num_classes: int,
-    log_z_K: Sequence[float],
-    min_share: float,
-) -> tuple[list[Handle], Outcome]:
-    """argmax_k s_k for every row, then balance. Returns a handle of each block's `Assigned`, and the counts."""
-    every_block = range(len(scores_B))
-    won = block_map(win, [log_z_K for _ in every_block], scores_B)
-    labels_B = [labels for labels, _ in won]
-    won_K = np.sum([counts for _, counts in won], axis=0)
-
-    def histograms(request: Mapping[int, int | None]) -> list[dict[int, NDArray[np.int64]]]:
-        handles_B = [(labels_B[b], *(scores_B[b][k] for k in request)) for b in every_block]
-        return [counts for _, counts in block_map(histogram, [request for _ in every_block], handles_B)]
-
-    thresholds = balance.thresholds(balance.shortfall(won_K, min_share), histograms)
-    tasks = [Finish(components, num_classes, {k: blocks[b] for k, blocks in thresholds.items()}) for b in every_block]
-    handles_B = [(labels_B[b], classes_B[b], previous_B[b], *(scores_B[b][k] for k in thresholds)) for b in every_block]
-    return outcome_of(block_map(finish, tasks, handles_B))
-
-
-def assign_control(
-    block_map: BlockMap,
-    tasks: Sequence[Deal],
-    classes_B: Sequence[Handle],
-    previous_B: Sequence[Handle],
-) -> tuple[list[Handle], Outcome]:
-    """The same for a control's rule, which lends nothing."""
-    dealt = block_map(deal, tasks, [(classes,) for classes in classes_B])
-    finishes = [Finish(task.components, task.num_classes, {}) for task in tasks]
-    handles_B = [(labels, classes_B[b], previous_B[b]) for b, (labels, _) in enumerate(dealt)]
-    return outcome_of(block_map(finish, finishes, handles_B))
-
-
-def reseed(
-    block_map: BlockMap, tasks: Sequence[Reseed], classes_B: Sequence[Handle], assigned_B: Sequence[Handle]
-) -> tuple[list[Handle], Outcome]:
-    """An assignment changed by `halve`, and its counts; `moved` are the rows that changed hands here."""
-    return outcome_of(block_map(halve, tasks, list(zip(assigned_B, classes_B, strict=True))))
-
-
-def outcome_of(finished: Sequence[tuple[Handle, Counts]]) -> tuple[list[Handle], Outcome]:
-    counts = [count for _, count in finished]
-    tables = [count.contingency_KC for count in counts if count.contingency_KC is not None]
-    outcome = Outcome(
-        won_K=np.sum([count.won_K for count in counts], axis=0),
-        loads_K=np.sum([count.loads_K for count in counts], axis=0),
-        moved=sum(count.moved for count in counts),
-        contingency_KC=np.sum(tables, axis=0) if tables else None,
-        flow_F3=flow.added(count.flow_F3 for count in counts),
-    )
-    return [assigned for assigned, _ in finished], outcome

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from raymix.maths import assignment, modality
-from raymix.maths.blockwise import BlockMap, Counts, Handle, Scores, counts_of, outcome_of
+from raymix.maths.blockwise import Counts, counts_of
 from raymix.maths.modality import Modality
 from raymix.maths.structure import CELL_SHARE, Confusion, Group, Plan
 from raymix.seeds import numpy_rng
-from raymix.state import Assigned, Outcome
+from raymix.state import Assigned
 
 SOFTMAX_ROWS = 65_536  # at a time
 MOST_ROWS, MOST_VALUES, FEWEST_ROWS = 20_000, 2**24, 2_000  # of a group that are looked at
@@ -122,59 +122,6 @@ def reshape(
     return changed, counts_of(changed, assigned, plan.components, classes_n, task.num_classes)
 
 
-def confusion(
-    block_map: BlockMap, scores_B: Sequence[Scores], log_z_K: Sequence[float]
-) -> tuple[list[Handle], list[NDArray[np.int64]], Confusion]:
-    """Handles of each block's labels (positions of winners), rows won in it, and the sums over blocks."""
-    found = block_map(share, [log_z_K for _ in scores_B], scores_B)
-    won_BK = [summary.won_K for _, summary in found]
-    posterior_KK = np.zeros((len(log_z_K), len(log_z_K)))
-    for _, summary in found:  # in block order
-        posterior_KK += summary.posterior_KK
-    return [labels for labels, _ in found], won_BK, Confusion(np.sum(won_BK, axis=0), posterior_KK)
-
-
-def positions(groups: Sequence[Group], components: Sequence[int]) -> list[Group]:
-    """Groups of components as groups of their positions."""
-    return [tuple(components.index(k) for k in group) for group in groups]
-
-
 def most_rows(row_shape: Sequence[int]) -> int:
     """Of a group that are looked at."""
     return min(MOST_ROWS, max(FEWEST_ROWS, MOST_VALUES // int(np.prod(row_shape))))
-
-
-def modalities(
-    block_map: BlockMap,
-    groups: Sequence[Group],
-    rows_B: Sequence[Handle],
-    labels_B: Sequence[Handle],
-    won_BK: Sequence[NDArray[np.int64]],
-    *,
-    scale: tuple[float, ...],
-    row_shape: tuple[int, ...],
-) -> list[Modality]:
-    """What the rows of each group (of positions) are like; of a large one evenly spread rows are looked at."""
-    if not groups:
-        return []
-    of_group_BG = np.array([[won_K[list(group)].sum() for group in groups] for won_K in won_BK])
-    total_G, before_BG = of_group_BG.sum(0), of_group_BG.cumsum(0) - of_group_BG
-    every_G = np.ceil(total_G / most_rows(row_shape)).astype(int).tolist()
-    picks = [Pick(b, groups, every_G, before_G.tolist()) for b, before_G in enumerate(before_BG)]
-    picked_B = [kept for kept, _ in block_map(pick, picks, list(zip(rows_B, labels_B, strict=True)))]
-    num_all = int(np.sum(won_BK))
-    looks = [Look(g, int(total_G[g]), num_all, scale, len(row_shape) == 3) for g in range(len(groups))]
-    return [found for _, found in block_map(look, looks, [picked_B for _ in groups])]
-
-
-def reshaped(
-    block_map: BlockMap,
-    task: Reshape,
-    rows_B: Sequence[Handle],
-    labels_B: Sequence[Handle],
-    assigned_B: Sequence[Handle],
-    classes_B: Sequence[Handle],
-) -> tuple[list[Handle], Outcome]:
-    """The assignment after a plan, and its counts; `moved` are the rows that changed hands here."""
-    handles_B = list(zip(rows_B, labels_B, assigned_B, classes_B, strict=True))
-    return outcome_of(block_map(reshape, [task for _ in rows_B], handles_B))

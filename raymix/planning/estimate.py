@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from raymix.algorithm import num_fakes
+from raymix.budgets import num_fakes
 from raymix.config import Config
 from raymix.data.source import DataSpec, block_bounds
 from raymix.maths.balance import BINS

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import ray
 
-from raymix.algorithm import num_fakes
+from raymix.budgets import num_fakes
 from raymix.config import Config
 from raymix.data.source import DataSpec, block_bounds
 from raymix.training.paging import Blocks, PagedBlocks

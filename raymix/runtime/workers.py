@@ -17,16 +17,14 @@ from numpy.typing import NDArray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from raymix.algorithm import num_fakes
+from raymix.budgets import num_fakes
 from raymix.checkpoint import Generation, RunDirectory, discriminator_name, generator_name, labels_name
 from raymix.config import Config
 from raymix.data.open import local_places
 from raymix.data.paths import sizes_here
 from raymix.data.source import DataSpec, block_bounds
 from raymix.errors import TRUNK, WorkerLostError
-from raymix.maths import blockwise, reshape
-from raymix.maths.modality import Modality
-from raymix.maths.structure import Confusion, Group, Plan
+from raymix.maths.ownership import Ownership
 from raymix.runtime import tasks
 from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Meeting
 from raymix.runtime.capacity import cluster_nodes
@@ -34,7 +32,7 @@ from raymix.runtime.crew import Crew, Seat
 from raymix.runtime.evaluator import start_evaluator
 from raymix.runtime.fetching import Pieces, may_spill, piece_bounds
 from raymix.runtime.lookout import PROGRESS_S, Activity, Lookout
-from raymix.state import Fit, Outcome
+from raymix.state import Fit
 from raymix.storage import FileStamp
 
 Ref = Any
@@ -45,7 +43,7 @@ class RayWorkers:
 
     def __init__(self, config: Config, spec: DataSpec, crew: Crew, activity: Activity) -> None:
         """Reads the blocks while the crew's actors start."""
-        self.config, self.spec, self.num_rows = config, spec, spec.num_rows
+        self.config, self.spec = config, spec
         self.shared = config.discriminator.trunk == "shared"
         self.crew, self.lookout = crew, Lookout(crew, activity, self._pieces)
         self.evaluator: Any = None
@@ -53,21 +51,14 @@ class RayWorkers:
         self._starting: list[tuple[Seat, Ref]] = []
         """Discriminators that have not been seen to start, and what tells it."""
         bounds = block_bounds(spec, config.data.block_bytes)
-        self.rows_in_block = [stop - start for start, stop in bounds]
         at_home = not self._files_are_everywhere()
         strategy = self._home() if at_home else "SPREAD"
         read = tasks.read_block.options(scheduling_strategy=strategy)
         reads = [partial(read.remote, config.data, spec, *range_) for range_ in bounds]
         refs = self.lookout.run_waves(reads, "reading blocks", at_home)
-        self.rows_B: list[Ref] = [rows for rows, _ in refs]
-        self.classes_B: list[Ref] = [classes for _, classes in refs]
-        self.assigned_B: list[Ref] = [None] * len(bounds)
-        self.scores_B: list[list[Ref]] = []
-        self.scored: tuple[int, ...] = ()
-        """The components of these log ratios."""
-        self.shared_B: list[Ref] = []
-        self.shared_won_BK: list[NDArray[np.int64]] = []
-        """Of those who `share` the rows: positions of the winners, and rows won, per block."""
+        rows_B, classes_B = [rows for rows, _ in refs], [classes for _, classes in refs]
+        sizes_B = [stop - start for start, stop in bounds]
+        self.rows = Ownership(config, spec, self._map_blocks, rows_B, classes_B, sizes_B)
         self.fakes: dict[int, Pieces] = {}
         """Samples of the present round that were drawn before its generators trained."""
 
@@ -118,13 +109,13 @@ class RayWorkers:
     def _take_state(self, seats: Sequence[Seat], directory: RunDirectory, last: Generation | None) -> None:
         self.fakes = {}
         if last is None:
-            initialised = [seat.actor.initialise.remote(self.rows_B) for seat in seats]
+            initialised = [seat.actor.initialise.remote(self.rows.rows_B) for seat in seats]
             pairs = list(zip(seats, initialised, strict=True))
             # discriminators are not needed yet: they may still start while generators pre-train
             self._starting = [pair for pair in pairs if pair[0].kind is not GeneratorActor]
             seats = [seat for seat in seats if seat.kind is GeneratorActor]
             self.lookout.gather([ref for seat, ref in pairs if seat.kind is GeneratorActor], "starting actors")
-            self.assigned_B = [None] * len(self.rows_B)
+            self.rows.assigned_B = [None] * len(self.rows.rows_B)
         else:
             self._starting = []
             self.lookout.gather([seat.actor.pid.remote() for seat in seats], "starting actors")
@@ -143,7 +134,7 @@ class RayWorkers:
         self.lookout.gather([seat.actor.slow.remote(component, round) for seat in seats], "halving a learning rate")
 
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
-        self.scores_B = []
+        self.rows.drop_log_ratios()
         storage, folder = directory.storage, directory.folder_for(round)
         home = ray.get_runtime_context().get_node_id() if storage.is_local else None
         # those who train a trunk together all have the same
@@ -151,7 +142,7 @@ class RayWorkers:
         writes = [partial(seat.actor.write.remote, storage, folder, home) for seat in writers]
         states = self.lookout.run_waves(writes, "commit", at_home=True) if home else [call() for call in writes]
         write = tasks.write_assigned.options(**self._near(directory))
-        named = [(labels_name(b), assigned) for b, assigned in enumerate(self.assigned_B)]
+        named = [(labels_name(b), assigned) for b, assigned in enumerate(self.rows.assigned_B)]
         writes = [partial(write.remote, storage, folder, *each) for each in named]
         labels = self.lookout.run_waves(writes, "commit", storage.is_local)
         stamps: dict[str, FileStamp] = {}
@@ -170,9 +161,9 @@ class RayWorkers:
 
     def _assigned_from(self, directory: RunDirectory, folder: str, stamps: Mapping[str, FileStamp]) -> None:
         read = tasks.read_assigned.options(**self._near(directory))
-        names = [labels_name(b) for b in range(len(self.rows_B))]
+        names = [labels_name(b) for b in range(len(self.rows.rows_B))]
         calls = [partial(read.remote, directory.storage, f"{folder}/{name}", stamps[name]) for name in names]
-        self.assigned_B = self.lookout.run_waves(calls, "reading assignments", directory.storage.is_local)
+        self.rows.assigned_B = self.lookout.run_waves(calls, "reading assignments", directory.storage.is_local)
 
     def _file_names(self, seat: Seat) -> list[str]:
         if seat.kind is GeneratorActor:
@@ -187,25 +178,20 @@ class RayWorkers:
 
     def pretrain(self, steps: Mapping[int, int]) -> list[Fit]:
         def call(actor: Any, own: Mapping[int, int], *team: Any) -> Ref:
-            return actor.pretrain.remote(own, self.rows_B, *team)
+            return actor.pretrain.remote(own, self.rows.rows_B, *team)
 
         return self._train(steps, call, "pre-train")()
 
-    def train_generators(self, round: int, steps: Mapping[int, int]) -> list[Fit]:
-        return self._train_on_shards(round, steps)()
-
-    def start_generators(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
-        self.fakes = self._draw(round, tuple(steps))
-        drawn = [ref for pieces in self.fakes.values() for ref in pieces.refs]
-        self.lookout.gather(drawn, "drawing samples", fetch=False)  # before the generators change
-        return self._train_on_shards(round, steps)
-
-    def _train_on_shards(self, round: int, steps: Mapping[int, int]) -> Callable[[], list[Fit]]:
+    def train_generators(self, round: int, steps: Mapping[int, int], overlap: bool) -> Callable[[], list[Fit]]:
+        if overlap:
+            self.fakes = self._draw(round, tuple(steps))
+            drawn = [ref for pieces in self.fakes.values() for ref in pieces.refs]
+            self.lookout.gather(drawn, "drawing samples", fetch=False)  # before the generators change
         for seat in self.crew.seats:
             seat.fresh = False  # whoever was reseeded in the last round has been committed so
 
         def call(actor: Any, own: Mapping[int, int], *team: Any) -> Ref:
-            return actor.train.remote(round, own, self.rows_B, self.assigned_B, *team)
+            return actor.train.remote(round, own, self.rows.rows_B, self.rows.assigned_B, *team)
 
         return self._train(steps, call, "train generators")
 
@@ -237,19 +223,19 @@ class RayWorkers:
             seat.fresh = False
         self._starting = []
         fakes, self.fakes = self.fakes or self._draw(round, components), {}
-        steps = self.config.discriminator.steps(self.num_rows)
+        steps = self.config.discriminator.steps(self.spec.num_rows)
         if self.shared:
             team = [seat for seat, _ in judges]
             meeting = self._meetings(team[:1])[team[0].members] if team[1:] else None
-            calls = [seat.actor.train.remote(round, self.rows_B, fakes, i, meeting) for i, seat in enumerate(team)]
+            calls = [seat.actor.train.remote(round, self.rows.rows_B, fakes, i, meeting) for i, seat in enumerate(team)]
             found: list[list[Fit]] = self.lookout.gather(calls, "train discriminators", steps * len(team))
             return found[0]  # all find the same
-        calls = [seat.actor.train.remote(round, self.rows_B, {k: fakes[k] for k in own}) for seat, own in judges]
+        calls = [seat.actor.train.remote(round, self.rows.rows_B, {k: fakes[k] for k in own}) for seat, own in judges]
         return _flat(self.lookout.gather(calls, "train discriminators", steps * len(components)))
 
     def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, Pieces]:
         """The samples that the discriminators of a round see."""
-        num = num_fakes(self.config, self.num_rows, len(components))
+        num = num_fakes(self.config, self.spec.num_rows, len(components))
         sizes = tuple(b - a for a, b in piece_bounds(self.spec, num, self.config.data.block_bytes))
         fakes: dict[int, Pieces] = {}
         for seat, own in _those_of(self.crew.generators, components):
@@ -259,8 +245,10 @@ class RayWorkers:
         return fakes
 
     def score(self, round: int, components: tuple[int, ...]) -> NDArray[np.float64]:
-        num_blocks, places = len(self.rows_B), {k: i for i, k in enumerate(components)}
-        self.scores_B, self.scored = [[None] * len(components) for _ in range(num_blocks)], components
+        self.rows.drop_log_ratios()
+        rows_B, places = self.rows.rows_B, {k: i for i, k in enumerate(components)}
+        num_blocks = len(rows_B)
+        log_ratios_BK: list[list[Ref]] = [[None] * len(components) for _ in rows_B]
         asked = _those_of(self.crew.discriminators or self.crew.generators, components)
         team = self.shared and self.crew.discriminators  # who each have the whole trunk, and so share the blocks
         parts = len(asked) if team else 1
@@ -269,39 +257,19 @@ class RayWorkers:
             blocks = range(number % parts, num_blocks, parts)
             if not blocks:
                 continue
-            own_places, rows = [places[k] for k in own], [self.rows_B[b] for b in blocks]
+            own_places, rows = [places[k] for k in own], [rows_B[b] for b in blocks]
             results = _several(seat.actor.score, 1 + len(own) * len(blocks), own, round, rows)
             for (b, place), ref in zip(itertools.product(blocks, own_places), results[:-1], strict=True):
-                self.scores_B[b][place] = ref
+                log_ratios_BK[b][place] = ref
             sums.append(results[-1])
             cells.append(np.ix_(own_places, blocks))
         log_sum_exp_KB = np.empty((len(components), num_blocks))
         for cell, values in zip(cells, self.lookout.gather(sums, "score"), strict=True):
             log_sum_exp_KB[cell] = values
+        self.rows.take_log_ratios(components, log_ratios_BK)
         return log_sum_exp_KB
 
-    def assign(self, round: int, components: tuple[int, ...], log_z_K: Sequence[float]) -> Outcome:
-        self.assigned_B, outcome = blockwise.assign(
-            self._map_blocks,
-            self.scores_B,
-            self.classes_B,
-            self.assigned_B,
-            components=components,
-            num_classes=len(self.spec.classes),
-            log_z_K=log_z_K,
-            min_share=self.config.balance.min_share,
-        )
-        if not self.config.schedule.retires(round):
-            self.scores_B = []
-        return outcome
-
-    def deal(self, round: int, components: tuple[int, ...]) -> Outcome:
-        num_classes = len(self.spec.classes)
-        deals = blockwise.control_tasks(self.config, components, self.rows_in_block, num_classes, round)
-        self.assigned_B, outcome = blockwise.assign_control(self._map_blocks, deals, self.classes_B, self.assigned_B)
-        return outcome
-
-    def reseed(self, round: int, components: tuple[int, ...], donors: Mapping[int, int]) -> Outcome:
+    def reseed(self, donors: Mapping[int, int]) -> None:
         home = {k: seat.actor for seat in self.crew.generators for k in seat.members}
         states = {k: home[donor].state.remote(donor) for k, donor in donors.items()}
         self.lookout.gather(list(states.values()), "reseed", fetch=False)  # before a donor may itself change
@@ -310,46 +278,19 @@ class RayWorkers:
             seat.fresh = True
             calls.append(seat.actor.adopt.remote({k: states[k] for k in own}))
         self.lookout.gather(calls, "reseed")
-        num_blocks, num_classes = len(self.rows_B), len(self.spec.classes)
-        halves = blockwise.reseed_tasks(donors, components, num_blocks, num_classes, self.config.seed, round)
-        self.assigned_B, outcome = blockwise.reseed(self._map_blocks, halves, self.classes_B, self.assigned_B)
-        return outcome
 
-    def share(self, components: tuple[int, ...], log_z_K: Sequence[float]) -> Confusion:
-        place_of = {k: place for place, k in enumerate(self.scored)}
-        places = [place_of[k] for k in components]
-        scores_B = [[refs[place] for place in places] for refs in self.scores_B]
-        self.scores_B = []
-        self.shared_B, self.shared_won_BK, confusion = reshape.confusion(self._map_blocks, scores_B, log_z_K)
-        return confusion
-
-    def look(self, components: tuple[int, ...], groups: Sequence[Group]) -> list[Modality]:
-        return reshape.modalities(
-            self._map_blocks,
-            reshape.positions(groups, components),
-            self.rows_B,
-            self.shared_B,
-            self.shared_won_BK,
-            scale=self.config.data.scale or (1.0,),
-            row_shape=self.spec.row_shape,
-        )
-
-    def reshape(self, components: tuple[int, ...], plan: Plan) -> Outcome:
-        sources = {k: plan.sources[k] for k in self.crew.newcomers(plan.components)}
+    def reshape(self, sources: Mapping[int, int]) -> None:
+        components = tuple(sources)
+        resat = {k: sources[k] for k in self.crew.newcomers(components)}
         old = {source: seat.actor for seat in self.crew.generators for source in seat.members}
-        states = {k: old[source].state.remote(source) for k, source in sources.items()}
-        copies = self._copied_discriminators(plan.sources if self.shared else sources)
+        states = {k: old[source].state.remote(source) for k, source in resat.items()}
+        copies = self._copied_discriminators(sources if self.shared else resat)
         self.lookout.gather([*states.values(), *copies], "reshape", fetch=False)  # before those who hold them change
         calls = []
-        for seat in self.crew.fill(plan.components):
+        for seat in self.crew.fill(components):
             mine = {k: states[k] for k in seat.members} if seat.kind is GeneratorActor else copies
             calls.append(seat.actor.adopt.remote(mine))
         self.lookout.gather(calls, "reshape")
-        task = reshape.Reshape(components, plan, self.config.data.scale or (1.0,), len(self.spec.classes))
-        self.assigned_B, outcome = reshape.reshaped(
-            self._map_blocks, task, self.rows_B, self.shared_B, self.assigned_B, self.classes_B
-        )
-        return outcome
 
     def _copied_discriminators(self, sources: Mapping[int, int]) -> list[Ref]:
         """What discriminators of new components begin with, {component: of whom}."""

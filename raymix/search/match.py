@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 import torch
 
-from raymix.algorithm import pretrain_steps, round_steps
+from raymix.budgets import pretrain_steps, round_steps
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError

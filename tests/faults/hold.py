@@ -15,7 +15,8 @@ from pathlib import Path
 
 HOLD_S = 60
 FOLDER = "RAYMIX_HOLD"  # environment variable with the folder of the files below
-PHASES = ("pretrain", "train_generators", "train_discriminators", "score", "assign", "deal", "reseed", "commit")
+PHASES = ("pretrain", "train_generators", "train_discriminators", "score", "commit")
+"""By whose arguments the present round is known."""
 
 
 def install() -> None:

@@ -3,39 +3,33 @@
 import numpy as np
 import pytest
 
-from raymix.config import Config
-from raymix.maths import blockwise
+from raymix.config import BalanceConfig
 from raymix.state import Assigned
-
-
-def map_blocks(function, common, handles_B):
-    """The simplest `BlockMap`: a value is its own handle."""
-    return [function(value, *handles) for value, handles in zip(common, handles_B, strict=True)]
 
 
 def cut(rows, sizes):
     return np.split(rows, np.cumsum(sizes)[:-1])
 
 
-def assign_in_blocks(log_ratio_NK, sizes, components, log_z_K, min_share, classes_N=None, previous_B=None):
-    """`assign` on the rows cut into blocks; what it returned, with lent rows numbered over the whole set."""
-    scores_B = [list(np.ascontiguousarray(part.T)) for part in cut(log_ratio_NK, sizes)]
-    assigned_B, outcome = blockwise.assign(
-        map_blocks,
-        scores_B,
-        [None] * len(sizes) if classes_N is None else cut(classes_N, sizes),
-        previous_B or [None] * len(sizes),
-        components=components,
-        num_classes=0 if classes_N is None else int(classes_N.max()) + 1,
-        log_z_K=log_z_K,
-        min_share=min_share,
-    )
-    starts = np.cumsum([0, *sizes])[:-1]
-    rows = {k: [] for k in components}
-    for start, assigned in zip(starts, assigned_B, strict=True):
-        for row, k in zip(assigned.lent_rows, assigned.lent_to, strict=True):
-            rows[int(k)].append(int(start + row))
-    return assigned_B, outcome, rows
+@pytest.fixture
+def assign_in_blocks(own):
+    def assign(log_ratio_NK, sizes, components, log_z_K, min_share, classes_N=None, previous_B=None):
+        """The rows cut into blocks and assigned: of each block, counts, and lent rows numbered over the whole set."""
+        num_classes = 0 if classes_N is None else int(classes_N.max()) + 1
+        classes_B = None if classes_N is None else cut(classes_N, sizes)
+        owned = own(sizes, None, classes_B, num_classes, balance=BalanceConfig(min_share=min_share))
+        if previous_B:
+            owned.assigned_B = previous_B
+        owned.take_log_ratios(components, [list(np.ascontiguousarray(part.T)) for part in cut(log_ratio_NK, sizes)])
+        outcome = owned.assign(1, log_z_K)
+        starts = np.cumsum([0, *sizes])[:-1]
+        rows = {k: [] for k in components}
+        for start, assigned in zip(starts, owned.assigned_B, strict=True):
+            for row, k in zip(assigned.lent_rows, assigned.lent_to, strict=True):
+                rows[int(k)].append(int(start + row))
+        return owned.assigned_B, outcome, rows
+
+    return assign
 
 
 def expected_assignment(log_ratio_NK, log_z_K, min_share):
@@ -51,7 +45,7 @@ def expected_assignment(log_ratio_NK, log_z_K, min_share):
     return labels_N, lent_K
 
 
-def test_assignment_equals_that_of_the_whole_matrix():
+def test_assignment_equals_that_of_the_whole_matrix(assign_in_blocks):
     rng = np.random.default_rng(0)
     lent_any = 0
     for trial in range(60):
@@ -80,7 +74,7 @@ def test_assignment_equals_that_of_the_whole_matrix():
     assert lent_any > 20
 
 
-def test_assignment_does_not_depend_on_the_cut_into_blocks():
+def test_assignment_does_not_depend_on_the_cut_into_blocks(assign_in_blocks):
     rng = np.random.default_rng(1)
     log_ratio_NK = rng.normal(size=(30, 3)).round(1).astype(np.float32) - np.array([3, 0, 0], np.float32)
     results = []
@@ -92,7 +86,7 @@ def test_assignment_does_not_depend_on_the_cut_into_blocks():
     assert all(result == results[0] for result in results)
 
 
-def test_duplicate_rows_are_won_together_and_lent_in_row_order():
+def test_duplicate_rows_are_won_together_and_lent_in_row_order(assign_in_blocks):
     log_ratio_NK = np.tile(np.array([[0, 1]], np.float32), (6, 1))
     assigned_B, outcome, lent = assign_in_blocks(log_ratio_NK, [2, 3, 1], (0, 1), [0.0, 0.0], 1.0)
     assert [a.labels.tolist() for a in assigned_B] == [[1, 1], [1, 1, 1], [1]]
@@ -101,7 +95,7 @@ def test_duplicate_rows_are_won_together_and_lent_in_row_order():
     assert outcome.loads_K.tolist() == [3, 6]
 
 
-def test_winners_keep_the_rows_that_are_lent():
+def test_winners_keep_the_rows_that_are_lent(assign_in_blocks):
     log_ratio_NK = np.array([[0, 5], [0, 6], [3, 4], [0, 9]], np.float32)
     assigned_B, outcome, lent = assign_in_blocks(log_ratio_NK, [4], (4, 9), [0.0, 0.0], 0.5)
     assert lent[4] == [2]
@@ -110,7 +104,7 @@ def test_winners_keep_the_rows_that_are_lent():
     assert outcome.won_K.tolist() == [0, 4]
 
 
-def test_moved_counts_rows_with_another_winner():
+def test_moved_counts_rows_with_another_winner(assign_in_blocks):
     log_ratio_NK = np.array([[1, 0], [0, 1], [1, 0], [0, 1]], np.float32)
     previous_B = [Assigned.of(np.array([3, 3])), Assigned.of(np.array([5, 5]))]
     _, outcome, _ = assign_in_blocks(log_ratio_NK, [2, 2], (3, 5), [0.0, 0.0], 0, previous_B=previous_B)
@@ -118,7 +112,7 @@ def test_moved_counts_rows_with_another_winner():
     assert outcome.flow_F3.tolist() == [[3, 5, 1], [5, 3, 1]]
 
 
-def test_the_flow_is_that_of_the_whole_set_and_leads_away_from_who_competes_no_longer():
+def test_the_flow_is_that_of_the_whole_set_and_leads_away_from_who_competes_no_longer(assign_in_blocks):
     rng = np.random.default_rng(5)
     for sizes in ([60], [1, 20, 39]):
         log_ratio_NK = rng.normal(size=(60, 3)).astype(np.float32)
@@ -132,7 +126,7 @@ def test_the_flow_is_that_of_the_whole_set_and_leads_away_from_who_competes_no_l
         assert (np.diff(outcome.flow_F3[:, 2]) <= 0).all()
 
 
-def test_contingency_counts_rows_won_by_component_and_class():
+def test_contingency_counts_rows_won_by_component_and_class(assign_in_blocks):
     rng = np.random.default_rng(2)
     log_ratio_NK = rng.normal(size=(50, 3)).astype(np.float32)
     classes_N = rng.integers(0, 4, 50)
@@ -144,14 +138,13 @@ def test_contingency_counts_rows_won_by_component_and_class():
 
 
 @pytest.mark.parametrize("mode", ["bag", "random", "oracle", "single"])
-def test_controls_lend_nothing_and_deal_every_row(mode):
-    config = Config(mode=mode, num_components=3, seed=4)
+def test_controls_lend_nothing_and_deal_every_row(mode, own):
     classes_B = [np.array([0, 1, 2, 2]), np.array([1]), np.array([2, 0, 0, 1, 1, 2])]
-    tasks = blockwise.control_tasks(config, config.components, [4, 1, 6], 3, round=2)
-    assigned_B, outcome = blockwise.assign_control(map_blocks, tasks, classes_B, [None] * 3)
-    labels = [a.labels.tolist() for a in assigned_B]
+    owned = own([4, 1, 6], None, classes_B, 3, mode=mode, num_components=3, seed=4)
+    outcome = owned.deal(2, owned.config.components)
+    labels = [a.labels.tolist() for a in owned.assigned_B]
     assert [len(part) for part in labels] == [4, 1, 6]
-    assert all(len(a.lent_rows) == 0 for a in assigned_B)
+    assert all(len(a.lent_rows) == 0 for a in owned.assigned_B)
     assert outcome.won_K.tolist() == outcome.loads_K.tolist()
     assert outcome.won_K.sum() == outcome.contingency_KC.sum() == 11
     if mode == "oracle":
@@ -160,12 +153,11 @@ def test_controls_lend_nothing_and_deal_every_row(mode):
         assert outcome.won_K.tolist() == [11]
 
 
-def test_control_bag_is_the_same_in_every_round_and_random_is_not():
+def test_control_bag_is_the_same_in_every_round_and_random_is_not(own):
     def labels(mode, round):
-        config = Config(mode=mode, num_components=3)
-        tasks = blockwise.control_tasks(config, config.components, [40, 40], 0, round)
-        assigned_B, _ = blockwise.assign_control(map_blocks, tasks, [None] * 2, [None] * 2)
-        return [a.labels.tolist() for a in assigned_B]
+        owned = own([40, 40], mode=mode, num_components=3)
+        owned.deal(round, owned.config.components)
+        return [a.labels.tolist() for a in owned.assigned_B]
 
     assert labels("bag", 1) == labels("bag", 7)
     assert labels("random", 1) != labels("random", 7)
@@ -173,21 +165,20 @@ def test_control_bag_is_the_same_in_every_round_and_random_is_not():
 
 
 @pytest.mark.parametrize("mode", ["bag", "random", "oracle"])
-def test_rows_dealt_to_who_competes_no_longer_go_to_the_rest(mode):
-    config = Config(mode=mode, num_components=5, seed=3)
+def test_rows_dealt_to_who_competes_no_longer_go_to_the_rest(mode, own):
     sizes = [40, 1, 60]
     rng = np.random.default_rng(0)
     classes_B = [rng.integers(0, 5, size) for size in sizes]
 
     def labels(components):
-        tasks = blockwise.control_tasks(config, components, sizes, 5, round=2)
-        assigned_B, outcome = blockwise.assign_control(map_blocks, tasks, classes_B, [None] * 3)
-        labels_N = np.concatenate([a.labels for a in assigned_B])
+        owned = own(sizes, None, classes_B, 5, mode=mode, num_components=5, seed=3)
+        outcome = owned.deal(2, components)
+        labels_N = np.concatenate([a.labels for a in owned.assigned_B])
         np.testing.assert_array_equal(outcome.won_K, [(labels_N == k).sum() for k in components])
         assert outcome.won_K.sum() == len(labels_N) == 101
         return labels_N
 
-    whole_N, left_N = labels(config.components), labels((0, 2, 4))
+    whole_N, left_N = labels((0, 1, 2, 3, 4)), labels((0, 2, 4))
     dropped_N = np.isin(whole_N, [1, 3])
     assert dropped_N.any()
     np.testing.assert_array_equal(left_N[~dropped_N], whole_N[~dropped_N])
@@ -208,12 +199,18 @@ def random_assigned(rng, components, sizes, lent_share=0.2):
     return assigned_B
 
 
-def reseeded(donors, components, assigned_B, classes_B=None, num_classes=0, seed=1, round=4):
-    tasks = blockwise.reseed_tasks(donors, components, len(assigned_B), num_classes, seed, round)
-    return blockwise.reseed(map_blocks, tasks, classes_B or [None] * len(assigned_B), assigned_B)
+@pytest.fixture
+def reseeded(own):
+    def reseed(donors, components, assigned_B, classes_B=None, num_classes=0, seed=1, round=4):
+        owned = own([len(assigned.labels) for assigned in assigned_B], None, classes_B, num_classes, seed=seed)
+        owned.assigned_B = assigned_B
+        outcome = owned.reseed(round, components, donors)
+        return owned.assigned_B, outcome
+
+    return reseed
 
 
-def test_reseeding_moves_half_of_a_donors_rows_and_keeps_all_others():
+def test_reseeding_moves_half_of_a_donors_rows_and_keeps_all_others(reseeded):
     rng = np.random.default_rng(3)
     for _ in range(30):
         components = tuple(sorted(rng.choice(1000, 6, replace=False).tolist()))
@@ -255,7 +252,7 @@ def test_reseeding_moves_half_of_a_donors_rows_and_keeps_all_others():
             assert counts.tolist() == np.bincount(classes_N[labels_N == k], minlength=3).tolist()
 
 
-def test_reseeding_draws_from_its_seed():
+def test_reseeding_draws_from_its_seed(reseeded):
     assigned_B = random_assigned(np.random.default_rng(0), (2, 5, 7), [60, 60])
 
     def labels(**seeds):
@@ -269,7 +266,7 @@ def test_reseeding_draws_from_its_seed():
     assert halves[0] != halves[1]  # each block draws for itself
 
 
-def test_reseeding_from_one_row_moves_none():
+def test_reseeding_from_one_row_moves_none(reseeded):
     none = np.empty(0, np.int32)
     assigned = Assigned(np.array([3, 8, 8], np.int32), np.array([1], np.int32), np.array([3], np.int32))
     (after,), outcome = reseeded({3: 8}, (3, 8), [Assigned(np.array([8], np.int32), none, none)])

@@ -1,12 +1,15 @@
 """The change of K block by block: any cut into blocks gives what the whole data set would."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 from scipy.special import logsumexp, softmax
 
-from raymix.local import map_blocks
+from raymix.config import DataConfig
 from raymix.maths import reshape
 from raymix.maths.modality import Cells, look
+from raymix.maths.ownership import Shared
 from raymix.maths.structure import Plan
 from raymix.state import Assigned, Change
 
@@ -22,59 +25,62 @@ def log_ratio_KN():
     return np.random.default_rng(0).normal(size=(4, 300)).astype(np.float32) * 5
 
 
-def scores_of(log_ratio_KN):
+def log_ratios_of(log_ratio_KN):
     return [[block[k] for k in range(len(block))] for block in np.split(log_ratio_KN, np.cumsum(SIZES)[:-1], axis=1)]
 
 
-def labels_of(labels_N):
-    return [part.astype(np.int32) for part in cut(labels_N)]
+def shared_of(components, labels_N):
+    """Of positions in these components."""
+    won_BK = [np.bincount(part, minlength=len(components)) for part in cut(labels_N)]
+    return Shared(components, [part.astype(np.int32) for part in cut(labels_N)], won_BK)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e4])
-def test_confusion_is_that_of_the_whole_matrix(log_ratio_KN, scale, monkeypatch):
+def test_confusion_is_that_of_the_whole_matrix(log_ratio_KN, scale, own, monkeypatch):
     monkeypatch.setattr(reshape, "SOFTMAX_ROWS", 32)
     log_ratio_KN = log_ratio_KN * np.float32(scale)
     log_z_K = logsumexp(log_ratio_KN.astype(float), axis=1)
-    labels_B, won_BK, found = reshape.confusion(map_blocks, scores_of(log_ratio_KN), log_z_K.tolist())
+    owned = own(SIZES)
+    owned.take_log_ratios((1, 2, 5, 9), log_ratios_of(log_ratio_KN))
+    found = owned.share((1, 2, 5, 9), log_z_K.tolist())
     s_NK = (log_ratio_KN.astype(float) - log_z_K[:, None]).T
     winners, q_NK = s_NK.argmax(1), softmax(s_NK, axis=1)
-    np.testing.assert_array_equal(np.concatenate(labels_B), winners)
+    np.testing.assert_array_equal(np.concatenate(owned.shared.labels_B), winners)
     np.testing.assert_array_equal(found.won_K, np.bincount(winners, minlength=4))
-    np.testing.assert_array_equal(np.sum(won_BK, axis=0), found.won_K)
+    np.testing.assert_array_equal(np.sum(owned.shared.won_BK, axis=0), found.won_K)
     for j in range(4):
         for k in range(4):
             assert found.posterior_KK[j, k] == pytest.approx(q_NK[winners == j, k].sum(), rel=1e-12, abs=1e-300)
 
 
-def test_rows_of_groups_are_looked_at_as_if_they_lay_together():
+def test_rows_of_groups_are_looked_at_as_if_they_lay_together(own):
     rng = np.random.default_rng(1)
     rows, labels = rng.normal(size=(300, 3)).astype(np.float32), rng.integers(0, 3, 300)
     rows[labels == 1] += 30
-    groups, shares = [(0, 1), (2,), (1,)], []
-    won_BK = [np.bincount(part, minlength=3) for part in cut(labels)]
+    groups, positions, shares = [(3, 4), (8,), (4,)], [(0, 1), (2,), (1,)], []
     scale = (0.5, 1.0, 2.0)
-    found = reshape.modalities(map_blocks, groups, cut(rows), labels_of(labels), won_BK, scale=scale, row_shape=(3,))
-    for group, each in zip(groups, found, strict=True):
-        own = np.isin(labels, group)
-        least = reshape.CELL_SHARE * 300 / own.sum()
-        expected = look(rows[own].astype(float) * np.array(scale), labels[own], least, False)
+    owned = own(SIZES, cut(rows), data=DataConfig(scale=scale))
+    owned.shared = shared_of((3, 4, 8), labels)
+    found = owned.look(groups)
+    for group, each in zip(positions, found, strict=True):
+        those = np.isin(labels, group)
+        least = reshape.CELL_SHARE * 300 / those.sum()
+        expected = look(rows[those].astype(float) * np.array(scale), labels[those], least, False)
         assert (each.valley, each.shares_C, each.moved) == (expected.valley, expected.shares_C, expected.moved)
         shares.append(each.shares_C)
     assert len(shares[0]) == 2 and found[0].moved < 0.01
-    assert reshape.modalities(map_blocks, [], cut(rows), labels_of(labels), won_BK, scale=scale, row_shape=(3,)) == []
+    assert owned.look([]) == []
 
 
 @pytest.mark.parametrize("most", [10, 37, 150, 400])
-def test_of_many_rows_evenly_many_of_each_block_are_looked_at(most, monkeypatch):
+def test_of_many_rows_evenly_many_of_each_block_are_looked_at(most, own, monkeypatch):
     monkeypatch.setattr(reshape, "MOST_ROWS", most)
     labels, seen = np.arange(300) % 2, []
     monkeypatch.setattr(reshape, "look", lambda task, *picked_B: (None, seen.append((task, picked_B))))
-    won_BK = [np.bincount(part, minlength=2) for part in cut(labels)]
-    rows = np.arange(300.0)[:, None]
+    owned = own(SIZES, cut(np.arange(300.0)[:, None]))
+    owned.shared = shared_of((0, 1), labels)
     for _ in range(2):
-        reshape.modalities(
-            map_blocks, [(0, 1), (1,)], cut(rows), labels_of(labels), won_BK, scale=(1.0,), row_shape=(1,)
-        )
+        owned.look([(0, 1), (1,)])
     for (task, picked_B), total in zip(seen[:2], (300, 150), strict=True):
         picked = [block[task.group] for block in picked_B]
         numbers = np.concatenate([each for each, _ in picked])[:, 0]
@@ -98,7 +104,12 @@ def test_wide_rows_are_looked_at_in_smaller_numbers():
     assert reshape.most_rows((3, 200, 200)) == 2_000
 
 
-def changed(plan, labels, rows, before=(0, 2, 5), lent=()):
+@pytest.fixture
+def changed(own):
+    return partial(change, own)
+
+
+def change(own, plan, labels, rows, before=(0, 2, 5), lent=()):
     """The assignment of all rows, those lent and the counts, after a plan for positions in `before`."""
     ids = np.array(before)[labels]
     lent_rows = np.array([row for row, _ in lent], np.int32)
@@ -108,16 +119,16 @@ def changed(plan, labels, rows, before=(0, 2, 5), lent=()):
     for part, start, stop in zip(cut(ids), starts, starts[1:], strict=False):
         here = (lent_rows >= start) & (lent_rows < stop)
         assigned_B.append(Assigned(part.astype(np.int32), (lent_rows[here] - start).astype(np.int32), lent_to[here]))
-    task = reshape.Reshape(before, plan, (2.0, 1.0), 2)
-    classes_B = cut(np.arange(300) % 2)
-    found_B, outcome = reshape.reshaped(map_blocks, task, cut(rows), labels_of(labels), assigned_B, classes_B)
+    owned = own(SIZES, cut(rows), cut(np.arange(300) % 2), 2, data=DataConfig(scale=(2.0, 1.0)))
+    owned.assigned_B, owned.shared = assigned_B, shared_of(before, labels)
+    outcome, found_B = owned.reshape(plan), owned.assigned_B
     kept = [
         (start + row, k) for start, each in zip(starts, found_B, strict=False) for row, k in zip(*each[1:], strict=True)
     ]
     return np.concatenate([each.labels for each in found_B]), kept, outcome
 
 
-def test_rows_go_where_a_plan_sends_them():
+def test_rows_go_where_a_plan_sends_them(changed):
     rng = np.random.default_rng(2)
     labels, rows = rng.integers(0, 3, 300), rng.normal(size=(300, 2)).astype(np.float32)
     centres = np.array([[0.0, 0.0], [1.0, 1.0], [-1.0, 3.0]])
@@ -134,7 +145,7 @@ def test_rows_go_where_a_plan_sends_them():
     assert {tuple(pair) for pair in outcome.flow_F3[:, :2].tolist()} == {(0, 2), (5, 6), (5, 7)}
 
 
-def test_loans_stay_with_those_whom_nothing_happened_to():
+def test_loans_stay_with_those_whom_nothing_happened_to(changed):
     labels, rows = np.arange(300) % 3, np.zeros((300, 2), np.float32)
     plan = Plan((0, 5), {0: 0, 5: 5}, {2: 5}, (), (Change("merge", (2, 5), (5,), {}, ""),), 6)
     _, kept, outcome = changed(plan, labels, rows, lent=[(1, 0), (71, 0), (0, 2), (3, 5), (0, 9)])

@@ -6,7 +6,7 @@ import math
 import pytest
 import ray
 
-from raymix.algorithm import num_fakes
+from raymix.budgets import num_fakes
 from raymix.cli import main
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, replaced
 from raymix.data.source import DataSpec

@@ -2,7 +2,7 @@
 
 import pytest
 
-from raymix.algorithm import pretrain_steps, round_steps
+from raymix.budgets import pretrain_steps, round_steps
 from raymix.config import Config, replaced
 from raymix.errors import ConfigError
 from raymix.families.registry import close

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 from raymix.config import Config, ScheduleConfig
-from raymix.maths import blockwise
+from raymix.data.source import DataSpec
+from raymix.local import map_blocks
+from raymix.maths.ownership import Ownership
 from raymix.state import Assigned
 from raymix.training.shards import pretraining_rows, shards
 
@@ -46,8 +48,10 @@ def test_pretraining_on_a_split_deals_every_row_once():
 @pytest.mark.parametrize("pretrain_on", ["whole", "split"])
 def test_a_bag_is_pretrained_on_the_rows_it_keeps(pretrain_on):
     config = Config(mode="bag", num_components=3, schedule=ScheduleConfig(pretrain_on=pretrain_on))
-    deals = blockwise.control_tasks(config, config.components, [12, 5], 0, round=4)
+    spec = DataSpec("rows", 17, (1,), "float32")
+    owned = Ownership(config, spec, map_blocks, ROWS_B, [None, None], [12, 5])
+    owned.deal(4, config.components)
     for k in range(3):
-        kept_B = [np.flatnonzero(blockwise.deal(deal, None)[0] == k) for deal in deals]
+        kept_B = [assigned.rows_of(k) for assigned in owned.assigned_B]
         expected = [*kept_B[0], *(kept_B[1] + 12)]
         assert numbers(pretraining_rows(config, ROWS_B, k)) == expected
