@@ -46,7 +46,7 @@ format: env
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# An experiment of launch/recipes.py (make table-1, table-1-small, table-2-small, ...), into docs/results.md.
+# An experiment of launch/experiments.py (make table-1, table-1-small, table-2-small, ...), into docs/results.md.
 table-%: env
 	$(BIN)/python -m launch.tables $@ $(if $(DATA_DIR),--data-dir $(DATA_DIR))
 

@@ -59,12 +59,12 @@ def cases(arguments: Arguments) -> list[Case]:
 
 def measured(case: Case, rounds: int | None, folder: Path) -> dict[str, Any]:
     """Train one run and measure it; everything that the table tells."""
-    from raymix.checkpoint import RunDirectory
     from raymix.config import replaced
     from raymix.data.synthetic import modes
     from raymix.evaluation.evaluate import evaluate_generation
-    from raymix.recipes import recipe
-    from raymix.resolve import resolve
+    from raymix.recipes.catalogue import recipe
+    from raymix.recipes.resolve import resolve
+    from raymix.runs.checkpoint import RunDirectory
     from raymix.session import train
     from raymix.storage import Storage
 

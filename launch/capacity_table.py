@@ -18,14 +18,14 @@ import tyro
 
 from launch.tables import RESULTS, machine, write_section
 from raymix import tune
-from raymix.comparison import spread
 from raymix.config import Config, replaced
 from raymix.errors import RaymixError
 from raymix.metrics.catalogue import MEASURES
-from raymix.recipes import recipe
-from raymix.record import SEARCH, read_record
+from raymix.recipes.catalogue import recipe
+from raymix.report.comparison import spread
 from raymix.report.trials import Trial
-from raymix.rounds import RoundRecord
+from raymix.runs.record import SEARCH, read_record
+from raymix.runs.rounds import RoundRecord
 from raymix.runtime.driver import cluster
 from raymix.search.asked import Task, read_search
 from raymix.search.outcome import read_trials, write_outcome

@@ -28,7 +28,6 @@ from ray.cluster_utils import Cluster
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from launch.null_family import Found, Mark, NullCoordinator
-from raymix.checkpoint import RunDirectory
 from raymix.config import (
     BalanceConfig,
     Config,
@@ -40,7 +39,8 @@ from raymix.config import (
 )
 from raymix.data.open import open_source
 from raymix.data.source import DataSpec, block_bounds
-from raymix.run import Status
+from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.run import Status
 from raymix.runtime.local_ray import KEEP_IDLE_PROCESSES
 from raymix.storage import Storage
 

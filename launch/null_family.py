@@ -19,11 +19,11 @@ from numpy.typing import NDArray
 from ray.actor import ActorMethod
 from ray.remote_function import RemoteFunction
 
-from raymix.checkpoint import discriminator_name
 from raymix.config import Config
 from raymix.data.source import DataSpec
-from raymix.rounds import RoundRecord
-from raymix.run import Status
+from raymix.runs.checkpoint import discriminator_name
+from raymix.runs.rounds import RoundRecord
+from raymix.runs.run import Status
 from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Meeting
 from raymix.runtime.coordinator import Coordinator
 from raymix.runtime.crew import Classes

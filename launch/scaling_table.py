@@ -44,9 +44,9 @@ class Arguments:
 def seconds(arguments: Arguments, trunk: str, num: int) -> dict[str, float]:
     """Median seconds of each phase of a round, and of the whole round."""
     from raymix.config import replaced
-    from raymix.recipes import recipe
-    from raymix.record import read_record
-    from raymix.resolve import resolve
+    from raymix.recipes.catalogue import recipe
+    from raymix.recipes.resolve import resolve
+    from raymix.runs.record import read_record
     from raymix.session import train
     from raymix.storage import Storage
 

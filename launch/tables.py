@@ -1,4 +1,4 @@
-"""Repeat an experiment of `launch.recipes` and write its table into docs/results.md.
+"""Repeat an experiment of `launch.experiments` and write its table into docs/results.md.
 
     python -m launch.tables table-1-small [--seeds 0 1 2] [--jobs 2] [--data-dir DIR] [--out runs/tables]
 
@@ -17,14 +17,14 @@ from statistics import mean
 
 import tyro
 
-from launch.recipes import EXPERIMENTS, Experiment, Target
-from raymix import comparison
-from raymix.checkpoint import RunDirectory
+from launch.experiments import EXPERIMENTS, Experiment, Target
 from raymix.config import Config, DiscriminatorConfig, dump_config, load_config
 from raymix.errors import ConfigError, RaymixError
 from raymix.evaluation.images import require_measurable
 from raymix.families.registry import close
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
+from raymix.report import comparison
+from raymix.runs.checkpoint import RunDirectory
 from raymix.storage import Storage
 
 RESULTS = Path("docs/results.md")
@@ -35,7 +35,7 @@ class Arguments:
     """Train and measure every method on every data set and seed, and write the table."""
 
     experiment: tyro.conf.Positional[str]
-    """Its name in `launch.recipes`."""
+    """Its name in `launch.experiments`."""
     seeds: tuple[int, ...] | None = None
     """Seeds of the runs; unset: the experiment's."""
     data_dir: str | None = None

@@ -24,8 +24,8 @@ from raymix.bench.timing import enough
 from raymix.config import Config, replaced
 from raymix.data.blocks import read_blocks
 from raymix.data.source import DataSpec, block_bounds
-from raymix.recipes import recipe
-from raymix.resolve import resolve
+from raymix.recipes.catalogue import recipe
+from raymix.recipes.resolve import resolve
 from raymix.runtime.actors import GeneratorActor, Meeting
 from raymix.runtime.driver import cluster
 from raymix.state import Assigned

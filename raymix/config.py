@@ -1,8 +1,8 @@
 """The configuration of a run: frozen, validated when it is built, saved with the run.
 
-`auto` values are replaced by `raymix.resolve` (what depends on the data) and by the runtime (what depends on the
-machine); the result is a new `Config`, and that one is written to the run directory. The family's own settings are a
-subclass of `FamilyConfig` that lives with the family, because this module must not import torch.
+`auto` values are replaced by `raymix.recipes` (what depends on the data, and on how fast the machine is) and by the
+runtime (what depends on the cluster); the result is a new `Config`, and that one is written to the run directory. A
+family's own settings are a subclass of `FamilyConfig` in `raymix.families`.
 """
 
 import itertools

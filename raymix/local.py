@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from raymix import checkpoint
 from raymix.budgets import num_fakes
-from raymix.checkpoint import Generation, RunDirectory, generator_name, labels_name
 from raymix.config import Config
 from raymix.data.blocks import read_blocks
 from raymix.data.source import DataSpec, block_bounds
 from raymix.errors import TRUNK
 from raymix.maths.ownership import Ownership
+from raymix.runs import checkpoint
+from raymix.runs.checkpoint import Generation, RunDirectory, generator_name, labels_name
 from raymix.seeds import Phase
 from raymix.state import Fit
 from raymix.storage import FileStamp
@@ -148,7 +148,7 @@ class LocalWorkers:
         return evaluate_generation(directory, generation)
 
     def pictures(self, directory: RunDirectory) -> Mapping[str, bytes]:
-        from raymix.reporting import report_files  # so does matplotlib, and training needs neither
+        from raymix.evaluation.report_files import report_files  # so does matplotlib, and training needs neither
 
         self.report("report", None)
         return report_files(directory)

@@ -13,8 +13,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 
-from raymix import checkpoint
-from raymix.checkpoint import RunDirectory
 from raymix.config import Config, replaced
 from raymix.data.layout import array_layout
 from raymix.errors import CheckpointError, ConfigError, DataError, RaymixError
@@ -23,8 +21,10 @@ from raymix.evaluation.samples import sample_mixture
 from raymix.evaluation.subject import Subject
 from raymix.families.registry import close
 from raymix.maths.assignment import winners
-from raymix.recipes import recipe, with_data
-from raymix.resolve import resolve
+from raymix.recipes.catalogue import recipe, with_data
+from raymix.recipes.resolve import resolve
+from raymix.runs import checkpoint
+from raymix.runs.checkpoint import RunDirectory
 from raymix.session import train
 from raymix.storage import Storage
 from raymix.training.packs import Packs

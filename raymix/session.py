@@ -7,14 +7,14 @@ from importlib import metadata
 from typing import Literal
 
 from raymix import __version__
-from raymix.checkpoint import RunDirectory
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError
 from raymix.families.registry import close
 from raymix.local import LocalWorkers
-from raymix.packing import packed
-from raymix.run import Progress, Status, run
+from raymix.recipes.packing import packed
+from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.run import Progress, Status, run
 from raymix.runtime.actors import Process
 from raymix.runtime.coordinator import start_detached
 from raymix.runtime.driver import Reserved, cluster, packed_for_cluster, require_room, train_on_ray

@@ -10,7 +10,7 @@ import pytest
 import torch
 from moto.server import ThreadedMotoServer
 
-from raymix.rounds import RoundRecord
+from raymix.runs.rounds import RoundRecord
 
 torch.set_num_threads(1)
 

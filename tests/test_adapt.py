@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from raymix.checkpoint import RunDirectory, digest
 from raymix.config import (
     Config,
     DataConfig,
@@ -26,11 +25,12 @@ from raymix.config import (
     replaced,
 )
 from raymix.evaluation.evaluate import evaluate_generation
+from raymix.evaluation.report_files import report_files
 from raymix.families.vae import VAEConfig
 from raymix.mixture import Mixture
-from raymix.record import read_record
-from raymix.reporting import report_files
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory, digest
+from raymix.runs.record import read_record
 from raymix.session import resume, train
 from raymix.storage import Storage
 
@@ -75,7 +75,7 @@ def interrupted(settings: Config, out: Path, round: int) -> RunDirectory:
 def _without_pictures() -> Iterator[None]:
     """They take as long as the rest of so small a run."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("raymix.reporting.report_files", lambda *_: {"samples.png": b""})
+        patch.setattr("raymix.evaluation.report_files.report_files", lambda *_: {"samples.png": b""})
         yield
 
 

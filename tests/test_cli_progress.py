@@ -10,9 +10,9 @@ from rich.progress import Progress, TextColumn
 from raymix.commands.lines import component_table, measure_lines, round_line
 from raymix.commands.progress import LiveRounds, Rounds, time_left
 from raymix.errors import DivergedError, WorkerLostError
-from raymix.failures import Action
-from raymix.rounds import RoundRecord, TermValues
-from raymix.run import Status
+from raymix.runs.failures import Action
+from raymix.runs.rounds import RoundRecord, TermValues
+from raymix.runs.run import Status
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from raymix.config import (
 from raymix.errors import ConfigError
 from raymix.families.registry import close
 from raymix.families.vae import VAEConfig
-from raymix.recipes import RECIPES
+from raymix.recipes.catalogue import RECIPES
 
 
 def mapping(field, value):

@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from raymix.checkpoint import RunDirectory, digest
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig, replaced
 from raymix.families.dcgan import SNDCGANConfig
 from raymix.families.vae import VAEConfig
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory, digest
 from raymix.session import train
 from raymix.storage import Storage
 

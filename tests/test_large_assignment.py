@@ -17,8 +17,8 @@ import json, sys
 from pathlib import Path
 from raymix.config import AssignConfig, Config, DataConfig, DiscriminatorConfig, ScheduleConfig
 from raymix.families.centroid import CentroidConfig
-from raymix.record import read_record
-from raymix.resolve import resolve
+from raymix.runs.record import read_record
+from raymix.recipes.resolve import resolve
 from raymix.runtime.living import living_coordinator, look
 from raymix.session import train
 from raymix.storage import Storage

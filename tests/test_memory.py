@@ -7,10 +7,10 @@ import numpy as np
 import psutil
 import pytest
 
-from raymix.checkpoint import RunDirectory
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig
 from raymix.families.vae import VAEConfig
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory
 from raymix.runtime.capacity import cluster_nodes
 from raymix.runtime.crew import Crew
 from raymix.runtime.lookout import Activity

@@ -17,7 +17,6 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from raymix.checkpoint import RunDirectory
 from raymix.cli import main
 from raymix.config import Positive
 from raymix.errors import ConfigError
@@ -29,8 +28,9 @@ from raymix.models.adversarial import Adversarial
 from raymix.models.autoencoder import Autoencoder
 from raymix.models.base import Bounds, ComponentPosterior, Decodes, Encodes, Noise, Terms
 from raymix.models.stacked import Linear
-from raymix.record import read_record
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.record import read_record
 from raymix.search.match import matched
 from raymix.storage import Storage
 from raymix.training.generators import GeneratorPack

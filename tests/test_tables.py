@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from launch.capacity_table import ABLATIONS, FEW, ONE, places, table
-from launch.recipes import EXPERIMENTS, METHODS, Target
+from launch.experiments import EXPERIMENTS, METHODS, Target
 from launch.tables import Arguments, carry_out, main, verdict, write_section
 from raymix.budgets import pretrain_steps, round_steps
 from raymix.config import Config

@@ -19,9 +19,9 @@ from raymix.config import replaced
 from raymix.data.blocks import read_blocks
 from raymix.data.source import block_bounds
 from raymix.families.vae import VAEConfig
-from raymix.recipes import recipe
-from raymix.resolve import resolve
-from raymix.run import Status
+from raymix.recipes.catalogue import recipe
+from raymix.recipes.resolve import resolve
+from raymix.runs.run import Status
 from raymix.session import train
 
 COMPONENTS = (1, 3, 9, 15, 32)

@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import torch
 
-from raymix.packing import processor
+from raymix.recipes.packing import processor
 
 BUSY_SHARE = 0.15  # of all processors, above which other work disturbs
 WATCH_S = 2.0

@@ -19,7 +19,7 @@ from raymix.config import Config, DataConfig, FamilyConfig, ScheduleConfig
 from raymix.data.source import DataSpec
 from raymix.families.dcgan import SNDCGANConfig
 from raymix.families.vae import VAEConfig
-from raymix.recipes import recipe
+from raymix.recipes.catalogue import recipe
 from raymix.runtime.actors import GeneratorActor
 from raymix.seeds import Phase
 from raymix.state import Assigned

@@ -11,12 +11,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from raymix import comparison
 from raymix.commands.directory import run_directory
 from raymix.commands.parsing import parse
 from raymix.errors import CheckpointError, ConfigError
 from raymix.metrics.catalogue import MEASURES
-from raymix.record import read_record
+from raymix.report import comparison
+from raymix.runs.record import read_record
 
 log = logging.getLogger(__name__)
 

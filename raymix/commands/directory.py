@@ -5,8 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from raymix.checkpoint import RunDirectory
 from raymix.errors import CheckpointError, ConfigError
+from raymix.runs.checkpoint import RunDirectory
 from raymix.storage import Storage
 
 RUNS = Path("runs")

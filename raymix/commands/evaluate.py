@@ -15,7 +15,7 @@ from raymix.commands.parsing import parse
 from raymix.errors import CheckpointError
 from raymix.evaluation.evaluate import evaluate_generation
 from raymix.metrics.catalogue import MEASURES
-from raymix.record import EVALUATION
+from raymix.runs.record import EVALUATION
 
 log = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """Lines of a run's record as a person reads them."""
 
 from raymix.metrics.catalogue import MEASURES
-from raymix.rounds import RoundRecord, TermValues
+from raymix.runs.rounds import RoundRecord, TermValues
 
 
 def round_line(line: RoundRecord, rounds: int) -> str:

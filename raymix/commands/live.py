@@ -8,13 +8,13 @@ from typing import Annotated
 
 import tyro
 
-from raymix.checkpoint import RunDirectory
 from raymix.commands.directory import run_directory
 from raymix.commands.lines import round_line
 from raymix.commands.parsing import parse
 from raymix.errors import CheckpointError, MissingError, ResourceError
-from raymix.record import read_record
-from raymix.run import Status
+from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.record import read_record
+from raymix.runs.run import Status
 from raymix.runtime.driver import cluster
 from raymix.runtime.living import Living, end_at_once, end_in_order, living_coordinator, look, tails
 

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 
 from raymix.commands.lines import component_table, measure_lines
-from raymix.record import read_record
+from raymix.runs.record import read_record
 from raymix.storage import Storage
 
 

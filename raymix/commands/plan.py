@@ -12,7 +12,7 @@ from raymix.errors import ConfigError
 from raymix.planning.estimate import Traffic
 from raymix.planning.plan import Plan, size
 from raymix.planning.plan import plan as planned
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
 from raymix.runtime.capacity import cluster_machines, this_machine
 from raymix.runtime.driver import cluster
 from raymix.runtime.machines import Machine, machines_of

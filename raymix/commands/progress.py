@@ -8,8 +8,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from raymix.commands.lines import round_line
-from raymix.rounds import RoundRecord
-from raymix.run import Status
+from raymix.runs.rounds import RoundRecord
+from raymix.runs.run import Status
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from raymix.commands.parsing import parse
 from raymix.data.open import known_data_sets
-from raymix.recipes import RECIPES
+from raymix.recipes.catalogue import RECIPES
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from typing import Annotated
 
 import tyro
 
-from raymix.checkpoint import RunDirectory
 from raymix.commands.directory import check_new_file, run_directory
 from raymix.commands.parsing import parse
-from raymix.record import SEARCH
-from raymix.reporting import report_files
+from raymix.evaluation.report_files import report_files
+from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.record import SEARCH
 from raymix.storage import Storage
 
 

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import tyro
 
-from raymix import checkpoint
 from raymix.commands.directory import run_directory
 from raymix.commands.lines import component_table, measure_lines, round_line
 from raymix.commands.parsing import parse
+from raymix.runs import checkpoint
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ from raymix.commands.signals import interruptible
 from raymix.config import Config, dump_config, load_config
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
-from raymix.recipes import recipe, with_data
-from raymix.resolve import resolve
+from raymix.recipes.catalogue import recipe, with_data
+from raymix.recipes.resolve import resolve
 from raymix.runtime.actors import Process
 from raymix.storage import Storage
 

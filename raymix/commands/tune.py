@@ -18,8 +18,8 @@ from raymix.commands.signals import interruptible
 from raymix.commands.train import base_config
 from raymix.config import Config, dump_config, known_fields
 from raymix.errors import ConfigError, RaymixError
-from raymix.record import SEARCH
 from raymix.report.trials import WIDTH, described, shown, trial_table
+from raymix.runs.record import SEARCH
 from raymix.runtime.driver import cluster
 from raymix.search.api import prepared
 from raymix.search.asked import Method, Scheduler, Search, Task, read_search

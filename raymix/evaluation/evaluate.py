@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from raymix.checkpoint import Generation, RunDirectory, finite_or_none
 from raymix.config import replaced
 from raymix.evaluation.images import image_measures
 from raymix.evaluation.subject import Count, Subject, ignore
@@ -17,7 +16,8 @@ from raymix.families.registry import close
 from raymix.metrics import clustering
 from raymix.metrics.catalogue import MEASURES
 from raymix.metrics.health import effective_components
-from raymix.rounds import RoundRecord
+from raymix.runs.checkpoint import Generation, RunDirectory, finite_or_none
+from raymix.runs.rounds import RoundRecord
 from raymix.training.packs import load_generators
 
 

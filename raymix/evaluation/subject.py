@@ -7,12 +7,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from raymix.checkpoint import Generation, labels_name, read_assigned
 from raymix.config import Config, EvaluationConfig
 from raymix.data.blocks import require_same
 from raymix.data.open import open_source
 from raymix.data.source import DataSpec, Source, block_bounds
 from raymix.evaluation.samples import drawn, mixed_counts
+from raymix.runs.checkpoint import Generation, labels_name, read_assigned
 from raymix.state import State
 from raymix.storage import Storage
 from raymix.training.generators import GeneratorPack

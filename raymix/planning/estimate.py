@@ -15,8 +15,8 @@ from raymix.budgets import num_fakes
 from raymix.config import Config
 from raymix.data.source import DataSpec, block_bounds
 from raymix.maths.balance import BINS
-from raymix.packing import has_separate_judges
 from raymix.planning.footprint import Footprint
+from raymix.recipes.packing import has_separate_judges
 from raymix.search.match import round_rows
 from raymix.training.batches import CHUNK_BYTES
 from raymix.training.discriminators import SCORE_BATCH

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from raymix.checkpoint import KEPT
 from raymix.config import Config
 from raymix.data.source import DataSpec
-from raymix.packing import choices, packed, with_packing
 from raymix.planning import estimate
 from raymix.planning.estimate import DataPlane, Memory, Resident, Traffic, Work
 from raymix.planning.footprint import Footprint, generator_footprint, judge_footprint
+from raymix.recipes.packing import choices, packed, with_packing
+from raymix.runs.checkpoint import KEPT
 from raymix.runtime.machines import GIB, Machine
 from raymix.runtime.placement import Group, Node, groups, homes, slots, uses_gpus
 

@@ -16,7 +16,7 @@ from raymix.report.palette import colour_of
 from raymix.report.plane import Plane, card_picture
 from raymix.report.thumbnails import Shades, strip
 from raymix.report.words import percent, quantity
-from raymix.rounds import RoundRecord
+from raymix.runs.rounds import RoundRecord
 
 Row = NDArray[np.generic]
 COLUMNS = 8  # images to a line

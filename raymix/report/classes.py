@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from raymix.rounds import RoundRecord
+from raymix.runs.rounds import RoundRecord
 
 MOST_COLUMNS = 20  # classes of a table; of more each component names its most frequent ones
 MOST_FREQUENT = 5

@@ -1,4 +1,4 @@
-"""What a report shows beside the record: plain arrays in data units, made by `raymix.portrait`.
+"""What a report shows beside the record: plain arrays in data units, made by `raymix.evaluation.portrait`.
 
 Shapes: n rows of a component, C H W of an image, Y X sides of a grid, row_shape (C, H, W) or (D,).
 """

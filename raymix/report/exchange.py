@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from raymix.report.drawing import INK, drawn
 from raymix.report.history import ids_of, series
 from raymix.report.palette import colour_of
-from raymix.rounds import RoundRecord
+from raymix.runs.rounds import RoundRecord
 
 Counts = NDArray[np.float64]
 

@@ -14,7 +14,7 @@ from matplotlib.ticker import MaxNLocator, PercentFormatter
 from raymix.metrics.health import CHANCE
 from raymix.report.drawing import INK, drawn
 from raymix.report.palette import colour_of, dash_of
-from raymix.rounds import RoundRecord
+from raymix.runs.rounds import RoundRecord
 
 Values = Callable[[RoundRecord], Sequence[float | None]]
 """What each component has of something in a round."""

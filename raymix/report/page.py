@@ -14,7 +14,7 @@ from raymix.report.contents import Portrait
 from raymix.report.palette import colour_of
 from raymix.report.plane import Plane, fields, overviews
 from raymix.report.troubles import troubles
-from raymix.rounds import RoundRecord
+from raymix.runs.rounds import RoundRecord
 
 LAST_ROUNDS = 3  # whose exchanges are shown together
 

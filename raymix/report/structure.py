@@ -9,7 +9,7 @@ from matplotlib.ticker import MaxNLocator
 
 from raymix.report.drawing import drawn
 from raymix.report.history import COLOUR, HEIGHT, WIDTH, round_axes
-from raymix.rounds import RoundRecord
+from raymix.runs.rounds import RoundRecord
 from raymix.state import Change
 
 

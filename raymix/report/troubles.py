@@ -6,13 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from raymix.config import Config
-from raymix.failures import Action
 from raymix.metrics.health import CHANCE, SATURATED
 from raymix.report import structure
 from raymix.report.contents import Portrait
 from raymix.report.history import ids_of, units
 from raymix.report.words import measured, percent, quantity
-from raymix.rounds import RoundRecord
+from raymix.runs.failures import Action
+from raymix.runs.rounds import RoundRecord
 
 UNSETTLED = 0.05  # of all rows, moving in the last round
 COPY = 1 / 3  # of the distance between real neighbours: a sample nearer than this to a row may be a copy of it

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.metrics.catalogue import MEASURES
-from raymix.rounds import RoundRecord
+from raymix.runs.rounds import RoundRecord
 
 HOW = {
     "compete": "trained by competition",

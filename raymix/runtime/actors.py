@@ -15,10 +15,10 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from raymix.checkpoint import generator_name, write_states
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import RaymixError, WorkerLostError
+from raymix.runs.checkpoint import generator_name, write_states
 from raymix.runtime import tasks
 from raymix.runtime.actor_names import Name
 from raymix.runtime.fetching import Fetcher, Pieces, Refs, piece_bounds, store_bytes

@@ -14,11 +14,11 @@ import ray
 from ray.exceptions import RayError
 from ray.util.placement_group import PlacementGroup
 
-from raymix.checkpoint import RunDirectory
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, RaymixError
-from raymix.run import Progress, Status, Stopped, run
+from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.run import Progress, Status, Stopped, run
 from raymix.runtime.actor_names import Name
 from raymix.runtime.actors import Process
 from raymix.runtime.capacity import fitting_groups

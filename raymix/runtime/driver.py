@@ -16,8 +16,8 @@ from ray.util.placement_group import PlacementGroup
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import RaymixError, ResourceError, WorkerLostError
-from raymix.packing import Pace, Packing, cached_paces, packed
-from raymix.run import Status
+from raymix.recipes.packing import Pace, Packing, cached_paces, packed
+from raymix.runs.run import Status
 from raymix.runtime.capacity import cluster_nodes, fitting_groups
 from raymix.runtime.coordinator import start_coordinator
 from raymix.runtime.identity import NAMESPACE, run_id_of

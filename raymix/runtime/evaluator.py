@@ -6,7 +6,7 @@ from typing import Any
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from raymix.checkpoint import Generation, RunDirectory
+from raymix.runs.checkpoint import Generation, RunDirectory
 from raymix.runtime.actor_names import Name, named
 from raymix.runtime.logs import keep_log, telling
 from raymix.storage import Storage
@@ -35,7 +35,7 @@ class Evaluator:
         self.pieces += pieces
 
     def pictures(self) -> Mapping[str, bytes]:
-        from raymix.reporting import report_files
+        from raymix.evaluation.report_files import report_files
 
         return report_files(self.directory)
 

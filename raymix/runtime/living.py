@@ -11,7 +11,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayError
 
 from raymix.errors import ResourceError, WorkerLostError
-from raymix.run import Status
+from raymix.runs.run import Status
 from raymix.runtime.actors import Process
 from raymix.runtime.groups import remove_groups
 from raymix.runtime.identity import NAMESPACE, name_of, prefix_of, run_id_of

@@ -3,8 +3,8 @@
 import logging
 from contextlib import suppress
 
-from raymix.checkpoint import RunDirectory
 from raymix.errors import RaymixError
+from raymix.runs.checkpoint import RunDirectory
 
 FILE = "logs/coordinator.log"
 MOST_LINES = 2000  # the file is written whole, because object stores cannot append

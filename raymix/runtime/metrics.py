@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from ray.util.metrics import Gauge
 
-from raymix.rounds import RoundRecord
-from raymix.run import Status
+from raymix.runs.rounds import RoundRecord
+from raymix.runs.run import Status
 from raymix.storage import Storage
 
 log = logging.getLogger(__name__)

@@ -7,11 +7,11 @@ import numpy as np
 import ray
 from numpy.typing import NDArray
 
-from raymix import checkpoint
 from raymix.config import DataConfig
 from raymix.data.blocks import read_blocks
 from raymix.data.paths import sizes_here
 from raymix.data.source import DataSpec
+from raymix.runs import checkpoint
 from raymix.runtime.fetching import spilled_here
 from raymix.state import Assigned
 from raymix.storage import FileStamp, Storage

@@ -18,13 +18,13 @@ from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from raymix.budgets import num_fakes
-from raymix.checkpoint import Generation, RunDirectory, discriminator_name, generator_name, labels_name
 from raymix.config import Config
 from raymix.data.open import local_places
 from raymix.data.paths import sizes_here
 from raymix.data.source import DataSpec, block_bounds
 from raymix.errors import TRUNK, WorkerLostError
 from raymix.maths.ownership import Ownership
+from raymix.runs.checkpoint import Generation, RunDirectory, discriminator_name, generator_name, labels_name
 from raymix.runtime import tasks
 from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Meeting
 from raymix.runtime.capacity import cluster_nodes

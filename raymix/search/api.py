@@ -8,8 +8,8 @@ from ray.tune import ResultGrid
 
 from raymix.config import Config, replaced
 from raymix.families.registry import close
-from raymix.recipes import recipe
-from raymix.resolve import resolve
+from raymix.recipes.catalogue import recipe
+from raymix.recipes.resolve import resolve
 from raymix.runtime.driver import cluster
 from raymix.search.asked import Method, Scheduler, Search, Task
 from raymix.search.match import Terms

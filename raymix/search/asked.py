@@ -5,14 +5,14 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from raymix.checkpoint import RunDirectory
 from raymix.config import Config, config_from_mapping
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, ConfigError, MissingError
 from raymix.families.registry import close
 from raymix.metrics.catalogue import MEASURES
-from raymix.record import SEARCH
 from raymix.report.trials import WIDTH, described
+from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.record import SEARCH
 from raymix.search.match import Terms, cost, matched
 from raymix.search.space import Choices, Range, Space, applied, points
 from raymix.storage import Storage

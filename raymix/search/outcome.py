@@ -2,14 +2,14 @@
 
 from typing import Any
 
-from raymix.checkpoint import RunDirectory
 from raymix.config import Config, dump_config, replaced
 from raymix.errors import CheckpointError, MissingError
 from raymix.families.registry import close
 from raymix.metrics.catalogue import MEASURES
-from raymix.record import read_record
 from raymix.report.search_page import render_search
 from raymix.report.trials import WIDTH, Trial, ranked
+from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.record import read_record
 from raymix.search.asked import Task, read_search
 from raymix.search.match import of_one
 from raymix.search.space import Space

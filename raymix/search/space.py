@@ -21,8 +21,8 @@ from raymix.config import Config, FamilyConfig, known_fields, replaced, unknown_
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.families.registry import close
+from raymix.recipes.resolve import check_against_data, check_choices, fitted
 from raymix.report.trials import WIDTH
-from raymix.resolve import check_against_data, check_choices, fitted
 
 RANGE = re.compile(r"(?P<log>log:)?(?P<low>[-+\w.]+?)\.\.(?P<high>[-+\w.]+)")
 POWER = re.compile(r"[-+]?[\d.]*\d[eE][-+]?\d+")  # which YAML takes for text where it has no point

@@ -14,12 +14,12 @@ from ray import tune
 from ray.util.placement_group import get_current_placement_group
 
 from raymix import session
-from raymix.checkpoint import RunDirectory
 from raymix.config import Config
 from raymix.metrics.catalogue import MEASURES
-from raymix.record import read_record
-from raymix.rounds import RoundRecord
-from raymix.run import Status
+from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.record import read_record
+from raymix.runs.rounds import RoundRecord
+from raymix.runs.run import Status
 from raymix.search.asked import Task
 from raymix.search.room import packed_whole
 from raymix.storage import Storage

@@ -20,7 +20,7 @@ from ray.tune.search import BasicVariantGenerator, SearchAlgorithm, Searcher
 from ray.tune.search.optuna import OptunaSearch
 
 from raymix.config import Config
-from raymix.record import SEARCH
+from raymix.runs.record import SEARCH
 from raymix.search.asked import GRACE_ROUNDS, Search, Task, read_search, write_search
 from raymix.search.room import asking, require_room
 from raymix.search.space import Choices, Dimension, Space

@@ -12,10 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from raymix.checkpoint import discriminator_name
 from raymix.errors import TRUNK, DivergedError
 from raymix.maths.log_ratio import log_ratio
 from raymix.models.discriminators import Discriminator, discriminator_loss, partial_loss
+from raymix.runs.checkpoint import discriminator_name
 from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
 from raymix.state import Fit
 from raymix.training.batches import Draws, RowView, Scaler, all_batches

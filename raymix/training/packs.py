@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from raymix import checkpoint
-from raymix.checkpoint import Generation, generator_name
 from raymix.config import Config
 from raymix.data.source import DataSpec
+from raymix.runs import checkpoint
+from raymix.runs.checkpoint import Generation, generator_name
 from raymix.storage import Storage
 from raymix.training.discriminators import DiscriminatorPack
 from raymix.training.generators import GeneratorPack

@@ -14,7 +14,7 @@ from PIL import Image
 from raymix.config import Config, DataConfig
 from raymix.data.open import open_source
 from raymix.errors import DataError
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
 
 ROWS = np.random.default_rng(0).integers(0, 255, (7, 4, 3), dtype=np.uint8)
 LABELS = np.arange(7) % 3

@@ -6,7 +6,7 @@ import pytest
 
 from raymix.config import Config, DataConfig, DiscriminatorConfig, EvaluationConfig, ResourcesConfig, ScheduleConfig
 from raymix.families.vae import VAEConfig
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
 from raymix.session import train
 
 

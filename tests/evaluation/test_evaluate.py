@@ -9,7 +9,6 @@ import pytest
 from sklearn.metrics import normalized_mutual_info_score
 from sklearn.neighbors import KernelDensity
 
-from raymix.checkpoint import RunDirectory, digest
 from raymix.data.open import open_source, open_test_source
 from raymix.errors import ConfigError, DataError
 from raymix.evaluation.images import own_distance
@@ -18,7 +17,8 @@ from raymix.features.classifier import classifier
 from raymix.metrics.catalogue import MEASURES
 from raymix.metrics.frechet import frechet_distance, statistics
 from raymix.mixture import Mixture
-from raymix.record import read_record
+from raymix.runs.checkpoint import RunDirectory, digest
+from raymix.runs.record import read_record
 from raymix.storage import Storage
 
 BESIDE = {"num_parameters", "num_samples", "seed", "about", "real", "components"}

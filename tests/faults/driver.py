@@ -11,10 +11,10 @@ import hold
 import ray
 from ray._private import ray_constants
 
-from raymix.checkpoint import RunDirectory
 from raymix.commands.signals import interruptible
 from raymix.config import load_config
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory
 from raymix.session import resume, train
 from raymix.storage import Storage
 

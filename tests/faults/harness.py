@@ -17,7 +17,6 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import RayError
 
-from raymix.checkpoint import RunDirectory, digest, labels_name, read_assigned
 from raymix.config import (
     BalanceConfig,
     Config,
@@ -29,8 +28,9 @@ from raymix.config import (
 )
 from raymix.families.dcgan import SNDCGANConfig
 from raymix.families.vae import VAEConfig
-from raymix.record import read_record
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory, digest, labels_name, read_assigned
+from raymix.runs.record import read_record
 from raymix.runtime.identity import NAMESPACE, name_of, run_id_of
 from raymix.session import train
 from raymix.storage import Storage

@@ -43,7 +43,7 @@ class AfterImport(MetaPathFinder):
 
 
 def patch() -> None:
-    from raymix.checkpoint import RunDirectory
+    from raymix.runs.checkpoint import RunDirectory
     from raymix.runtime.lookout import Lookout
     from raymix.runtime.workers import RayWorkers
 

@@ -25,12 +25,13 @@ import numpy as np
 import tensorboardX  # noqa: F401  before the forks, each of which would import it
 import torch
 
-from raymix import reporting, storage
-from raymix.checkpoint import Generation, RunDirectory, digest
+from raymix import storage
 from raymix.config import AssignConfig, BalanceConfig, Config, DataConfig, DiscriminatorConfig, ScheduleConfig
+from raymix.evaluation import report_files as reporting
 from raymix.families.centroid import CentroidConfig
-from raymix.record import read_record
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import Generation, RunDirectory, digest
+from raymix.runs.record import read_record
 from raymix.session import resume, train
 from raymix.storage import Disk, Remote, Storage
 

@@ -14,13 +14,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raymix import cli, reporting
-from raymix.checkpoint import Generation, RunDirectory, digest
+from raymix import cli
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig
 from raymix.errors import CheckpointError, DamagedError
+from raymix.evaluation import report_files as reporting
 from raymix.families.centroid import CentroidConfig
-from raymix.record import read_record
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import Generation, RunDirectory, digest
+from raymix.runs.record import read_record
 from raymix.session import resume, train
 from raymix.storage import Storage
 

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from harness import GENERATORS, pids_of
 
-from raymix.checkpoint import RunDirectory, digest
 from raymix.config import replaced
-from raymix.recipes import recipe
-from raymix.record import read_record
-from raymix.resolve import resolve
-from raymix.run import Status
+from raymix.recipes.catalogue import recipe
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory, digest
+from raymix.runs.record import read_record
+from raymix.runs.run import Status
 from raymix.runtime.identity import run_id_of
 from raymix.session import train
 from raymix.storage import Storage

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 from killed_commits import ROUNDS, config
 
-from raymix import cli, reporting
-from raymix.checkpoint import RunDirectory, digest
+from raymix import cli
 from raymix.config import Config
 from raymix.errors import StorageFullError
-from raymix.record import read_record
-from raymix.resolve import resolve
-from raymix.run import Status
+from raymix.evaluation import report_files as reporting
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory, digest
+from raymix.runs.record import read_record
+from raymix.runs.run import Status
 from raymix.session import resume, train
 from raymix.storage import Storage
 

@@ -10,7 +10,7 @@ from arena import Arena, arena
 from harness import DISCRIMINATORS, GENERATORS, Disturbed, config, undisturbed_digest
 
 from raymix.config import BalanceConfig, Config
-from raymix.record import read_record
+from raymix.runs.record import read_record
 from raymix.storage import Storage
 
 PLACES = {

@@ -13,14 +13,15 @@ import pyarrow.fs as pafs
 import pytest
 from moto.server import ThreadedMotoServer
 
-from raymix import cli, reporting
-from raymix.checkpoint import RunDirectory, digest
+from raymix import cli
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.errors import CheckpointError, DamagedError, MissingError
+from raymix.evaluation import report_files as reporting
 from raymix.families.vae import VAEConfig
 from raymix.mixture import Mixture
-from raymix.record import Events, read_record
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory, digest
+from raymix.runs.record import Events, read_record
 from raymix.session import resume, train
 from raymix.storage import Storage
 

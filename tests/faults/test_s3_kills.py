@@ -10,9 +10,9 @@ import pytest
 from arena import Arena, arena
 from harness import GENERATORS, NUM_ROWS, Disturbed, config, undisturbed_digest
 
-from raymix.checkpoint import RunDirectory, digest
 from raymix.config import Config, DataConfig
-from raymix.record import read_record
+from raymix.runs.checkpoint import RunDirectory, digest
+from raymix.runs.record import read_record
 from raymix.storage import Storage
 
 pytestmark = pytest.mark.faults

@@ -11,8 +11,8 @@ import psutil
 import pytest
 from harness import config, undisturbed_digest
 
-from raymix.checkpoint import RunDirectory, digest
 from raymix.config import dump_config
+from raymix.runs.checkpoint import RunDirectory, digest
 from raymix.session import resume
 from raymix.storage import Storage
 

@@ -6,7 +6,7 @@ import pytest
 
 from launch.control_plane import Measured, exponent, null_run, summary, table, train
 from launch.null_family import null_scores
-from raymix.checkpoint import RunDirectory
+from raymix.runs.checkpoint import RunDirectory
 from raymix.storage import Storage
 
 ROUNDS = 4

@@ -12,9 +12,9 @@ import psutil
 import pytest
 
 from launch.local_cluster import Arguments, LocalCluster, cpus_of, local_cluster
-from raymix.checkpoint import RunDirectory, digest
 from raymix.cli import main
 from raymix.errors import ConfigError
+from raymix.runs.checkpoint import RunDirectory, digest
 from raymix.storage import Storage
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from launch.local_cluster import free_ports
-from raymix.checkpoint import RunDirectory
+from raymix.runs.checkpoint import RunDirectory
 from raymix.storage import Storage
 
 ROOT = Path(__file__).parents[2]

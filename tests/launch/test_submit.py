@@ -16,9 +16,9 @@ import pytest
 
 from launch.local_cluster import Place, local_cluster
 from launch.submit import Lines, default_name, entrypoint_of, split
-from raymix.checkpoint import RunDirectory, digest
 from raymix.cli import main
 from raymix.errors import ConfigError
+from raymix.runs.checkpoint import RunDirectory, digest
 from raymix.storage import Storage
 
 ROOT = Path(__file__).parents[2]

@@ -15,17 +15,17 @@ import numpy as np
 import pytest
 import torch
 
-from raymix import checkpoint
-from raymix.checkpoint import Generation, RunDirectory, generator_name, read_assigned, read_tensors
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, replaced
 from raymix.errors import DivergedError
+from raymix.evaluation.report_files import report_files
 from raymix.families.vae import VAEConfig
 from raymix.models.discriminators import Discriminator
 from raymix.models.vae import VAE
-from raymix.record import read_record
-from raymix.reporting import report_files
-from raymix.resolve import resolve
-from raymix.rounds import RoundRecord
+from raymix.recipes.resolve import resolve
+from raymix.runs import checkpoint
+from raymix.runs.checkpoint import Generation, RunDirectory, generator_name, read_assigned, read_tensors
+from raymix.runs.record import read_record
+from raymix.runs.rounds import RoundRecord
 from raymix.session import resume, train
 from raymix.storage import Storage
 from raymix.training import discriminators
@@ -167,12 +167,12 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Config], 
 @pytest.fixture(autouse=True)
 def _without_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take as long as the rest of so small a run."""
-    monkeypatch.setattr("raymix.reporting.report_files", lambda *_: {"samples.png": b""})
+    monkeypatch.setattr("raymix.evaluation.report_files.report_files", lambda *_: {"samples.png": b""})
 
 
 @pytest.fixture
 def pictured(_without_pictures: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("raymix.reporting.report_files", report_files)
+    monkeypatch.setattr("raymix.evaluation.report_files.report_files", report_files)
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,7 @@ import pytest
 
 from raymix.cli import main
 from raymix.errors import DataError
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
 from raymix.session import resume, train
 
 

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from raymix.config import AssignConfig, BalanceConfig, Config, DiscriminatorConfig, ScheduleConfig, replaced
-from raymix.failures import Action
 from raymix.families.centroid import CentroidConfig
 from raymix.mixture import Mixture
+from raymix.runs.failures import Action
 
 JUDGED = ["discriminator logit", "discriminator loss", "log ratio"]
 PLACES = ["batch", "generator loss", "generator gradient", "sample", *JUDGED]

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from raymix.failures import Action
+from raymix.runs.failures import Action
 
 PLACES = [
     # where the value is planted, the quantity and the step that are named

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from raymix.checkpoint import read_tensors, write_tensors
 from raymix.config import Config, DataConfig, FamilyConfig, ScheduleConfig
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.families.registry import FAMILIES, close, family_of
 from raymix.models.base import ClosedForm, DataInitialised, Decodes, Encodes, HasCritic, LogDensity, StackedGenerator
+from raymix.runs.checkpoint import read_tensors, write_tensors
 from raymix.seeds import Phase
 from raymix.storage import Storage
 from raymix.training.batches import RowView

@@ -11,11 +11,11 @@ import ray
 from ray._private.state import available_resources_per_node
 
 from raymix import session
-from raymix.checkpoint import RunDirectory
 from raymix.config import replaced
 from raymix.planning.plan import plan, size
-from raymix.recipes import recipe
-from raymix.resolve import resolve
+from raymix.recipes.catalogue import recipe
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory
 from raymix.runtime.capacity import cluster_machines
 from raymix.storage import Storage
 

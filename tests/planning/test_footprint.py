@@ -4,12 +4,12 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from raymix.checkpoint import write_states
 from raymix.config import Config, DiscriminatorConfig, FamilyConfig, ResourcesConfig
 from raymix.data.source import DataSpec
 from raymix.families.registry import FAMILIES, close
 from raymix.planning.footprint import generator_footprint, judge_footprint
-from raymix.resolve import fitted
+from raymix.recipes.resolve import fitted
+from raymix.runs.checkpoint import write_states
 from raymix.storage import Storage
 from raymix.training.noise import MemberNoise
 from raymix.training.packs import Packs

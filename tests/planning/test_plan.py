@@ -14,7 +14,7 @@ from raymix.errors import ResourceError
 from raymix.families.registry import close
 from raymix.planning.footprint import generator_footprint, judge_footprint
 from raymix.planning.plan import plan
-from raymix.resolve import fitted
+from raymix.recipes.resolve import fitted
 from raymix.runtime.machines import GIB, machines_of
 
 NUM = 60_000

@@ -6,7 +6,7 @@ import pytest
 from raymix.config import Config, DataConfig
 from raymix.data.source import DataSpec
 from raymix.report.contents import ComponentPortrait, Grid, Neighbours, Portrait
-from raymix.rounds import RoundRecord, TermValues
+from raymix.runs.rounds import RoundRecord, TermValues
 
 NUM_ROWS = 1000
 

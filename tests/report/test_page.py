@@ -7,9 +7,9 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from raymix.portrait import plan
+from raymix.evaluation.portrait import plan
 from raymix.report.page import render
-from raymix.rounds import TermValues
+from raymix.runs.rounds import TermValues
 
 ENVIRONMENT = {"raymix": "0.1.0", "packing": "measured <fast>"}
 SHAPES = {"grey": (1, 28, 28), "colour": (3, 32, 32), "two channels": (2, 8, 8), "D1": (1,), "D2": (2,), "D5": (5,)}

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from raymix.config import BalanceConfig
-from raymix.failures import Action
 from raymix.report.troubles import ADVICE, troubles
-from raymix.rounds import TermValues
+from raymix.runs.failures import Action
+from raymix.runs.rounds import TermValues
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from raymix.checkpoint import RunDirectory
 from raymix.config import Config, DataConfig, DiscriminatorConfig, EvaluationConfig, ResourcesConfig, ScheduleConfig
 from raymix.errors import DataError
 from raymix.families.vae import VAEConfig
-from raymix.record import read_record
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.record import read_record
 from raymix.session import train
 from raymix.storage import Storage
 
@@ -77,7 +77,7 @@ def test_a_page_that_cannot_be_made_leaves_what_was_learned(
     def fail(*_: object) -> None:
         raise DataError("has changed", "the data set")
 
-    monkeypatch.setattr("raymix.reporting.report_files", fail)
+    monkeypatch.setattr("raymix.evaluation.report_files.report_files", fail)
     train(*resolve(config()), str(tmp_path / "run"), workers="local")
     assert RunDirectory(Storage.at(tmp_path / "run")).require_last().state.round == 1
     assert "try `raymix report`" in caplog.text

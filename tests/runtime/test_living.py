@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import ray
 
-from raymix.checkpoint import RunDirectory, digest
 from raymix.cli import main
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.families.vae import VAEConfig
-from raymix.record import read_record
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory, digest
+from raymix.runs.record import read_record
 from raymix.runtime.groups import _held
 from raymix.runtime.identity import name_of, prefix_of, run_id_of
 from raymix.runtime.living import living_coordinator

@@ -11,10 +11,10 @@ import ray
 
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.families.vae import VAEConfig
-from raymix.record import read_record
-from raymix.resolve import resolve
-from raymix.rounds import RoundRecord, TermValues
-from raymix.run import Status
+from raymix.recipes.resolve import resolve
+from raymix.runs.record import read_record
+from raymix.runs.rounds import RoundRecord, TermValues
+from raymix.runs.run import Status
 from raymix.runtime.identity import prefix_of, run_id_of
 from raymix.runtime.logs import log_folder, session_folder
 from raymix.runtime.metrics import METRICS, Exporter, Sample, samples

@@ -8,7 +8,7 @@ import pytest
 
 from raymix.config import Config, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.errors import ResourceError
-from raymix.packing import choices
+from raymix.recipes.packing import choices
 from raymix.runtime.placement import (
     Group,
     Node,

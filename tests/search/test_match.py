@@ -6,8 +6,8 @@ from raymix.budgets import pretrain_steps, round_steps
 from raymix.config import Config, replaced
 from raymix.errors import ConfigError
 from raymix.families.registry import close
-from raymix.recipes import recipe
-from raymix.resolve import resolve
+from raymix.recipes.catalogue import recipe
+from raymix.recipes.resolve import resolve
 from raymix.search.match import cost, matched, of_one
 
 REFERENCE, SPEC = resolve(replaced(recipe("synthetic-5"), {"data.num_rows": 2_000}))

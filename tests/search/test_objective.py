@@ -6,8 +6,8 @@ import pytest
 from raymix.config import Config, replaced
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError, DataError
-from raymix.recipes import recipe
-from raymix.resolve import resolve
+from raymix.recipes.catalogue import recipe
+from raymix.recipes.resolve import resolve
 from raymix.search.objective import measured_often, usual, with_objective
 
 VECTORS = resolve(measured_often(replaced(recipe("synthetic-5"), {"data.num_rows": 500})))

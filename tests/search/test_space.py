@@ -7,8 +7,8 @@ import pytest
 
 from raymix.config import replaced
 from raymix.errors import ConfigError
-from raymix.recipes import recipe
-from raymix.resolve import resolve
+from raymix.recipes.catalogue import recipe
+from raymix.recipes.resolve import resolve
 from raymix.search.space import Choices, Range, applied, check_space, dimension, option_dimension, points, read_space
 
 CONFIG, SPEC = resolve(replaced(recipe("synthetic-5"), {"data.num_rows": 200}))

@@ -13,12 +13,12 @@ import pytest
 
 import raymix
 from raymix import session
-from raymix.checkpoint import RunDirectory, digest
 from raymix.cli import main
 from raymix.config import load_config, replaced
-from raymix.recipes import recipe
-from raymix.record import read_record
-from raymix.resolve import resolve
+from raymix.recipes.catalogue import recipe
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory, digest
+from raymix.runs.record import read_record
 from raymix.runtime.driver import cluster
 from raymix.search.objective import measured_often
 from raymix.storage import Storage

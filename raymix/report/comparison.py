@@ -12,12 +12,12 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-from raymix.checkpoint import RunDirectory
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import DamagedError, MissingError
 from raymix.metrics.catalogue import MEASURES
-from raymix.record import EVALUATION, read_record
+from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.record import EVALUATION, read_record
 from raymix.storage import Storage
 
 APART = ("mode", "num_components")  # have columns of their own

@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from raymix import packing
 from raymix.config import Config, DataConfig, replaced
 from raymix.data.source import DataSpec
 from raymix.families.centroid import CentroidConfig
 from raymix.families.vae import VAEConfig
-from raymix.packing import Pace, Packing, choices, packed, run_seconds
+from raymix.recipes import packing
+from raymix.recipes.packing import Pace, Packing, choices, packed, run_seconds
 
 SPEC = DataSpec("file", 6400, (2,), "float32")
 

@@ -31,7 +31,7 @@ from raymix.config import Config, dump_config, parse_config
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, DamagedError, MissingError
 from raymix.metrics.catalogue import objective
-from raymix.rounds import RoundRecord
+from raymix.runs.rounds import RoundRecord
 from raymix.state import Assigned, State
 from raymix.storage import FileStamp, Storage
 

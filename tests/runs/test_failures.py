@@ -18,7 +18,7 @@ from raymix.errors import (
     StorageFullError,
     WorkerLostError,
 )
-from raymix.failures import MOST, TRIES, Action, action, same_failure
+from raymix.runs.failures import MOST, TRIES, Action, action, same_failure
 
 K = 3
 REPLACE, RESTART, SLOW, DROP, GIVE_UP = Action

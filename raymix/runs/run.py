@@ -11,13 +11,13 @@ from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 from raymix.algorithm import Workers, train_mixture, without
-from raymix.checkpoint import Generation, RunDirectory
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import DivergedError, RaymixError, WorkerLostError
-from raymix.failures import TRIES, Action, action
-from raymix.record import Events, Record, round_record
-from raymix.rounds import RoundRecord
+from raymix.runs.checkpoint import Generation, RunDirectory
+from raymix.runs.failures import TRIES, Action, action
+from raymix.runs.record import Events, Record, round_record
+from raymix.runs.rounds import RoundRecord
 from raymix.state import RoundInfo, State
 from raymix.storage import FileStamp
 

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from raymix import comparison
-from raymix.checkpoint import RunDirectory
 from raymix.cli import main
 from raymix.config import Config, DataConfig, replaced
 from raymix.data.source import DataSpec
 from raymix.metrics.catalogue import MEASURES
-from raymix.record import EVALUATION, Record
-from raymix.rounds import RoundRecord
+from raymix.report import comparison
+from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.record import EVALUATION, Record
+from raymix.runs.rounds import RoundRecord
 from raymix.state import State
 from raymix.storage import Storage
 

@@ -10,10 +10,10 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from tensorboardX.proto.event_pb2 import Event
 from tensorboardX.record_writer import RecordWriter
 
-from raymix.checkpoint import RunDirectory
 from raymix.errors import CheckpointError, DamagedError
-from raymix.record import Events, Record, read_record, round_record, warnings_of
-from raymix.rounds import RoundRecord, TermValues
+from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.record import Events, Record, read_record, round_record, warnings_of
+from raymix.runs.rounds import RoundRecord, TermValues
 from raymix.state import Change, Fit, Lineage, RoundInfo, State, Term
 from raymix.storage import Storage
 

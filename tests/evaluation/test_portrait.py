@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raymix import portrait
-from raymix.checkpoint import RunDirectory, labels_name, read_assigned
 from raymix.config import AssignConfig, Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
+from raymix.evaluation import portrait
+from raymix.evaluation.portrait import chosen_blocks, plan, portray, walks
 from raymix.families.centroid import CentroidConfig
 from raymix.families.vae import VAEConfig
-from raymix.portrait import chosen_blocks, plan, portray, walks
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory, labels_name, read_assigned
 from raymix.seeds import Phase, phase_seed
 from raymix.session import train
 from raymix.storage import Storage

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from raymix.config import Config, replaced
-from raymix.recipes import recipe
+from raymix.recipes.catalogue import recipe
 
 
 @dataclass(frozen=True)

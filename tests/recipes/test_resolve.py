@@ -17,7 +17,7 @@ from raymix.errors import ConfigError, DataError
 from raymix.families.centroid import CentroidConfig
 from raymix.families.registry import close
 from raymix.families.vae import VAEConfig
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
 
 
 @pytest.fixture

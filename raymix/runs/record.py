@@ -10,10 +10,10 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, Protocol
 
-from raymix.checkpoint import finite_or_none
 from raymix.errors import DamagedError, MissingError
 from raymix.metrics.health import SATURATED
-from raymix.rounds import RoundRecord, TermValues
+from raymix.runs.checkpoint import finite_or_none
+from raymix.runs.rounds import RoundRecord, TermValues
 from raymix.state import Fit, RoundInfo, State
 from raymix.storage import FileStamp, Storage
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raymix.checkpoint import Generation, RunDirectory
 from raymix.cli import main
-from raymix.portrait import portray
-from raymix.record import read_record
+from raymix.evaluation.portrait import portray
+from raymix.evaluation.report_files import report_files
 from raymix.report.contents import Portrait
-from raymix.reporting import report_files
+from raymix.runs.checkpoint import Generation, RunDirectory
+from raymix.runs.record import read_record
 from raymix.storage import Storage
 
 QUICK = [

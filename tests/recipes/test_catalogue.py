@@ -13,8 +13,8 @@ from raymix.families.registry import close, family_of
 from raymix.families.vae import VAEConfig
 from raymix.models import discriminators
 from raymix.models.base import HasCritic
-from raymix.recipes import RECIPES, recipe, with_data
-from raymix.resolve import check_against_data, check_choices, resolve
+from raymix.recipes.catalogue import RECIPES, recipe, with_data
+from raymix.recipes.resolve import check_against_data, check_choices, resolve
 
 EMBEDDED = [name for name, make in RECIPES.items() if make().data.name == "digits" or is_synthetic(make().data.name)]
 ROW_SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32), "celeba": (3, 64, 64)}

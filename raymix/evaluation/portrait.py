@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
 
-from raymix.checkpoint import Generation, RunDirectory, labels_name, read_assigned
 from raymix.config import Config
 from raymix.data.blocks import read_blocks
 from raymix.data.source import DataSpec, block_bounds
 from raymix.families.registry import close
 from raymix.report.contents import ComponentPortrait, Grid, Neighbours, Portrait, Rows
 from raymix.report.thumbnails import SIDE
+from raymix.runs.checkpoint import Generation, RunDirectory, labels_name, read_assigned
 from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
 from raymix.training.generators import GeneratorPack
 from raymix.training.packs import Packs

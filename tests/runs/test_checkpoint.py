@@ -9,8 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raymix import checkpoint
-from raymix.checkpoint import (
+from raymix.config import Config, FamilyConfig
+from raymix.data.source import DataSpec
+from raymix.errors import CheckpointError, DamagedError, MissingError
+from raymix.families.registry import close
+from raymix.runs import checkpoint
+from raymix.runs.checkpoint import (
     Generation,
     RunDirectory,
     best_of,
@@ -24,11 +28,7 @@ from raymix.checkpoint import (
     write_assigned,
     write_tensors,
 )
-from raymix.config import Config, FamilyConfig
-from raymix.data.source import DataSpec
-from raymix.errors import CheckpointError, DamagedError, MissingError
-from raymix.families.registry import close
-from raymix.rounds import RoundRecord, TermValues
+from raymix.runs.rounds import RoundRecord, TermValues
 from raymix.state import Assigned, State
 from raymix.storage import Disk, FileStamp, Storage
 

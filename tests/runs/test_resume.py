@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from raymix.checkpoint import RunDirectory, digest
 from raymix.config import (
     Config,
     DataConfig,
@@ -21,8 +20,9 @@ from raymix.config import (
 )
 from raymix.errors import CheckpointError
 from raymix.families.vae import VAEConfig
-from raymix.record import read_record
-from raymix.resolve import resolve
+from raymix.recipes.resolve import resolve
+from raymix.runs.checkpoint import RunDirectory, digest
+from raymix.runs.record import read_record
 from raymix.session import resume, train
 from raymix.storage import Storage
 

@@ -2,13 +2,13 @@
 
 import io
 
-from raymix.checkpoint import Generation, RunDirectory
-from raymix.comparison import evaluated
 from raymix.data.source import DataSpec
-from raymix.portrait import portray
+from raymix.evaluation.portrait import portray
+from raymix.report.comparison import evaluated
 from raymix.report.contents import Portrait
 from raymix.report.page import render
 from raymix.report.pictures import save_samples
+from raymix.runs.checkpoint import Generation, RunDirectory
 
 
 def report_files(directory: RunDirectory) -> dict[str, bytes]:
