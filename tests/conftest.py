@@ -18,10 +18,21 @@ SHARING = ("mending",)  # folders whose files share costly fixtures
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For several test processes (`-n 2 --dist loadgroup`): files stay whole, and one process has the Ray cluster."""
-    on_ray = {item.path for item in items if "ray_cluster" in getattr(item, "fixturenames", ())}
+    on_ray = {item.path for item in items if "ray_cluster" in getattr(item, "fixturenames", ()) and is_quick(item)}
     for item in items:
         together = item.path.parent if item.path.parent.name in SHARING else item.path
         item.add_marker(pytest.mark.xdist_group("ray" if item.path in on_ray else str(together)))
+
+
+def is_quick(item: pytest.Item) -> bool:
+    """Whether it is one of the tests that run in several processes."""
+    return not any(item.get_closest_marker(name) for name in ("slow", "faults"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Fixtures of whole files and the cluster would be made twice, and nothing would tell."""
+    if getattr(session.config.option, "loadgroup", False) and any("@" not in item.nodeid for item in session.items):
+        raise pytest.UsageError("pytest-xdist does not keep the tests of a file together under this pytest")
 
 
 @pytest.fixture(scope="session", autouse=True)
