@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pyarrow.fs as pafs
 import pytest
@@ -29,10 +30,11 @@ def is_quick(item: pytest.Item) -> bool:
     return not any(item.get_closest_marker(name) for name in ("slow", "faults"))
 
 
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Fixtures of whole files and the cluster would be made twice, and nothing would tell."""
-    if getattr(session.config.option, "loadgroup", False) and any("@" not in item.nodeid for item in session.items):
-        raise pytest.UsageError("pytest-xdist does not keep the tests of a file together under this pytest")
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """Without groups the fixtures of whole files and the cluster would be made twice, and nothing would tell."""
+    if node.config.getoption("dist") == "loadgroup" and any("@" not in each for each in ids):
+        pytest.exit("pytest-xdist does not keep the tests of a file together under this pytest", returncode=4)
 
 
 @pytest.fixture(scope="session", autouse=True)
