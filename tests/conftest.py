@@ -11,6 +11,8 @@ import torch
 from moto.server import ThreadedMotoServer
 
 torch.set_num_threads(1)
+# Else Ray's workers stand behind all other work of the machine, the other test process included, and waits run out.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 SHARING = ("mending",)  # folders whose files share costly fixtures
