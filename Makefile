@@ -12,7 +12,8 @@ export OMP_NUM_THREADS := 1
 env: $(INSTALLED)
 
 # uv takes torch and torchvision from the registry as one pair; pip may keep a CPU-only torch found elsewhere on the
-# machine, which torchvision cannot load.
+# machine, which torchvision cannot load. Bytecode is made once, here: torch alone takes seconds without, in every process
+# of every test that starts some, where PYTHONDONTWRITEBYTECODE keeps Python from making it.
 $(INSTALLED): pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
 		{ echo "raymix: $(PYTHON) is not Python >= 3.11; run make PYTHON=/path/to/python3.11"; exit 1; }
@@ -20,7 +21,7 @@ $(INSTALLED): pyproject.toml
 		{ echo "raymix: $(PYTHON) cannot make environments with pip; install its venv package (python3-venv)"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip install --python $(BIN)/python -e '.[dev]'
+	$(BIN)/uv pip install --compile-bytecode --python $(BIN)/python -e '.[dev]'
 	touch $@
 
 train: env

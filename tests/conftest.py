@@ -13,6 +13,8 @@ from moto.server import ThreadedMotoServer
 from raymix.runs.rounds import RoundRecord
 
 torch.set_num_threads(1)
+# Else Ray's workers stand behind all other work of the machine, the other test process included, and waits run out.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 SHARING = ("mending",)  # folders whose files share costly fixtures
@@ -21,10 +23,22 @@ SHARING = ("mending",)  # folders whose files share costly fixtures
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """For several test processes (`-n 2 --dist loadgroup`): files stay whole, and one process has the Ray cluster."""
-    on_ray = {item.path for item in items if "ray_cluster" in getattr(item, "fixturenames", ())}
+    on_ray = {item.path for item in items if "ray_cluster" in getattr(item, "fixturenames", ()) and is_quick(item)}
     for item in items:
         together = item.path.parent if item.path.parent.name in SHARING else item.path
         item.add_marker(pytest.mark.xdist_group("ray" if item.path in on_ray else str(together)))
+
+
+def is_quick(item: pytest.Item) -> bool:
+    """Whether it is one of the tests that run in several processes."""
+    return not any(item.get_closest_marker(name) for name in ("slow", "faults"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_node_collection_finished(node: Any, ids: list[str]) -> None:
+    """Without groups the fixtures of whole files and the cluster would be made twice, and nothing would tell."""
+    if node.config.getoption("dist") == "loadgroup" and any("@" not in each for each in ids):
+        pytest.exit("pytest-xdist does not keep the tests of a file together under this pytest", returncode=4)
 
 
 @pytest.fixture(scope="session", autouse=True)

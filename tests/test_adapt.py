@@ -142,7 +142,7 @@ def test_the_record_tells_what_happened_and_why(finished):
     assert born and not set(range(2, max(born) + 1)) - {k for line in lines for k in line.components}
 
 
-@pytest.mark.parametrize("round", [1, 3])
+@pytest.mark.parametrize("round", [pytest.param(1, marks=pytest.mark.slow), 3])
 def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(round, finished, tmp_path):
     reference = finished(config(2))
     directory = interrupted(config(2), tmp_path / "run", round)

@@ -20,7 +20,7 @@ def kmeans_config(centres: np.ndarray, rounds: int) -> Config:
         data=DataConfig(name="file", path="set by fit", offset=(0.0,), scale=(1.0,), block_bytes=4096),
         model=CentroidConfig(centres=tuple(map(tuple, centres.tolist()))),
         discriminator=DiscriminatorConfig(body="none"),
-        schedule=ScheduleConfig(rounds=rounds, pretrain_epochs=0),
+        schedule=ScheduleConfig(rounds=rounds, pretrain_epochs=0, report=False),
         assign=AssignConfig(normalise=False),
         balance=BalanceConfig(min_share=0),
     )

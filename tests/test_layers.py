@@ -1,6 +1,7 @@
 """The import rules: who may import whom, and what may be loaded by it."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -109,22 +110,42 @@ def test_only_the_runtime_the_search_and_the_benchmark_import_ray() -> None:
     assert importers == {"runtime", "search", "bench"}
 
 
-def loaded_by(modules: list[str]) -> set[str]:
-    code = f"import sys\nfor m in {modules!r}: __import__(m)\nprint(*(m for m in ('torch', 'ray') if m in sys.modules))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    return set(done.stdout.split())
+HEAVY = ("torch", "ray")
+# Prints what is loaded after each of the lists of modules that are imported one after another.
+IMPORTER = f"""
+import importlib, json, sys
+for modules in json.loads(sys.argv[1]):
+    for module in modules:
+        importlib.import_module(module)
+    print(*(heavy for heavy in {HEAVY!r} if heavy in sys.modules))
+"""
+
+
+def loaded_by(*lists: list[str]) -> list[set[str]]:
+    """What is loaded in a fresh process after each of these lists of modules."""
+    command = [sys.executable, "-c", IMPORTER, json.dumps(lists)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return [set(line.split()) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[str]]:
+    """What each layer was the first to load, of those that may not load Ray; those that may load torch come last."""
+    parts = ["__init__", *WITHOUT_RAY]
+    sofar = [set(), *loaded_by(["raymix"], *(modules_of(part) for part in WITHOUT_RAY))]
+    return {part: sofar[i + 1] - sofar[i] for i, part in enumerate(parts)}
 
 
 @pytest.mark.parametrize("part", WITHOUT_RAY)
-def test_a_layer_loads_neither_ray_nor_torch_where_it_must_not(part: str) -> None:
-    loaded = loaded_by(modules_of(part))
-    assert "ray" not in loaded
-    assert "torch" not in loaded or part not in WITHOUT_TORCH
+def test_a_layer_loads_neither_ray_nor_torch_where_it_must_not(part: str, loaded: dict[str, set[str]]) -> None:
+    assert "ray" not in loaded[part]
+    assert "torch" not in loaded[part] or part not in WITHOUT_TORCH
 
 
 def test_the_coordinator_loads_no_torch() -> None:
-    assert "torch" not in loaded_by(["raymix.runtime.coordinator", "raymix.runtime.tasks", "raymix.runtime.actors"])
+    [loaded] = loaded_by(["raymix.runtime.coordinator", "raymix.runtime.tasks", "raymix.runtime.actors"])
+    assert "torch" not in loaded
 
 
-def test_importing_raymix_loads_nothing_heavy() -> None:
-    assert not loaded_by(["raymix"])
+def test_importing_raymix_loads_nothing_heavy(loaded: dict[str, set[str]]) -> None:
+    assert not loaded["__init__"]

@@ -15,9 +15,10 @@ QUICK = {
     "schedule.pretrain_epochs": 10,
     "schedule.epochs_per_round": 10,
     "discriminator.epochs": 1,
+    "schedule.report": False,
 }
 PACKED = {"resources.pack": 3, "resources.fused": True}
-"""Where two mixtures are compared: rounding depends on what trains together."""
+"""Where two mixtures are compared (rounding depends on what trains together), or nothing depends on it."""
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +74,7 @@ def test_a_saved_mixture_loads_as_it_was(fitted: raymix.Mixture, images: np.ndar
 
 
 def test_a_mixture_is_a_scikit_learn_estimator(images: np.ndarray, tmp_path: Path) -> None:
-    mixture = raymix.Mixture("synthetic-3", seed=3, overrides={**QUICK, "data.num_rows": 300})
+    mixture = raymix.Mixture("synthetic-3", seed=3, overrides=QUICK | PACKED | {"data.num_rows": 300})
     assert clone(mixture).get_params()["seed"] == 3
     vectors = np.random.default_rng(0).normal(size=(300, 4))
     labels = mixture.set_params(num_components=2, out=tmp_path / "run").fit_predict(vectors)
@@ -126,16 +127,15 @@ def test_an_unfitted_mixture_says_so() -> None:
 
 
 def test_a_control_without_discriminators_cannot_assign(tmp_path: Path) -> None:
-    mixture = raymix.Mixture(
-        "synthetic-3", mode="random", out=tmp_path / "run", overrides={**QUICK, "data.num_rows": 300}
-    )
+    settings = QUICK | PACKED | {"data.num_rows": 300}
+    mixture = raymix.Mixture("synthetic-3", mode="random", out=tmp_path / "run", overrides=settings)
     with pytest.raises(ConfigError, match="random"):
         mixture.fit().predict(np.zeros((1, 2)))
 
 
 def test_channels_last_images_are_predicted_as_they_were_fitted(tmp_path: Path) -> None:
     images = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
-    mixture = raymix.Mixture("digits", num_components=2, out=tmp_path / "run", overrides=QUICK).fit(images)
+    mixture = raymix.Mixture("digits", num_components=2, out=tmp_path / "run", overrides=QUICK | PACKED).fit(images)
     np.testing.assert_array_equal(mixture.predict(images), mixture.labels_)
     np.testing.assert_array_equal(mixture.predict(np.moveaxis(images, -1, 1)), mixture.labels_)
 

@@ -16,7 +16,9 @@ def config(name: str, num_components: int = 3, **data: object) -> Config:
         data=DataConfig(name=name, **data),
         model=VAEConfig(encoder=(32,), decoder=(32,), latent=4),
         discriminator=DiscriminatorConfig(widths=(16,), trunk="shared"),
-        schedule=ScheduleConfig(rounds=2, pretrain_epochs=5, epochs_per_round=3, batch_size=32, evaluate_every=2),
+        schedule=ScheduleConfig(
+            rounds=2, pretrain_epochs=5, epochs_per_round=3, batch_size=32, evaluate_every=2, report=False
+        ),
         resources=ResourcesConfig(pack=num_components, fused=True),
         evaluation=EvaluationConfig(num_samples=500),
     )

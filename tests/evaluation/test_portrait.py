@@ -17,7 +17,7 @@ from raymix.session import train
 from raymix.storage import Storage
 from raymix.training.packs import Packs
 
-SCHEDULE = ScheduleConfig(rounds=1, pretrain_epochs=2, epochs_per_round=2, batch_size=16)
+SCHEDULE = ScheduleConfig(rounds=1, pretrain_epochs=2, epochs_per_round=2, batch_size=16, report=False)
 PACKED = ResourcesConfig(pack=3, fused=True)
 
 
@@ -204,7 +204,7 @@ def test_a_family_with_its_own_density_is_looked_at_without_walks(tmp_path: Path
         model=CentroidConfig(),
         discriminator=DiscriminatorConfig(body="none"),
         assign=AssignConfig(normalise=False),
-        schedule=ScheduleConfig(rounds=1, pretrain_epochs=0),
+        schedule=ScheduleConfig(rounds=1, pretrain_epochs=0, report=False),
     )
     seen = portray(directory, directory.require_last())
     assert seen.grid is not None

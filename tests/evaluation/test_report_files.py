@@ -24,6 +24,7 @@ QUICK = [
     "--data.num-rows=300",
     "--schedule.pretrain-epochs=2",
     "--schedule.epochs-per-round=2",
+    "--schedule.report=false",
     "--resources.pack=3",
     "--resources.fused=true",
 ]

@@ -77,7 +77,8 @@ def test_a_kill_leaves_no_trace(
     family: str, tmp_path: Path, expected: Callable[[Config], str], ray_cluster: None
 ) -> None:
     """One cell of the table below, for every day; of an adversarial family the generators die while they alternate."""
-    run = Disturbed(ray.get_runtime_context().gcs_address, tmp_path / "run", config(family=family))
+    settings = config(rounds=3, family=family, epochs_per_round=4, evaluate_every=0)
+    run = Disturbed(ray.get_runtime_context().gcs_address, tmp_path / "run", settings)
     disturb(run, PLACES["train generators"], GENERATORS, lambda: run.kill(GENERATORS))
     run.require(expected(run.settings))
 

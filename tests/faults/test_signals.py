@@ -11,7 +11,7 @@ import psutil
 import pytest
 from harness import config, undisturbed_digest
 
-from raymix.config import dump_config
+from raymix.config import Config, dump_config
 from raymix.runs.checkpoint import RunDirectory, digest
 from raymix.session import resume
 from raymix.storage import Storage
@@ -26,12 +26,14 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> str:
     return undisturbed_digest(config(rounds=ROUNDS), tmp_path_factory.mktemp("undisturbed") / "run")
 
 
-def interrupted(folder: Path, signum: int, after_s: float, workers: str, again: bool = False) -> tuple[int, float]:
-    """Start a run on a Ray of its own, send it a signal; its exit code and the seconds it took to end."""
+def interrupted(
+    folder: Path, signum: int, after_s: float, workers: str, again: bool = False, settings: Config | None = None
+) -> tuple[int, float]:
+    """Start a run, on a Ray of its own if at all, send it a signal; its exit code and the seconds it took to end."""
     folder.mkdir(parents=True)
-    settings = folder / "settings.yaml"
-    settings.write_text(dump_config(config(rounds=ROUNDS)))
-    command = [sys.executable, "-m", "raymix.cli", "train", "--config", str(settings), "--out", str(folder / "run")]
+    file = folder / "settings.yaml"
+    file.write_text(dump_config(settings or config(rounds=ROUNDS)))
+    command = [sys.executable, "-m", "raymix.cli", "train", "--config", str(file), "--out", str(folder / "run")]
     with (folder / "log").open("wb") as log:
         run = subprocess.Popen([*command, "--workers", workers], stdout=log, stderr=log)
     deadline = time.monotonic() + 60
@@ -60,8 +62,11 @@ def require_ended_in_order(folder: Path, signum: int, code: int, took_s: float, 
     assert digest(RunDirectory(Storage.at(folder / "run"))) == expected
 
 
-def test_a_signal_ends_a_run_in_order(tmp_path: Path, expected: str) -> None:
-    code, took_s = interrupted(tmp_path / "a", signal.SIGTERM, 1.0, "local")
+def test_a_signal_ends_a_run_in_order(tmp_path: Path) -> None:
+    """Half a second after its beginning, of a run that takes longer."""
+    settings = config(rounds=8, pretrain_epochs=1, epochs_per_round=2, evaluate_every=0, report=False)
+    expected = undisturbed_digest(settings, tmp_path / "undisturbed")
+    code, took_s = interrupted(tmp_path / "a", signal.SIGTERM, 0.5, "local", settings=settings)
     require_ended_in_order(tmp_path / "a", signal.SIGTERM, code, took_s, expected)
 
 

@@ -18,7 +18,8 @@ def config(num=6, **values):
     base = Config(
         num_components=num, data=DataConfig(offset=(0.0,), scale=(1.0,)), model=VAEConfig(latent=2).resolved(SPEC)
     )
-    return replaced(base, {"discriminator.widths": (8,), "discriminator.lowpass": 0, "schedule.rounds": 5, **values})
+    judge = {"discriminator.body": "mlp", "discriminator.widths": (8,), "discriminator.lowpass": 0}
+    return replaced(base, judge | {"schedule.rounds": 5} | values)
 
 
 def pacing(fused_s, alone_s):
@@ -46,9 +47,9 @@ def test_what_the_config_says_is_kept(values, expected):
     assert set(choices(config(6, **values), slots=2)) == expected
 
 
-def test_a_family_that_cannot_be_stacked_is_never_fused():
+def test_a_family_in_closed_form_is_not_timed():
     values = {"model": CentroidConfig().model_dump(), "discriminator.body": "none", "schedule.pretrain_epochs": 0}
-    assert choices(config(6, **values), slots=2) == [Packing(3, False)]
+    assert choices(config(6, **values), slots=2) == [Packing(3, True)]
 
 
 @pytest.mark.parametrize(
