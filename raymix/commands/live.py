@@ -1,10 +1,13 @@
-"""`raymix logs` and `raymix stop`, and what `raymix status` asks a run that lives on a cluster."""
+"""`raymix logs` and `raymix stop`, and what `raymix status` asks a run that lives on a cluster.
+
+The runtime is imported where a cluster is named: Ray takes seconds, and most who look at a run name none.
+"""
 
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -14,9 +17,10 @@ from raymix.commands.parsing import parse
 from raymix.errors import CheckpointError, MissingError, ResourceError
 from raymix.runs.checkpoint import RunDirectory
 from raymix.runs.record import read_record
-from raymix.runs.run import Status
-from raymix.runtime.driver import cluster
-from raymix.runtime.living import Living, end_at_once, end_in_order, living_coordinator, look, tails
+
+if TYPE_CHECKING:
+    from raymix.runs.run import Status
+    from raymix.runtime.living import Living
 
 FOLLOW_S = 1.0
 LOGS = "logs"
@@ -55,6 +59,9 @@ def stop(argv: list[str]) -> None:
     arguments = parse(Stop, argv, "stop")
     location = arguments.directory
     run_directory(location).load()  # says so where there is no run at all
+    from raymix.runtime.driver import cluster
+    from raymix.runtime.living import end_at_once, end_in_order, living_coordinator
+
     with cluster(arguments.address):
         coordinator = living_coordinator(location)
         if coordinator is None:
@@ -69,6 +76,9 @@ def stop(argv: list[str]) -> None:
 
 def told_by(location: str, address: str) -> list[str]:
     """Where a run is that lives on a cluster, and its processes; nothing where it does not."""
+    from raymix.runtime.driver import cluster
+    from raymix.runtime.living import living_coordinator, look
+
     with cluster(address):
         coordinator = living_coordinator(location)
         if coordinator is None:
@@ -81,7 +91,7 @@ def told_by(location: str, address: str) -> list[str]:
     return [state, *processes]
 
 
-def current(status: Status) -> int:
+def current(status: "Status") -> int:
     """The round under way; a run that has done all makes its report."""
     done = status.lines[-1].round if status.lines else -1
     return min(done + 1, status.rounds)
@@ -100,6 +110,9 @@ def logs(argv: list[str]) -> None:
             for line in news.more():
                 print(line, flush=True)
         return
+    from raymix.runtime.driver import cluster
+    from raymix.runtime.living import living_coordinator, look
+
     with cluster(arguments.address):
         coordinator = living_coordinator(arguments.directory)
         if coordinator is None:
@@ -114,8 +127,10 @@ def logs(argv: list[str]) -> None:
         print(line)
 
 
-def print_tails(living: Living, lines: int) -> None:
+def print_tails(living: "Living", lines: int) -> None:
     """The last lines of each actor, or one line that says why there are none."""
+    from raymix.runtime.living import tails
+
     try:
         found = tails(living.processes, lines) if lines > 0 else []
     except ResourceError as error:

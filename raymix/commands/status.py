@@ -7,6 +7,7 @@ import tyro
 
 from raymix.commands.directory import run_directory
 from raymix.commands.lines import component_table, measure_lines, round_line
+from raymix.commands.live import told_by
 from raymix.commands.parsing import parse
 from raymix.runs import checkpoint
 
@@ -34,7 +35,7 @@ def status(argv: list[str]) -> None:
     location = arguments.directory
     directory = run_directory(location)
     config, spec = directory.load()
-    live = live_lines(location, arguments.address) if arguments.address else []
+    live = told_by(location, arguments.address) if arguments.address else []
     print(f"run: {location}")
     num = f"K = {config.num_components}{' at first' if config.schedule.adapt else ''}"
     print(f"config: mode {config.mode}, {num}, family {config.model.family}, seed {config.seed}")
@@ -55,13 +56,6 @@ def status(argv: list[str]) -> None:
     (_, *headings), *rows = component_table(last.record)
     for column, heading in enumerate(headings, 1):
         print(f"{heading}: {', '.join(f'{row[0]}: {row[column]}' for row in rows)}")
-
-
-def live_lines(location: str, address: str) -> list[str]:
-    """What the run itself tells, none where it does not live on the cluster."""
-    from raymix.commands.live import told_by  # Ray takes a second to import, and is seldom asked
-
-    return told_by(location, address)
 
 
 def digest(argv: list[str]) -> None:

@@ -1,4 +1,8 @@
-"""`raymix train` and `raymix resume`."""
+"""`raymix train` and `raymix resume`.
+
+What trains is imported when something is to be trained: torch and Ray take seconds, and neither help nor mistakes need
+them.
+"""
 
 import sys
 import time
@@ -7,11 +11,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, make_dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from raymix import session
 from raymix.commands.directory import new_directory, run_directory
 from raymix.commands.outcome import print_outcome
 from raymix.commands.parsing import WHERE, option, parse
@@ -22,9 +25,10 @@ from raymix.config import Config, dump_config, load_config
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.recipes.catalogue import recipe, with_data
-from raymix.recipes.resolve import resolve
-from raymix.runtime.actors import Process
 from raymix.storage import Storage
+
+if TYPE_CHECKING:
+    from raymix.runtime.actors import Process
 
 DEFAULT_RECIPE = "digits"
 DETACHED_VERBS = {"status": "state", "logs": "read along", "resume": "wait for its end", "stop": "end it"}
@@ -79,6 +83,9 @@ def train(argv: list[str]) -> None:
     check_address(arguments, arguments.out)
     if arguments.out is not None:
         run_directory(arguments.out).require_new()  # before all rows are read
+    from raymix import session
+    from raymix.recipes.resolve import resolve
+
     config, spec = resolve(config)
     if arguments.dry_run:
         print(dump_config(config), end="")
@@ -102,6 +109,8 @@ def resume(argv: list[str]) -> None:
     config, spec = directory.load()
     last = directory.last()
     done = last.state.round if last else -1
+    from raymix import session
+
     with interruptible(), resumable(out), watching(config.schedule.rounds, spec.num_rows, done) as watch:
         did_anything = session.resume(out, **where_to(arguments, out), watch=watch)
     if not did_anything:
@@ -167,7 +176,7 @@ def where_to(arguments: Any, out: str) -> dict[str, Any]:
     return where | {"detached": detached}
 
 
-def tell_detached(out: str, address: str, process: Process) -> None:
+def tell_detached(out: str, address: str, process: "Process") -> None:
     """How to go on with a run that goes on by itself."""
     place = Storage.at(out)
     print(f"run: {place.uri}\ncoordinator: process {process.pid} on {process.node_ip}")

@@ -6,7 +6,6 @@ Shapes: N rows, K components, C classes.
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linear_sum_assignment
 from scipy.special import entr
 
 from raymix.errors import DataError
@@ -88,6 +87,8 @@ def matched_accuracy(counts_KC: Counts) -> float:
 
     With K > C the rows of unmatched components count as wrong. Raises `DataError` for a table without rows.
     """
+    from scipy.optimize import linear_sum_assignment  # takes half a second to import, and few ask
+
     counts_KC = _occupied(counts_KC)
     components, classes = linear_sum_assignment(counts_KC, maximize=True)
     return float(counts_KC[components, classes].sum() / counts_KC.sum())
