@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -200,6 +202,28 @@ def test_control_without_discriminators_goes_through_every_command(
     assert "mode single" in answer(["status", out], capsys)
     assert main(["assign", out, "synthetic-3", "--out", str(tmp_path / "a.npy")]) == 2
     assert "single trains no discriminators" in capsys.readouterr().err
+
+
+HEAVY = ("torch", "ray", "torchvision", "sklearn", "scipy.optimize", "scipy.linalg", "matplotlib", "optuna")
+# Runs commands one after another in one process and prints what heavy modules each has loaded.
+LISTENER = f"""
+import contextlib, io, json, sys
+from raymix.cli import main
+for argv in json.loads(sys.argv[1]):
+    with contextlib.redirect_stdout(io.StringIO()):
+        assert main(argv) == 0, argv
+    print(*(name for name in {HEAVY!r} if name in sys.modules))
+"""
+
+
+def test_commands_that_only_look_load_nothing_heavy(run: str, tmp_path: Path) -> None:
+    """They answer at once: torch and Ray alone take seconds to import."""
+    np.save(tmp_path / "rows.npy", np.zeros((4, 2)))
+    commands = [["--help"], ["recipes"], ["data", "inspect", str(tmp_path / "rows.npy")], ["train", "--help"]]
+    commands += [["train", "gan-mnist-small", "--help"], ["resume", "--help"], ["status", run], ["logs", run]]
+    command = [sys.executable, "-c", LISTENER, json.dumps(commands)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert dict(zip(map(str, commands), done.stdout.splitlines(), strict=True)) == dict.fromkeys(map(str, commands), "")
 
 
 @pytest.mark.usefixtures("ray_cluster")
