@@ -190,7 +190,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         self.weights_ = np.array(self.state_.weights_K)
         self.n_features_in_ = int(np.prod(spec.row_shape))
         names = sorted(name for name in generation.files if name.startswith("labels-"))
-        parts = [checkpoint.read_assigned(storage, f"{generation.folder}/{name}").labels for name in names]
+        parts = [checkpoint.read_assigned(storage, f"{generation.folder}/{name}").winners for name in names]
         self.labels_ = np.concatenate(parts).astype(np.int64)
         self.record_ = generation.record
         self._loaded: Packs | None = None

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 class Assigned(NamedTuple):
     """The assignment of one block's rows."""
 
-    labels: NDArray[np.int32]
+    winners: NDArray[np.int32]
     """(n,) the component that won each row."""
     lent_rows: NDArray[np.int32]
     """(m,) rows of the block lent to a starved component; their winners keep them too."""
@@ -23,14 +23,14 @@ class Assigned(NamedTuple):
     """(m,) the component each of them is lent to."""
 
     @classmethod
-    def of(cls, labels: NDArray[np.integer]) -> "Assigned":
+    def of(cls, winners: NDArray[np.integer]) -> "Assigned":
         """An assignment that lends nothing."""
         none = np.empty(0, np.int32)
-        return cls(labels.astype(np.int32), none, none)
+        return cls(winners.astype(np.int32), none, none)
 
     def rows_of(self, component: int) -> NDArray[np.int64]:
         """Rows of the block in the component's shard, ascending."""
-        won = np.flatnonzero(self.labels == component)
+        won = np.flatnonzero(self.winners == component)
         lent = self.lent_rows[self.lent_to == component]
         return np.sort(np.concatenate([won, lent])) if len(lent) else won
 

@@ -20,7 +20,7 @@ from raymix.data.source import DataSpec, block_bounds
 from raymix.families.registry import close
 from raymix.report.contents import ComponentPortrait, Grid, Neighbours, Portrait, Rows
 from raymix.report.thumbnails import SIDE
-from raymix.runs.checkpoint import Generation, RunDirectory, labels_name, read_assigned
+from raymix.runs.checkpoint import Generation, RunDirectory, assignment_name, read_assigned
 from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
 from raymix.training.generators import GeneratorPack
 from raymix.training.packs import Packs
@@ -116,17 +116,17 @@ def real_rows(directory: RunDirectory, generation: Generation, config: Config, s
     """At most `num` rows of each component and those to search among, from blocks that are read one at a time."""
     bounds = block_bounds(spec, config.data.block_bytes)
     blocks = chosen_blocks(len(bounds), min(config.data.block_bytes, spec.num_rows * spec.row_bytes), config.seed)
-    labels_R = np.concatenate([_labels(directory, generation, b) for b in blocks])
+    winners_R = np.concatenate([_winners(directory, generation, b) for b in blocks])
     numbers_R = np.concatenate([np.arange(*bounds[b]) for b in blocks])
 
     def drawn(candidates: NDArray[np.int64], most: int, component: int) -> NDArray[np.int64]:
         rng = numpy_rng(phase_seed(config.seed, generation.state.round, component, Phase.PICTURE, 1))
         return rng.permutation(candidates)[:most]
 
-    own = {k: drawn(np.flatnonzero(labels_R == k), num, k) for k in generation.state.components}
+    own = {k: drawn(np.flatnonzero(winners_R == k), num, k) for k in generation.state.components}
     row_bytes = 4 * math.prod(spec.row_shape)
     most = max(1, min(SEARCHED_ROWS, SEARCHED_BYTES // row_bytes))
-    searched = np.sort(drawn(np.arange(len(labels_R)), most, ALL))
+    searched = np.sort(drawn(np.arange(len(winners_R)), most, ALL))
 
     wanted = np.unique(np.concatenate([searched, *own.values()]))
     parts, start = [], 0
@@ -140,8 +140,8 @@ def real_rows(directory: RunDirectory, generation: Generation, config: Config, s
         owned_numbers={k: numbers_R[places] for k, places in own.items()},
         searched=rows[np.searchsorted(wanted, searched)],
         searched_numbers=numbers_R[searched],
-        searched_owners=labels_R[searched],
-        num_read=len(labels_R),
+        searched_owners=winners_R[searched],
+        num_read=len(winners_R),
     )
 
 
@@ -155,9 +155,9 @@ def chosen_blocks(num_blocks: int, block_bytes: int, seed: int) -> list[int]:
     return chosen
 
 
-def _labels(directory: RunDirectory, generation: Generation, block: int) -> NDArray[np.int32]:
-    name = labels_name(block)
-    return read_assigned(directory.storage, f"{generation.folder}/{name}", generation.files[name]).labels
+def _winners(directory: RunDirectory, generation: Generation, block: int) -> NDArray[np.int32]:
+    name = assignment_name(block)
+    return read_assigned(directory.storage, f"{generation.folder}/{name}", generation.files[name]).winners
 
 
 def nearest(samples: Mapping[int, Rows], real: RealRows, todo: Plan) -> dict[int, Neighbours]:

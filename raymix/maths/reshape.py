@@ -26,17 +26,17 @@ MOST_ROWS, MOST_VALUES, FEWEST_ROWS = 20_000, 2**24, 2_000  # of a group that ar
 def share(log_z_K: Sequence[float], *log_ratio_Kn: NDArray[np.floating]) -> tuple[NDArray[np.int32], Confusion]:
     """Stays: the winner's position of each row. Summary: rows won, and the posterior of each component for them."""
     num = len(log_z_K)
-    labels_n, _ = assignment.winners(log_ratio_Kn, log_z_K)
+    positions_n, _ = assignment.winners(log_ratio_Kn, log_z_K)
     posterior_KK = np.zeros((num, num))
-    for start in range(0, len(labels_n), SOFTMAX_ROWS):
+    for start in range(0, len(positions_n), SOFTMAX_ROWS):
         part = slice(start, start + SOFTMAX_ROWS)
         pairs = zip(log_ratio_Kn, log_z_K, strict=True)
         s_Kn = np.stack([assignment.normalised(log_ratio_n[part], log_z) for log_ratio_n, log_z in pairs])
         q_Kn = np.exp(s_Kn - s_Kn.max(0))
         q_Kn /= q_Kn.sum(0)
         for k in range(num):
-            posterior_KK[k] += q_Kn[:, labels_n[part] == k].sum(1)
-    return labels_n, Confusion(np.bincount(labels_n, minlength=num), posterior_KK)
+            posterior_KK[k] += q_Kn[:, positions_n[part] == k].sum(1)
+    return positions_n, Confusion(np.bincount(positions_n, minlength=num), posterior_KK)
 
 
 class Pick(NamedTuple):
@@ -52,17 +52,17 @@ class Pick(NamedTuple):
 
 
 def pick(
-    task: Pick, rows_n: NDArray[np.generic], labels_n: NDArray[np.int32]
+    task: Pick, rows_n: NDArray[np.generic], positions_n: NDArray[np.int32]
 ) -> tuple[list[tuple[NDArray[np.generic], NDArray[np.int32]]], None]:
     """Stays: for each group the rows (m, D) that are looked at, and whose they are."""
     flat_nD = rows_n.reshape(len(rows_n), -1)
     found = []
     for group, every, before in zip(task.groups, task.every_G, task.before_G, strict=True):
-        own = np.flatnonzero(np.isin(labels_n, group))
+        own = np.flatnonzero(np.isin(positions_n, group))
         if every > 1:
             num = (before + len(own)) // every - before // every
             own = np.sort(numpy_rng(task.block).choice(own, num, replace=False))
-        found.append((flat_nD[own], labels_n[own]))
+        found.append((flat_nD[own], positions_n[own]))
     return found, None
 
 
@@ -89,7 +89,7 @@ class Reshape(NamedTuple):
     """A plan, for the labels of those that it is about."""
 
     before: tuple[int, ...]
-    """Whom the positions in the labels mean."""
+    """Whom the positions mean."""
     plan: Plan
     scale: tuple[float, ...]
     num_classes: int
@@ -98,13 +98,13 @@ class Reshape(NamedTuple):
 def reshape(
     task: Reshape,
     rows_n: NDArray[np.generic],
-    labels_n: NDArray[np.int32],
+    positions_n: NDArray[np.int32],
     assigned: Assigned,
     classes_n: NDArray[np.integer] | None,
 ) -> tuple[Assigned, Counts]:
     """Stays: the block's assignment after the plan. Nothing is on loan to those whose rows became others."""
     plan = task.plan
-    before_n = np.array(task.before, np.int32)[labels_n]
+    before_n = np.array(task.before, np.int32)[positions_n]
     after_n = before_n.copy()
     for component, into in plan.merged.items():
         after_n[before_n == component] = into

@@ -32,7 +32,7 @@ GPU_CONTEXT_BYTES = 600 * MIB  # of a GPU, that each process takes for CUDA itse
 KEPT = 1.25  # what kernels use beside tensors, and freed memory that the allocator keeps
 CHUNK_COPIES = 4  # of a chunk of batches: as it was read, scaled in two steps, and in the model's type
 SCORE_COPIES = 4  # of a block's log ratios until they have left for the object store
-LABEL_BYTES, CLASS_BYTES, RATIO_BYTES, SAMPLE_BYTES, INDEX_BYTES = 4, 8, 4, 4, 8
+WINNER_BYTES, CLASS_BYTES, RATIO_BYTES, SAMPLE_BYTES, INDEX_BYTES = 4, 8, 4, 4, 8
 FEWEST_HELPERS = 4  # block tasks at a time on a node of few processors, else one for each; as `lookout.LEAST_WIDTH`
 PASSES = 2  # of the balance over a starved component's keys
 
@@ -81,7 +81,7 @@ def data_plane(config: Config, spec: DataSpec) -> DataPlane:
         num_blocks=len(bounds),
         rows=num * spec.row_bytes,
         classes=num * CLASS_BYTES if spec.classes else 0,
-        labels=num * LABEL_BYTES,
+        labels=num * WINNER_BYTES,
         log_ratios=K * num * RATIO_BYTES if config.judges else 0,
         fakes=fakes,
         largest_block=max(stop - start for start, stop in bounds) * spec.row_bytes,
@@ -190,7 +190,7 @@ class Resident:
 
     node: str
     trains: bool
-    """Whether generators train here, which see rows and labels."""
+    """Whether generators train here, which see rows and the assignment."""
     trunk: bool
     """Whether the shared trunk trains here, which sees rows and the samples of all generators."""
     fakes: int
@@ -207,12 +207,12 @@ class Resident:
 
 def store_on(node: Resident, data: DataPlane, is_home: bool) -> int:
     """Bytes of the object store on one node, at its fullest. `is_home`: the node where the coordinator is, and blocks
-    are read and labels kept."""
+    are read and the assignment kept."""
     reads = is_home or node.reads
-    rows, labels = (data.rows, data.labels) if reads else (0, 0)
+    rows, assignment = (data.rows, data.labels) if reads else (0, 0)
     fakes, classes = data.fakes if node.trunk else node.fakes, data.classes if is_home else 0
     assigns = 2 * data.labels if is_home or node.log_ratios else 0
-    return rows + classes + labels + max(fakes, node.log_ratios + assigns)
+    return rows + classes + assignment + max(fakes, node.log_ratios + assigns)
 
 
 @dataclass(frozen=True)

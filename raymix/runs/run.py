@@ -45,7 +45,7 @@ class RunWorkers(Workers, Protocol):
         ...
 
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
-        """Write every component's tensors and every block's labels under the round's folder."""
+        """Write every component's tensors and every block's assignment under the round's folder."""
         ...
 
     def spilled_bytes(self) -> int:

@@ -24,7 +24,7 @@ from raymix.data.paths import sizes_here
 from raymix.data.source import DataSpec, block_bounds
 from raymix.errors import TRUNK, WorkerLostError
 from raymix.maths.ownership import Ownership
-from raymix.runs.checkpoint import Generation, RunDirectory, discriminator_name, generator_name, labels_name
+from raymix.runs.checkpoint import Generation, RunDirectory, assignment_name, discriminator_name, generator_name
 from raymix.runtime import tasks
 from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Meeting
 from raymix.runtime.capacity import cluster_nodes
@@ -142,13 +142,13 @@ class RayWorkers:
         writes = [partial(seat.actor.write.remote, storage, folder, home) for seat in writers]
         states = self.lookout.run_waves(writes, "commit", at_home=True) if home else [call() for call in writes]
         write = tasks.write_assigned.options(**self._near(directory))
-        named = [(labels_name(b), assigned) for b, assigned in enumerate(self.rows.assigned_B)]
+        named = [(assignment_name(b), assigned) for b, assigned in enumerate(self.rows.assigned_B)]
         writes = [partial(write.remote, storage, folder, *each) for each in named]
-        labels = self.lookout.run_waves(writes, "commit", storage.is_local)
+        assigned = self.lookout.run_waves(writes, "commit", storage.is_local)
         stamps: dict[str, FileStamp] = {}
-        for part in self.lookout.gather([*states, *labels], "commit"):
+        for part in self.lookout.gather([*states, *assigned], "commit"):
             stamps |= part
-        # The next round's labels come from the committed files, so that nothing it needs descends from an actor.
+        # The next round's assignment comes from the committed files, so that nothing it needs descends from an actor.
         self._assigned_from(directory, folder, stamps)
         return stamps
 
@@ -161,7 +161,7 @@ class RayWorkers:
 
     def _assigned_from(self, directory: RunDirectory, folder: str, stamps: Mapping[str, FileStamp]) -> None:
         read = tasks.read_assigned.options(**self._near(directory))
-        names = [labels_name(b) for b in range(len(self.rows.rows_B))]
+        names = [assignment_name(b) for b in range(len(self.rows.rows_B))]
         calls = [partial(read.remote, directory.storage, f"{folder}/{name}", stamps[name]) for name in names]
         self.rows.assigned_B = self.lookout.run_waves(calls, "reading assignments", directory.storage.is_local)
 

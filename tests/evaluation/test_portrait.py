@@ -11,7 +11,7 @@ from raymix.evaluation.portrait import chosen_blocks, plan, portray, walks
 from raymix.families.centroid import CentroidConfig
 from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve
-from raymix.runs.checkpoint import RunDirectory, labels_name, read_assigned
+from raymix.runs.checkpoint import RunDirectory, assignment_name, read_assigned
 from raymix.seeds import Phase, phase_seed
 from raymix.session import train
 from raymix.storage import Storage
@@ -55,18 +55,18 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, RunDire
     return rows, trained(tmp_path_factory.mktemp("plane") / "it", rows)
 
 
-def labels_of(directory: RunDirectory) -> np.ndarray:
+def winners_of(directory: RunDirectory) -> np.ndarray:
     generation = directory.require_last()
     names = sorted(name for name in generation.files if name.startswith("labels-"))
-    assert len(names) == 4 and names[0] == labels_name(0)
-    parts = [read_assigned(directory.storage, f"{generation.folder}/{name}").labels for name in names]
+    assert len(names) == 4 and names[0] == assignment_name(0)
+    parts = [read_assigned(directory.storage, f"{generation.folder}/{name}").winners for name in names]
     return np.concatenate(parts)
 
 
 def test_samples_and_owned_rows_are_those_of_the_component(images: tuple[np.ndarray, RunDirectory]) -> None:
     rows, directory = images
     generation = directory.require_last()
-    labels_N, todo = labels_of(directory), plan((3, 6, 5), 3)
+    winners_N, todo = winners_of(directory), plan((3, 6, 5), 3)
     seen = portray(directory, generation)
     packs = Packs(*directory.load(), generation.components)
     packs.load(directory.storage, generation)
@@ -75,7 +75,7 @@ def test_samples_and_owned_rows_are_those_of_the_component(images: tuple[np.ndar
         seed = phase_seed(3, generation.state.round, k, Phase.PICTURE)
         samples = packs.generators.sample_in_data_units(k, todo.measured, seed)
         np.testing.assert_array_equal(each.samples, samples[: todo.shown])
-        own = {row.tobytes() for row in rows[labels_N == k]}
+        own = {row.tobytes() for row in rows[winners_N == k]}
         assert each.owned.dtype == np.uint8
         assert len(each.owned) == min(todo.shown, len(own)) == len({row.tobytes() for row in each.owned})
         assert all(row.tobytes() in own for row in each.owned)
@@ -85,7 +85,7 @@ def test_samples_and_owned_rows_are_those_of_the_component(images: tuple[np.ndar
 
 def test_the_nearest_training_row_is_that_of_brute_force(images: tuple[np.ndarray, RunDirectory]) -> None:
     rows, directory = images
-    labels_N, flat_ND = labels_of(directory), rows.reshape(350, -1).astype(float)
+    winners_N, flat_ND = winners_of(directory), rows.reshape(350, -1).astype(float)
     for each in portray(directory, directory.require_last()).components:
         near = each.neighbours
         for i, sample in enumerate(each.samples):
@@ -94,7 +94,7 @@ def test_the_nearest_training_row_is_that_of_brute_force(images: tuple[np.ndarra
             if i < len(near.rows):
                 np.testing.assert_array_equal(near.rows[i], rows[near.numbers[i]])
                 assert distance_N[near.numbers[i]] == pytest.approx(distance_N.min())
-                assert near.owners[i] == labels_N[near.numbers[i]]
+                assert near.owners[i] == winners_N[near.numbers[i]]
         for real, distance in zip(each.owned, near.real_distances, strict=False):
             distance_N = np.sort(np.linalg.norm(flat_ND - real.reshape(-1), axis=1))
             assert distance_N[0] == 0 and distance == pytest.approx(distance_N[1])
@@ -171,11 +171,11 @@ def test_of_a_large_data_set_some_blocks_are_read(
     monkeypatch.setattr(portrait, "SEARCHED_ROWS", 60)
     seen = portray(directory, directory.require_last())
     assert seen.num_rows == 350 and seen.num_read in (150, 200) and seen.num_searched == 60
-    labels_N = labels_of(directory)
+    winners_N = winners_of(directory)
     for each in seen.components:
         for real in each.owned:
             (place,) = np.flatnonzero((rows == real).all(1))
-            assert labels_N[place] == each.component
+            assert winners_N[place] == each.component
 
 
 def test_blocks_are_chosen_by_seed_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:

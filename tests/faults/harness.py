@@ -30,7 +30,7 @@ from raymix.config import (
 from raymix.families.dcgan import SNDCGANConfig
 from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve
-from raymix.runs.checkpoint import RunDirectory, digest, labels_name, read_assigned
+from raymix.runs.checkpoint import RunDirectory, assignment_name, digest, read_assigned
 from raymix.runs.record import read_record
 from raymix.runtime.identity import NAMESPACE, name_of, run_id_of
 from raymix.session import train
@@ -178,8 +178,8 @@ class Disturbed:
         assert rounds == list(range(self.settings.schedule.rounds + 1)), "each round once"
         last = directory.require_last()
         blocks = [name for name in last.files if name.startswith("labels-")]
-        parts = [read_assigned(storage, f"{last.folder}/{labels_name(b)}").labels for b in range(len(blocks))]
-        owned = Counter(int(k) for labels in parts for k in labels)
+        parts = [read_assigned(storage, f"{last.folder}/{assignment_name(b)}").winners for b in range(len(blocks))]
+        owned = Counter(int(k) for winners in parts for k in winners)
         assert sum(owned.values()) == NUM_ROWS, "each row once"
         assert [owned[k] for k in last.state.components] == list(last.state.won_K)
         assert (self.out / "samples.png").exists()

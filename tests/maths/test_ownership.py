@@ -26,7 +26,7 @@ def log_ratios_of(log_ratio_NK):
 
 
 def labels_of(owned):
-    return np.concatenate([assigned.labels for assigned in owned.assigned_B])
+    return np.concatenate([assigned.winners for assigned in owned.assigned_B])
 
 
 @pytest.fixture

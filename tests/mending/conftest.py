@@ -59,11 +59,11 @@ class Run:
         return read_record(self.directory.storage)
 
     @property
-    def labels(self) -> np.ndarray:
+    def winners(self) -> np.ndarray:
         """Of all rows, at the last commit."""
         names = sorted(name for name in self.last.files if name.startswith("labels-"))
         paths = [f"{self.last.folder}/{name}" for name in names]
-        return np.concatenate([read_assigned(self.directory.storage, path).labels for path in paths])
+        return np.concatenate([read_assigned(self.directory.storage, path).winners for path in paths])
 
     def files(self, round: int) -> dict[str, Any]:
         """Hashes of all files of a round, of pruned ones too."""

@@ -86,11 +86,11 @@ def test_several_workers_draw_score_and_write_no_more_than_one(nodes, trunk, wor
     few = DataConfig(block_bytes=784 * 7_000)
     options = {"num_components": 4, "trunk": trunk, "workers": workers, "workers_per_component": each, "data": few}
     found = planned(nodes, local_storage=False, **options)
-    made, labels = [node.resident for node in found.nodes], NUM * 2 // 8
+    made, winners = [node.resident for node in found.nodes], NUM * 2 // 8
     assert len(found.seats) == 4 * each + (workers if trunk == "shared" else 4)
     assert sum(node.fakes for node in made) == found.data.fakes
     assert sum(node.log_ratios for node in made) == pytest.approx(found.data.log_ratios, abs=len(made))
-    assert sum(node.files for node in made) == found.traffic.checkpoint == found.generation_bytes - labels
+    assert sum(node.files for node in made) == found.traffic.checkpoint == found.generation_bytes - winners
 
 
 def test_a_component_of_several_workers_is_sent_and_kept_once():
