@@ -160,15 +160,15 @@ def adapt(config: Config, workers: Workers, state: State, info: RoundInfo) -> tu
             return state, info
         left = state.without(k for change in gone for k in change.components)
         confusion = workers.rows.share(left.components, left.log_z_K)
-        groups = structure.groups(left, confusion) if schedule.adapts(t) else []
-        looks = dict(zip(groups, workers.rows.look(groups), strict=True))
-        plan = structure.plan(left, confusion, looks, schedule.min_components, schedule.max_components)
-        if not gone and not plan.changes:
+        candidates = structure.candidates(left, confusion) if schedule.adapts(t) else []
+        looks = dict(zip(candidates, workers.rows.look(candidates), strict=True))
+        reshaping = structure.reshaping(left, confusion, looks, schedule.min_components, schedule.max_components)
+        if not gone and not reshaping.changes:
             return state, info
-        workers.reshape(plan.sources)
-        outcome = workers.rows.reshape(plan)
-    state = structure.applied(left, plan).counted(outcome)
-    return state, replace(after(info, outcome), changes=(*gone, *plan.changes))
+        workers.reshape(reshaping.sources)
+        outcome = workers.rows.reshape(reshaping)
+    state = structure.applied(left, reshaping).counted(outcome)
+    return state, replace(after(info, outcome), changes=(*gone, *reshaping.changes))
 
 
 def after(info: RoundInfo, outcome: Outcome) -> RoundInfo:

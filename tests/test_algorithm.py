@@ -396,15 +396,15 @@ class ChangingRows(FakeRows):
         won_K = np.full(num, self.num_rows // num)
         return Confusion(won_K, np.full((num, num), 0.1 * self.num_rows / num**2))
 
-    def look(self, groups):
-        self.calls.append(("look", self.t, groups))
+    def look(self, candidates):
+        self.calls.append(("look", self.t, candidates))
         flat = Modality(1.0, None, (1.0,))
         found = self.looks.get(self.t, {})
-        return [found.get(group, flat._replace(valley=0.6) if len(group) == 2 else flat) for group in groups]
+        return [found.get(each, flat._replace(valley=0.6) if len(each) == 2 else flat) for each in candidates]
 
-    def reshape(self, plan):
-        self.calls.append(("reshape", self.t, plan.components))
-        return FakeRows.outcome(self, 0, plan.components)._replace(moved=7)
+    def reshape(self, reshaping):
+        self.calls.append(("reshape", self.t, reshaping.components))
+        return FakeRows.outcome(self, 0, reshaping.components)._replace(moved=7)
 
 
 class ChangingWorkers(FakeWorkers):

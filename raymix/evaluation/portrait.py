@@ -34,7 +34,7 @@ WALK_STEPS, WALK_DRAWS, WALK_END = 9, 512, 0.02  # the last: the quantile where 
 GRID_SIDE = 64
 
 
-class Plan(NamedTuple):
+class Amounts(NamedTuple):
     """How many rows of each component are drawn and shown."""
 
     shown: int
@@ -46,15 +46,15 @@ class Plan(NamedTuple):
     walks: int
 
 
-def plan(row_shape: Sequence[int], num_components: int) -> Plan:
+def amounts(row_shape: Sequence[int], num_components: int) -> Amounts:
     """Fewer for many components, so that their pictures fit on a page."""
     measured = min(64, max(8, MEASURED // num_components))
     if len(row_shape) != 3:
-        return Plan(min(400, max(50, VECTORS // num_components)), 5, measured, 0)
+        return Amounts(min(400, max(50, VECTORS // num_components)), 5, measured, 0)
     image_bytes = math.prod(min(side, SIDE) for side in row_shape[1:])
     full_bytes = num_components * image_bytes * (2 * 16 + 2 * 5 + 2 * WALK_STEPS)
     share = min(1.0, IMAGE_BYTES / full_bytes)
-    return Plan(max(4, int(16 * share)), max(2, int(5 * share)), measured, 2 if share > 0.5 else 1)
+    return Amounts(max(4, int(16 * share)), max(2, int(5 * share)), measured, 2 if share > 0.5 else 1)
 
 
 def portray(directory: RunDirectory, generation: Generation) -> Portrait:
@@ -64,7 +64,7 @@ def portray(directory: RunDirectory, generation: Generation) -> Portrait:
     packs = Packs(config, spec, generation.components)
     packs.load(directory.storage, generation)
     components, round = generation.state.components, generation.state.round
-    todo = plan(spec.row_shape, len(components))
+    todo = amounts(spec.row_shape, len(components))
     samples = {
         k: packs.generators.sample_in_data_units(
             k, max(todo.shown, todo.measured), phase_seed(config.seed, round, k, Phase.PICTURE)
@@ -160,7 +160,7 @@ def _winners(directory: RunDirectory, generation: Generation, block: int) -> NDA
     return read_assigned(directory.storage, f"{generation.folder}/{name}", generation.files[name]).winners
 
 
-def nearest(samples: Mapping[int, Rows], real: RealRows, todo: Plan) -> dict[int, Neighbours]:
+def nearest(samples: Mapping[int, Rows], real: RealRows, todo: Amounts) -> dict[int, Neighbours]:
     """The training row nearest to samples and to real rows of each component, a real row itself left out."""
     exact = np.float64 if real.searched.dtype == np.float64 else np.float32
 
@@ -190,7 +190,7 @@ def _to_another(
     searched_SD: NDArray[np.floating],
     real: RealRows,
     index: NearestNeighbors,
-    todo: Plan,
+    todo: Amounts,
 ) -> NDArray[np.float64]:
     """Distances from real rows to the nearest row that is not the row itself."""
     owned_MD, numbers_M = owned_MD[: todo.measured], numbers_M[: todo.measured]

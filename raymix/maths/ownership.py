@@ -3,7 +3,7 @@
 What is large stays with its block, where the functions of `blockwise` and `reshape` work on it; here are handles and
 counts. Workers in one process and workers on a cluster give the `BlockMap` and the handles, and all else is the same.
 
-Axes: N rows, K components, B blocks, G groups of components.
+Axes: N rows, K components, B blocks, G candidates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from raymix.maths import balance, blockwise, flow, reshape
 from raymix.maths.balance import Threshold
 from raymix.maths.blockwise import BlockMap, Counts, Handle
 from raymix.maths.modality import Modality
-from raymix.maths.structure import Confusion, Group, Plan
+from raymix.maths.structure import Candidate, Confusion, Reshaping
 from raymix.seeds import Phase, phase_seed
 from raymix.state import Outcome
 
@@ -144,26 +144,26 @@ class Ownership:
         self.shared = Shared(components, [positions for positions, _ in found], won_BK)
         return Confusion(np.sum(won_BK, axis=0), posterior_KK)
 
-    def look(self, groups: Sequence[Group]) -> list[Modality]:
-        """What the rows of each group of those who `share` are like; of many rows some are looked at, evenly spread."""
-        if not groups:
+    def look(self, candidates: Sequence[Candidate]) -> list[Modality]:
+        """What the rows of each candidate are like, by how they `share`; of many some are looked at, evenly spread."""
+        if not candidates:
             return []
         components, positions_B, won_BK = self.shared
-        positions_G = [tuple(components.index(k) for k in group) for group in groups]
-        of_group_BG = np.array([[won_K[list(group)].sum() for group in positions_G] for won_K in won_BK])
-        total_G, before_BG = of_group_BG.sum(0), of_group_BG.cumsum(0) - of_group_BG
+        positions_G = [tuple(components.index(k) for k in candidate) for candidate in candidates]
+        of_candidate_BG = np.array([[won_K[list(candidate)].sum() for candidate in positions_G] for won_K in won_BK])
+        total_G, before_BG = of_candidate_BG.sum(0), of_candidate_BG.cumsum(0) - of_candidate_BG
         every_G = np.ceil(total_G / reshape.most_rows(self.row_shape)).astype(int).tolist()
         picks = [reshape.Pick(b, positions_G, every_G, before_G.tolist()) for b, before_G in enumerate(before_BG)]
         picked = self.map_blocks(reshape.pick, picks, list(zip(self.rows_B, positions_B, strict=True)))
         num_all, is_image = int(np.sum(won_BK)), len(self.row_shape) == 3
         looks = [reshape.Look(g, int(total), num_all, self._scale, is_image) for g, total in enumerate(total_G)]
         picked_B = [rows for rows, _ in picked]
-        return [found for _, found in self.map_blocks(reshape.look, looks, [picked_B for _ in groups])]
+        return [found for _, found in self.map_blocks(reshape.look, looks, [picked_B for _ in candidates])]
 
-    def reshape(self, plan: Plan) -> Outcome:
-        """Let those who `share` become the components of a plan; `moved` are the rows that changed hands here."""
+    def reshape(self, reshaping: Reshaping) -> Outcome:
+        """Let those who `share` become the components of a reshaping; `moved` are the rows that changed hands here."""
         components, positions_B, _ = self.shared
-        task = reshape.Reshape(components, plan, self._scale, self.num_classes)
+        task = reshape.Reshape(components, reshaping, self._scale, self.num_classes)
         handles_B = list(zip(self.rows_B, positions_B, self.assigned_B, self.classes_B, strict=True))
         return self._accept(self.map_blocks(reshape.reshape, [task for _ in handles_B], handles_B))
 

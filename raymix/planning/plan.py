@@ -20,7 +20,7 @@ ROOM = 0.9  # of a node's memory that may be in use: above it Ray's memory monit
 
 
 @dataclass(frozen=True)
-class Seat:
+class ActorPlan:
     """One actor."""
 
     kind: Literal["generators", "discriminators"]
@@ -44,7 +44,7 @@ class NodePlan:
     """One node of those that have something to do."""
 
     machine: Machine
-    seats: tuple[Seat, ...]
+    actors: tuple[ActorPlan, ...]
     resident: Resident
     is_home: bool
     """Whether the coordinator is here, and with it the tasks that read blocks and the evaluator."""
@@ -59,7 +59,7 @@ class NodePlan:
     @property
     def gpu_bytes(self) -> int:
         """Of its fullest GPU, where actors share one as the config asks."""
-        shares = [(seat.memory.gpu_bytes, seat.gpus) for seat in self.seats if seat.gpus]
+        shares = [(actor.memory.gpu_bytes, actor.gpus) for actor in self.actors if actor.gpus]
         return max((math.floor(1 / gpus + 1e-6) * each for each, gpus in shares), default=0)
 
 
@@ -82,8 +82,8 @@ class Plan:
     """What limits the run, the worst first."""
 
     @property
-    def seats(self) -> list[Seat]:
-        return [seat for node in self.nodes for seat in node.seats]
+    def actors(self) -> list[ActorPlan]:
+        return [actor for node in self.nodes for actor in node.actors]
 
 
 def packed_for(config: Config, spec: DataSpec, nodes: Sequence[Node]) -> tuple[Config, str]:
@@ -105,14 +105,14 @@ def plan(config: Config, spec: DataSpec, machines: Sequence[Machine], local_stor
     asked = groups(config, nodes)
     judged = config.judges and not config.own_density
     generator, judge = generator_footprint(config, spec), judge_footprint(config, spec) if judged else None
-    seats = [
-        seat
+    actors = [
+        actor
         for group, home in zip(asked, homes(asked, nodes), strict=True)
         if home is not None
-        for seat in seats_of(config, spec, group, home, generator, judge)
+        for actor in actors_of(config, spec, group, home, generator, judge)
     ]
     data, home = estimate.data_plane(config, spec), nodes[0].id
-    found = node_plans(config, machines, seats, data, generator, judge)
+    found = node_plans(config, machines, actors, data, generator, judge)
     short = [node.name for node in found if node.store_bytes > node.machine.store_bytes]
     traffic = estimate.traffic(config, data, [node.resident for node in found], home, short, local_storage)
     result = Plan(
@@ -131,35 +131,40 @@ def plan(config: Config, spec: DataSpec, machines: Sequence[Machine], local_stor
     return Plan(**{**vars(result), "limits": tuple(limits(result))})
 
 
-def seats_of(
+def actors_of(
     config: Config, spec: DataSpec, group: Group, home: Node, generator: Footprint, judge: Footprint | None
-) -> list[Seat]:
+) -> list[ActorPlan]:
     """The actors of one group."""
     each, on_gpu = (group.bundle["CPU"], group.bundle.get("GPU", 0.0)), bool(group.gpus)
     found = []
     if group.generators:
         memory = estimate.generator_memory(config, spec, generator, len(group.generators), group.rank, on_gpu)
-        found.append(Seat("generators", group.name, group.rank, home.id, group.generators, *each, memory))
+        found.append(ActorPlan("generators", group.name, group.rank, home.id, group.generators, *each, memory))
     if group.discriminators and judge is not None:
         memory = estimate.judge_memory(config, spec, judge, len(group.discriminators), on_gpu)
-        found.append(Seat("discriminators", group.name, group.rank, home.id, group.discriminators, *each, memory))
+        found.append(ActorPlan("discriminators", group.name, group.rank, home.id, group.discriminators, *each, memory))
     return found
 
 
 def resident(
-    config: Config, node: str, seats: Sequence[Seat], data: DataPlane, generator: Footprint, judge: Footprint | None
+    config: Config,
+    node: str,
+    actors: Sequence[ActorPlan],
+    data: DataPlane,
+    generator: Footprint,
+    judge: Footprint | None,
 ) -> Resident:
     """What the actors of one node do."""
     K, num_blocks, shared = config.most_components, data.num_blocks, config.discriminator.trunk == "shared"
-    trainers, judges = of_kind("generators", seats), of_kind("discriminators", seats)
-    firsts = [seat for seat in trainers if seat.rank == 0]
-    drawn = sum(len(seat.components) for seat in firsts)
+    trainers, judges = of_kind("generators", actors), of_kind("discriminators", actors)
+    firsts = [actor for actor in trainers if actor.rank == 0]
+    drawn = sum(len(actor.components) for actor in firsts)
     files = drawn * generator.file_bytes
     if judge is not None:
-        files += sum(1 if shared else len(seat.components) for seat in judges if seat.rank == 0) * judge.file_bytes
+        files += sum(1 if shared else len(actor.components) for actor in judges if actor.rank == 0) * judge.file_bytes
     # without discriminators generators judge by their own density; the workers of a trunk share the blocks
     scorers, parts = (judges, config.discriminator.workers) if judge else (firsts, 1)
-    scored = sum(len(seat.components) * len(range(seat.rank, num_blocks, parts)) for seat in scorers)
+    scored = sum(len(actor.components) * len(range(actor.rank, num_blocks, parts)) for actor in scorers)
     return Resident(
         node=node,
         trains=bool(trainers),
@@ -170,15 +175,15 @@ def resident(
     )
 
 
-def of_kind(kind: str, seats: Sequence[Seat]) -> list[Seat]:
+def of_kind(kind: str, actors: Sequence[ActorPlan]) -> list[ActorPlan]:
     """The actors of a kind."""
-    return [seat for seat in seats if seat.kind == kind]
+    return [actor for actor in actors if actor.kind == kind]
 
 
 def node_plans(
     config: Config,
     machines: Sequence[Machine],
-    seats: Sequence[Seat],
+    actors: Sequence[ActorPlan],
     data: DataPlane,
     generator: Footprint,
     judge: Footprint | None,
@@ -186,12 +191,12 @@ def node_plans(
     """The coordinator's node, and those that have actors."""
     found = []
     for number, machine in enumerate(machines):
-        here, is_home = tuple(seat for seat in seats if seat.node == machine.node.id), number == 0
+        here, is_home = tuple(actor for actor in actors if actor.node == machine.node.id), number == 0
         if not here and not is_home:
             continue
         does = resident(config, machine.node.id, here, data, generator, judge)
         store = estimate.store_on(does, data, is_home)
-        memory = sum(seat.memory.host_bytes for seat in here) + estimate.DAEMONS_BYTES
+        memory = sum(actor.memory.host_bytes for actor in here) + estimate.DAEMONS_BYTES
         memory += min(store, machine.store_bytes) + (estimate.LIBRARIES_BYTES if here or is_home else 0)
         if is_home:
             helpers = min(data.num_blocks, max(estimate.FEWEST_HELPERS, math.floor(machine.node.cpus)))
@@ -285,10 +290,10 @@ def shares(plan: Plan) -> list[str]:
     config, nodes = plan.config, [machine.node for machine in plan.machines]
     num, on_gpus = slots(config, nodes), uses_gpus(config, nodes)
     kind = "GPU" if on_gpus else "processor"
-    work_at_once = of_kind("generators", plan.seats)
-    trunks = of_kind("discriminators", plan.seats) if config.discriminator.trunk == "shared" else []
+    work_at_once = of_kind("generators", plan.actors)
+    trunks = of_kind("discriminators", plan.actors) if config.discriminator.trunk == "shared" else []
     packs, used = len(work_at_once), len(work_at_once) + len(trunks)
-    sizes = Counter(len(seat.components) for seat in work_at_once)
+    sizes = Counter(len(actor.components) for actor in work_at_once)
     if packs < config.most_components:
         each = " and ".join(str(size) for size in sorted(sizes))
         why = f"{kind}s: {config.most_components} components share {packs} actors ({each} each)"
@@ -298,7 +303,7 @@ def shares(plan: Plan) -> list[str]:
     else:
         found = []
     if num > used:
-        idle = len(plan.machines) - len([node for node in plan.nodes if node.seats])
+        idle = len(plan.machines) - len([node for node in plan.nodes if node.actors])
         nodes_too = f", {idle} of {len(plan.machines)} nodes among them" if idle else ""
         todo = "lower resources.pack" if packs < config.most_components else "raise num_components"
         found.append(f"idle: {num - used} of {num} {kind}s have no actor{nodes_too}; {todo} to use them")

@@ -7,7 +7,7 @@ import pytest
 
 from raymix.config import AssignConfig, Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.evaluation import portrait
-from raymix.evaluation.portrait import chosen_blocks, plan, portray, walks
+from raymix.evaluation.portrait import amounts, chosen_blocks, portray, walks
 from raymix.families.centroid import CentroidConfig
 from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve
@@ -66,7 +66,7 @@ def winners_of(directory: RunDirectory) -> np.ndarray:
 def test_samples_and_owned_rows_are_those_of_the_component(images: tuple[np.ndarray, RunDirectory]) -> None:
     rows, directory = images
     generation = directory.require_last()
-    winners_N, todo = winners_of(directory), plan((3, 6, 5), 3)
+    winners_N, todo = winners_of(directory), amounts((3, 6, 5), 3)
     seen = portray(directory, generation)
     packs = Packs(*directory.load(), generation.components)
     packs.load(directory.storage, generation)
@@ -218,7 +218,7 @@ def test_a_family_with_its_own_density_is_looked_at_without_walks(tmp_path: Path
 @pytest.mark.parametrize("K", [1, 15, 40, 1000])
 @pytest.mark.parametrize("shape", [(2,), (1, 28, 28), (3, 64, 64), (3, 218, 178)])
 def test_a_plan_shows_something_of_everybody(shape: tuple[int, ...], K: int) -> None:
-    todo = plan(shape, K)
+    todo = amounts(shape, K)
     assert (
         todo.shown >= 4
         and todo.paired >= 2

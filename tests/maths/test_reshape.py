@@ -10,7 +10,7 @@ from raymix.config import DataConfig
 from raymix.maths import reshape
 from raymix.maths.modality import Cells, look
 from raymix.maths.ownership import Shared
-from raymix.maths.structure import Plan
+from raymix.maths.structure import Reshaping
 from raymix.state import Assigned, Change
 
 SIZES = [70, 1, 129, 100]  # of blocks
@@ -53,17 +53,17 @@ def test_confusion_is_that_of_the_whole_matrix(log_ratio_KN, scale, own, monkeyp
             assert found.posterior_KK[j, k] == pytest.approx(q_NK[winners == j, k].sum(), rel=1e-12, abs=1e-300)
 
 
-def test_rows_of_groups_are_looked_at_as_if_they_lay_together(own):
+def test_rows_of_candidates_are_looked_at_as_if_they_lay_together(own):
     rng = np.random.default_rng(1)
     rows, positions = rng.normal(size=(300, 3)).astype(np.float32), rng.integers(0, 3, 300)
     rows[positions == 1] += 30
-    groups, positions_G, shares = [(3, 4), (8,), (4,)], [(0, 1), (2,), (1,)], []
+    candidates, positions_G, shares = [(3, 4), (8,), (4,)], [(0, 1), (2,), (1,)], []
     scale = (0.5, 1.0, 2.0)
     owned = own(SIZES, cut(rows), data=DataConfig(scale=scale))
     owned.shared = shared_of((3, 4, 8), positions)
-    found = owned.look(groups)
-    for group, each in zip(positions_G, found, strict=True):
-        those = np.isin(positions, group)
+    found = owned.look(candidates)
+    for candidate, each in zip(positions_G, found, strict=True):
+        those = np.isin(positions, candidate)
         least = reshape.CELL_SHARE * 300 / those.sum()
         expected = look(rows[those].astype(float) * np.array(scale), positions[those], least, False)
         assert (each.valley, each.shares_C, each.moved) == (expected.valley, expected.shares_C, expected.moved)
@@ -82,7 +82,7 @@ def test_of_many_rows_evenly_many_of_each_block_are_looked_at(most, own, monkeyp
     for _ in range(2):
         owned.look([(0, 1), (1,)])
     for (task, picked_B), total in zip(seen[:2], (300, 150), strict=True):
-        picked = [block[task.group] for block in picked_B]
+        picked = [block[task.candidate] for block in picked_B]
         numbers = np.concatenate([each for each, _ in picked])[:, 0]
         np.testing.assert_array_equal(np.concatenate([owners for _, owners in picked]), numbers % 2)
         assert min(total, most) / 2 < len(numbers) <= most and (np.diff(numbers) > 0).all()
@@ -109,8 +109,8 @@ def changed(own):
     return partial(change, own)
 
 
-def change(own, plan, positions, rows, before=(0, 2, 5), lent=()):
-    """The assignment of all rows, those lent and the counts, after a plan for positions in `before`."""
+def change(own, reshaping, positions, rows, before=(0, 2, 5), lent=()):
+    """The assignment of all rows, those lent and the counts, after a reshaping for positions in `before`."""
     ids = np.array(before)[positions]
     lent_rows = np.array([row for row, _ in lent], np.int32)
     lent_to = np.array([k for _, k in lent], np.int32)
@@ -121,7 +121,7 @@ def change(own, plan, positions, rows, before=(0, 2, 5), lent=()):
         assigned_B.append(Assigned(part.astype(np.int32), (lent_rows[here] - start).astype(np.int32), lent_to[here]))
     owned = own(SIZES, cut(rows), cut(np.arange(300) % 2), 2, data=DataConfig(scale=(2.0, 1.0)))
     owned.assigned_B, owned.shared = assigned_B, shared_of(before, positions)
-    outcome, found_B = owned.reshape(plan), owned.assigned_B
+    outcome, found_B = owned.reshape(reshaping), owned.assigned_B
     kept = [
         (start + row, k) for start, each in zip(starts, found_B, strict=False) for row, k in zip(*each[1:], strict=True)
     ]
@@ -133,12 +133,14 @@ def test_rows_go_where_a_plan_sends_them(changed):
     positions, rows = rng.integers(0, 3, 300), rng.normal(size=(300, 2)).astype(np.float32)
     centres = np.array([[0.0, 0.0], [1.0, 1.0], [-1.0, 3.0]])
     changes = (Change("merge", (0, 2), (2,), {}, ""), Change("split", (5,), (5, 6, 7), {}, ""))
-    plan = Plan((2, 5, 6, 7), {2: 2, 5: 5, 6: 5, 7: 5}, {0: 2}, (((5,), (5, 6, 7), Cells(centres, None)),), changes, 8)
-    after, kept, outcome = changed(plan, positions, rows)
+    reshaping = Reshaping(
+        (2, 5, 6, 7), {2: 2, 5: 5, 6: 5, 7: 5}, {0: 2}, (((5,), (5, 6, 7), Cells(centres, None)),), changes, 8
+    )
+    after, kept, outcome = changed(reshaping, positions, rows)
     nearest = ((rows[:, None] * np.array([2.0, 1.0]) - centres) ** 2).sum(2).argmin(1)
     expected = np.where(positions == 2, np.array([5, 6, 7])[nearest], 2)
     np.testing.assert_array_equal(after, expected)
-    counts = [(expected == k).sum() for k in plan.components]
+    counts = [(expected == k).sum() for k in reshaping.components]
     assert outcome.won_K.tolist() == outcome.loads_K.tolist() == counts and kept == []
     assert outcome.moved == (np.array([0, 2, 5])[positions] != expected).sum()
     assert outcome.contingency_KC.sum(1).tolist() == counts
@@ -147,7 +149,7 @@ def test_rows_go_where_a_plan_sends_them(changed):
 
 def test_loans_stay_with_those_whom_nothing_happened_to(changed):
     positions, rows = np.arange(300) % 3, np.zeros((300, 2), np.float32)
-    plan = Plan((0, 5), {0: 0, 5: 5}, {2: 5}, (), (Change("merge", (2, 5), (5,), {}, ""),), 6)
-    _, kept, outcome = changed(plan, positions, rows, lent=[(1, 0), (71, 0), (0, 2), (3, 5), (0, 9)])
+    reshaping = Reshaping((0, 5), {0: 0, 5: 5}, {2: 5}, (), (Change("merge", (2, 5), (5,), {}, ""),), 6)
+    _, kept, outcome = changed(reshaping, positions, rows, lent=[(1, 0), (71, 0), (0, 2), (3, 5), (0, 9)])
     assert kept == [(1, 0), (71, 0)]  # 9 had retired
     assert outcome.loads_K.tolist() == [102, 200] and outcome.won_K.tolist() == [100, 200]
