@@ -93,10 +93,10 @@ class NullDiscriminators:
         self, round: int, rows: NDArray[np.generic], components: Sequence[int]
     ) -> dict[int, tuple[NDArray[np.floating], float]]:
         """Log ratios of a block's rows in [-1, 0), and their log-sum-exp, by component."""
-        return {k: null_scores(self.config.seed, round, k, len(rows)) for k in components}
+        return {k: null_log_ratios(self.config.seed, round, k, len(rows)) for k in components}
 
 
-def null_scores(run_seed: int, round: int, component: int, num: int) -> tuple[NDArray[np.float32], float]:
+def null_log_ratios(run_seed: int, round: int, component: int, num: int) -> tuple[NDArray[np.float32], float]:
     """(n,) numbers that look random, in nats."""
     factor = np.uint32((phase_seed(run_seed, round, component, Phase.TRAIN_DISCRIMINATOR) | 1) & 0xFFFFFFFF)
     bits_n = np.arange(1, num + 1, dtype=np.uint32) * factor

@@ -105,7 +105,7 @@ def carry_out(arguments: Arguments, experiment: Experiment, case: str, method: s
 
 def used(config: Config) -> Config:
     """The config without what its mode does not use."""
-    return config if config.judges else config.model_copy(update={"discriminator": DiscriminatorConfig()})
+    return config if config.competes else config.model_copy(update={"discriminator": DiscriminatorConfig()})
 
 
 def call(words: list[str], log: Path) -> int:

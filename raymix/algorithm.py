@@ -80,7 +80,7 @@ def next_round(config: Config, workers: Workers, before: State, observe: Observe
     """One pass of the outer loop. Round 0 pre-trains on all rows instead, and so gives the first assignment."""
     seconds, discriminators = Seconds(), list[Fit]()
     trained = train_generators(config, workers, before, seconds)
-    if config.judges:
+    if config.competes:
         with timed("train discriminators", seconds):
             discriminators = workers.train_discriminators(before.round + 1, before.components)
     state, outcome = partition(config, workers, before.next_round(), seconds)
@@ -122,7 +122,7 @@ def partition(config: Config, workers: Workers, state: State, seconds: Seconds) 
     """The state after each row has gone to the component that explains it best, or where a control deals it."""
     t, components = state.round, state.components
     log_z_K = np.zeros(len(components))
-    if config.judges:
+    if config.competes:
         with timed("score", seconds):
             log_sum_exp_KB = workers.score(t, components)
         with timed("assign", seconds):

@@ -111,15 +111,15 @@ class LocalWorkers:
         return {k: rows for group in groups for k, rows in self.generators.fakes(group, num, round).items()}
 
     def score(self, round: int, components: tuple[int, ...]) -> NDArray[np.float64]:
-        judges = self.packs.judges
-        assert judges is not None
+        scorer = self.packs.scorer
+        assert scorer is not None
         self.report("score", None)
         self.rows.drop_log_ratios()
         log_ratios_BK, sums_BK = [], []
         for rows in self.rows.rows_B:
-            scores = judges.score(round, rows, components)
-            log_ratios_BK.append([scores[k][0] for k in components])
-            sums_BK.append([scores[k][1] for k in components])
+            log_ratios = scorer.score(round, rows, components)
+            log_ratios_BK.append([log_ratios[k][0] for k in components])
+            sums_BK.append([log_ratios[k][1] for k in components])
         self.rows.take_log_ratios(components, log_ratios_BK)
         return np.array(sums_BK).T
 

@@ -126,11 +126,11 @@ class Mixture(ClusterMixin, BaseEstimator):
     def assign(self, X: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """(n,) winners and (n,) their normalised log ratios. Raises `DataError` for rows of another shape, and
         `ConfigError` for a mixture that was trained without discriminators."""
-        judges = self._packs().judges
-        if judges is None:
+        scorer = self._packs().scorer
+        if scorer is None:
             raise ConfigError(f"{self.config_.mode} trains no discriminators", "mode", "assign with a `compete` run")
-        scores = judges.score(self.state_.round, self._rows(np.asarray(X)), self.state_.components)
-        log_ratio_Kn = [scores[k][0] for k in self.state_.components]
+        log_ratios = scorer.score(self.state_.round, self._rows(np.asarray(X)), self.state_.components)
+        log_ratio_Kn = [log_ratios[k][0] for k in self.state_.components]
         positions, best = winners(log_ratio_Kn, self.state_.log_z_K)
         return np.array(self.state_.components, np.int64)[positions], best
 

@@ -73,12 +73,12 @@ def portray(directory: RunDirectory, generation: Generation) -> Portrait:
     }
     real = real_rows(directory, generation, config, spec, max(todo.shown, todo.measured))
     neighbours = nearest(samples, real, todo)
-    grid = grid_over(real.searched) if spec.row_shape == (2,) and packs.judges is not None else None
+    grid = grid_over(real.searched) if spec.row_shape == (2,) and packs.scorer is not None else None
     fields: Mapping[int, NDArray[np.float32]] = {}
-    if grid is not None and packs.judges is not None:
+    if grid is not None and packs.scorer is not None:
         points = np.stack(np.meshgrid(grid.xs, grid.ys), -1).reshape(-1, 2).astype(np.float32)
-        scores = packs.judges.score(round, points, components)
-        fields = {k: scores[k][0].reshape(GRID_SIDE, GRID_SIDE) for k in components}
+        log_ratios = packs.scorer.score(round, points, components)
+        fields = {k: log_ratios[k][0].reshape(GRID_SIDE, GRID_SIDE) for k in components}
     return Portrait(
         components=tuple(
             ComponentPortrait(

@@ -16,7 +16,7 @@ from raymix.config import Config
 from raymix.data.source import DataSpec, block_bounds
 from raymix.maths.balance import BINS
 from raymix.planning.footprint import Footprint
-from raymix.recipes.packing import has_separate_judges
+from raymix.recipes.packing import has_separate_discriminators
 from raymix.search.match import round_rows
 from raymix.training.batches import CHUNK_BYTES
 from raymix.training.discriminators import SCORE_BATCH
@@ -74,15 +74,15 @@ class DataPlane:
 def data_plane(config: Config, spec: DataSpec) -> DataPlane:
     """Of a resolved config."""
     num, K = spec.num_rows, config.most_components
-    judged = config.judges and not config.own_density
+    has_discriminators = config.competes and not config.own_density
     bounds = block_bounds(spec, config.data.block_bytes)
-    fakes = K * num_fakes(config, num, K) * math.prod(spec.row_shape) * SAMPLE_BYTES if judged else 0
+    fakes = K * num_fakes(config, num, K) * math.prod(spec.row_shape) * SAMPLE_BYTES if has_discriminators else 0
     return DataPlane(
         num_blocks=len(bounds),
         rows=num * spec.row_bytes,
         classes=num * CLASS_BYTES if spec.classes else 0,
         labels=num * WINNER_BYTES,
-        log_ratios=K * num * RATIO_BYTES if config.judges else 0,
+        log_ratios=K * num * RATIO_BYTES if config.competes else 0,
         fakes=fakes,
         largest_block=max(stop - start for start, stop in bounds) * spec.row_bytes,
     )
@@ -110,10 +110,10 @@ def generator_memory(config: Config, spec: DataSpec, one: Footprint, members: in
     state = members * one.state_bytes
     if rank > 0:
         return _memory(train, index, state, on_gpu)
-    return _memory(max(train, sample) if config.judges else train, max(commit, samples) + index, state, on_gpu)
+    return _memory(max(train, sample) if config.competes else train, max(commit, samples) + index, state, on_gpu)
 
 
-def judge_memory(config: Config, spec: DataSpec, one: Footprint, members: int, on_gpu: bool) -> Memory:
+def discriminator_memory(config: Config, spec: DataSpec, one: Footprint, members: int, on_gpu: bool) -> Memory:
     """Of an actor that holds discriminators, at its fullest: those of `members` components, or the trunk of all."""
     shared = config.discriminator.trunk == "shared"
     networks = 1 if shared else members
@@ -152,12 +152,13 @@ def helper_bytes(data: DataPlane) -> int:
     return PROCESS_BYTES + data.largest_block
 
 
-def generation_bytes(config: Config, spec: DataSpec, generator: Footprint, judge: Footprint | None) -> int:
+def generation_bytes(config: Config, spec: DataSpec, generator: Footprint, discriminator: Footprint | None) -> int:
     """Of the files of one round."""
     K = config.most_components
-    judges = 0 if judge is None else judge.file_bytes * (K if has_separate_judges(config) else 1)
+    files = K if has_separate_discriminators(config) else 1
+    discriminators = 0 if discriminator is None else files * discriminator.file_bytes
     bits = max(1, math.ceil(math.log2(K))) if K > 1 else 0
-    return K * generator.file_bytes + judges + spec.num_rows * bits // 8
+    return K * generator.file_bytes + discriminators + spec.num_rows * bits // 8
 
 
 @dataclass(frozen=True)
@@ -172,15 +173,15 @@ class Work:
     """Of all, scoring included."""
 
 
-def round_work(config: Config, spec: DataSpec, generator: Footprint, judge: Footprint | None) -> Work:
+def round_work(config: Config, spec: DataSpec, generator: Footprint, discriminator: Footprint | None) -> Work:
     """Of a round with equal loads and discriminators that no guard stops."""
     num, K = spec.num_rows, config.most_components
     trained = round_rows(config, spec) * generator.step.flops / config.schedule.batch_size
-    if judge is None:
+    if discriminator is None:
         return Work(trained, 0.0, 0.0)
     sampled = K * num_fakes(config, num, K) * generator.batch.flops / SAMPLE_BATCH
-    networks = K if has_separate_judges(config) else 1
-    each = config.discriminator.steps(num) * judge.step.flops + num * judge.batch.flops / SCORE_BATCH
+    networks = K if has_separate_discriminators(config) else 1
+    each = config.discriminator.steps(num) * discriminator.step.flops + num * discriminator.batch.flops / SCORE_BATCH
     return Work(trained + sampled, sampled, networks * each)
 
 
@@ -254,7 +255,7 @@ def traffic(
     reading = [node for node in away if node.reads]
     trunks = [node for node in residents if node.trunk]
     pieces = config.most_components * data.num_blocks
-    starved = PASSES * BINS * 8 if config.judges and config.balance.min_share else 0
+    starved = PASSES * BINS * 8 if config.competes and config.balance.min_share else 0
     return Traffic(
         first_rows=len(reading) * data.rows,
         rows=sum(node.node in short for node in reading) * data.rows,

@@ -65,7 +65,7 @@ def generator_footprint(config: Config, spec: DataSpec) -> Footprint:
     return _footprint(network, named, step, batch)
 
 
-def judge_footprint(config: Config, spec: DataSpec) -> Footprint:
+def discriminator_footprint(config: Config, spec: DataSpec) -> Footprint:
     """Of one discriminator: of a component, or the trunk of all with a head for each; `batch` are SCORE_BATCH rows that
     are scored."""
     settings = config.discriminator

@@ -10,7 +10,7 @@ from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.planning import estimate
 from raymix.planning.estimate import DataPlane, Memory, Resident, Traffic, Work
-from raymix.planning.footprint import Footprint, generator_footprint, judge_footprint
+from raymix.planning.footprint import Footprint, discriminator_footprint, generator_footprint
 from raymix.recipes.packing import choices, packed, with_packing
 from raymix.runs.checkpoint import KEPT
 from raymix.runtime.machines import GIB, Machine
@@ -103,16 +103,17 @@ def plan(config: Config, spec: DataSpec, machines: Sequence[Machine], local_stor
     nodes = [machine.node for machine in machines]
     config, why = packed_for(config, spec, nodes)
     asked = groups(config, nodes)
-    judged = config.judges and not config.own_density
-    generator, judge = generator_footprint(config, spec), judge_footprint(config, spec) if judged else None
+    has_discriminators = config.competes and not config.own_density
+    generator = generator_footprint(config, spec)
+    discriminator = discriminator_footprint(config, spec) if has_discriminators else None
     actors = [
         actor
         for group, home in zip(asked, homes(asked, nodes), strict=True)
         if home is not None
-        for actor in actors_of(config, spec, group, home, generator, judge)
+        for actor in actors_of(config, spec, group, home, generator, discriminator)
     ]
     data, home = estimate.data_plane(config, spec), nodes[0].id
-    found = node_plans(config, machines, actors, data, generator, judge)
+    found = node_plans(config, machines, actors, data, generator, discriminator)
     short = [node.name for node in found if node.store_bytes > node.machine.store_bytes]
     traffic = estimate.traffic(config, data, [node.resident for node in found], home, short, local_storage)
     result = Plan(
@@ -123,8 +124,8 @@ def plan(config: Config, spec: DataSpec, machines: Sequence[Machine], local_stor
         nodes=tuple(found),
         data=data,
         traffic=traffic,
-        work=estimate.round_work(config, spec, generator, judge),
-        generation_bytes=estimate.generation_bytes(config, spec, generator, judge),
+        work=estimate.round_work(config, spec, generator, discriminator),
+        generation_bytes=estimate.generation_bytes(config, spec, generator, discriminator),
         kept_generations=KEPT + (config.schedule.evaluate_every > 0),
         limits=(),
     )
@@ -132,7 +133,7 @@ def plan(config: Config, spec: DataSpec, machines: Sequence[Machine], local_stor
 
 
 def actors_of(
-    config: Config, spec: DataSpec, group: Group, home: Node, generator: Footprint, judge: Footprint | None
+    config: Config, spec: DataSpec, group: Group, home: Node, generator: Footprint, discriminator: Footprint | None
 ) -> list[ActorPlan]:
     """The actors of one group."""
     each, on_gpu = (group.bundle["CPU"], group.bundle.get("GPU", 0.0)), bool(group.gpus)
@@ -140,8 +141,8 @@ def actors_of(
     if group.generators:
         memory = estimate.generator_memory(config, spec, generator, len(group.generators), group.rank, on_gpu)
         found.append(ActorPlan("generators", group.name, group.rank, home.id, group.generators, *each, memory))
-    if group.discriminators and judge is not None:
-        memory = estimate.judge_memory(config, spec, judge, len(group.discriminators), on_gpu)
+    if group.discriminators and discriminator is not None:
+        memory = estimate.discriminator_memory(config, spec, discriminator, len(group.discriminators), on_gpu)
         found.append(ActorPlan("discriminators", group.name, group.rank, home.id, group.discriminators, *each, memory))
     return found
 
@@ -152,23 +153,24 @@ def resident(
     actors: Sequence[ActorPlan],
     data: DataPlane,
     generator: Footprint,
-    judge: Footprint | None,
+    discriminator: Footprint | None,
 ) -> Resident:
     """What the actors of one node do."""
     K, num_blocks, shared = config.most_components, data.num_blocks, config.discriminator.trunk == "shared"
-    trainers, judges = of_kind("generators", actors), of_kind("discriminators", actors)
+    trainers, discriminators = of_kind("generators", actors), of_kind("discriminators", actors)
     firsts = [actor for actor in trainers if actor.rank == 0]
     drawn = sum(len(actor.components) for actor in firsts)
     files = drawn * generator.file_bytes
-    if judge is not None:
-        files += sum(1 if shared else len(actor.components) for actor in judges if actor.rank == 0) * judge.file_bytes
+    if discriminator is not None:
+        own = (1 if shared else len(actor.components) for actor in discriminators if actor.rank == 0)
+        files += sum(own) * discriminator.file_bytes
     # without discriminators generators judge by their own density; the workers of a trunk share the blocks
-    scorers, parts = (judges, config.discriminator.workers) if judge else (firsts, 1)
+    scorers, parts = (discriminators, config.discriminator.workers) if discriminator else (firsts, 1)
     scored = sum(len(actor.components) * len(range(actor.rank, num_blocks, parts)) for actor in scorers)
     return Resident(
         node=node,
         trains=bool(trainers),
-        trunk=shared and bool(judges),
+        trunk=shared and bool(discriminators),
         fakes=data.fakes * drawn // K,
         log_ratios=data.log_ratios * scored // (K * num_blocks),
         files=files,
@@ -186,7 +188,7 @@ def node_plans(
     actors: Sequence[ActorPlan],
     data: DataPlane,
     generator: Footprint,
-    judge: Footprint | None,
+    discriminator: Footprint | None,
 ) -> list[NodePlan]:
     """The coordinator's node, and those that have actors."""
     found = []
@@ -194,7 +196,7 @@ def node_plans(
         here, is_home = tuple(actor for actor in actors if actor.node == machine.node.id), number == 0
         if not here and not is_home:
             continue
-        does = resident(config, machine.node.id, here, data, generator, judge)
+        does = resident(config, machine.node.id, here, data, generator, discriminator)
         store = estimate.store_on(does, data, is_home)
         memory = sum(actor.memory.host_bytes for actor in here) + estimate.DAEMONS_BYTES
         memory += min(store, machine.store_bytes) + (estimate.LIBRARIES_BYTES if here or is_home else 0)
@@ -264,16 +266,16 @@ def waits(plan: Plan) -> list[str]:
     largest, shared = max(packs) / sum(packs), config.discriminator.trunk == "shared"
     of_workers = (work.generators - work.samples) / config.resources.workers_per_component
     of_generators = (of_workers + work.samples) * largest
-    of_judges = work.discriminators * (1 / config.discriminator.workers if shared else largest)
-    share, path = work.discriminators / total, of_generators + of_judges
+    of_discriminators = work.discriminators * (1 / config.discriminator.workers if shared else largest)
+    share, path = work.discriminators / total, of_generators + of_discriminators
     told = f"{flops(total)} a round, {share:.0%} of it the discriminators'"
-    if of_judges >= of_generators and shared:
+    if of_discriminators >= of_generators and shared:
         return [
             f"discriminator work: {told}; all K x N are judged by one trunk on {config.discriminator.workers} "
-            f"actor(s), which is {of_judges / path:.0%} of what a round waits for; raise discriminator.workers, or "
-            "choose discriminator.trunk separate"
+            f"actor(s), which is {of_discriminators / path:.0%} of what a round waits for; raise "
+            "discriminator.workers, or choose discriminator.trunk separate"
         ]
-    if of_judges >= of_generators:
+    if of_discriminators >= of_generators:
         return [
             f"discriminator work: {told}, because each of them sees and scores all N rows (K x N in all); "
             "it grows with K, and is divided over packs; lower discriminator.epochs"

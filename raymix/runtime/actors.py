@@ -220,7 +220,7 @@ class GeneratorActor(Worker):
 
     def score(self, components: Sequence[int], round: int, rows_B: Refs) -> Iterator[Any]:
         """As `DiscriminatorActor.score`, from the generators' own log-density."""
-        yield from flat_scores(self, components, round, rows_B)
+        yield from flat_log_ratios(self, components, round, rows_B)
 
     def state(self, component: int) -> Any:
         return self.pack.state(component)
@@ -277,7 +277,7 @@ class DiscriminatorActor(Worker):
     def score(self, components: Sequence[int], round: int, rows_B: Refs) -> Iterator[Any]:
         """One log-ratio array per (block, component), then the log-sum-exp of each: results of their own, so that the
         arrays stay in the object store."""
-        yield from flat_scores(self, components, round, rows_B)
+        yield from flat_log_ratios(self, components, round, rows_B)
 
     def adopt(self, copies: Refs) -> None:
         """Go on from what other actors' `copies` gave."""
@@ -291,7 +291,7 @@ class DiscriminatorActor(Worker):
         return self.pack.states()
 
 
-def flat_scores(
+def flat_log_ratios(
     worker: "GeneratorActor | DiscriminatorActor", components: Sequence[int], round: int, rows_B: Refs
 ) -> Iterator[Any]:
     """One log-ratio array after another in the order (block, component), then their sums (components, blocks).
@@ -300,9 +300,9 @@ def flat_scores(
     """
     sums_BM = []
     for rows in worker.fetcher.each(rows_B):
-        scores = worker.pack.score(round, rows, components)
+        log_ratios = worker.pack.score(round, rows, components)
         worker.count(1)
-        sums_BM.append([scores[k][1] for k in components])
+        sums_BM.append([log_ratios[k][1] for k in components])
         for k in components:
-            yield scores[k][0]
+            yield log_ratios[k][0]
     yield np.array(sums_BM).T

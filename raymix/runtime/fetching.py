@@ -79,8 +79,8 @@ class Fetcher:
 def bytes_in_a_round(config: Config, spec: DataSpec) -> int:
     """Of the data set and of the samples that discriminators see in a round."""
     num = config.most_components
-    judged = config.judges and not config.own_density
-    samples = num_fakes(config, spec.num_rows, num) * num if judged else 0
+    has_discriminators = config.competes and not config.own_density
+    samples = num_fakes(config, spec.num_rows, num) * num if has_discriminators else 0
     return spec.num_rows * spec.row_bytes + samples * sample_bytes(spec)
 
 

@@ -215,8 +215,8 @@ class RayWorkers:
         return {seat.members: point for seat, point in zip(firsts, points, strict=True)}
 
     def train_discriminators(self, round: int, components: tuple[int, ...]) -> list[Fit]:
-        judges = _those_of(self.crew.discriminators, components)
-        if not judges:
+        asked = _those_of(self.crew.discriminators, components)
+        if not asked:
             return []
         self.lookout.gather([ref for _, ref in self._starting], "starting actors")
         for seat, _ in self._starting:
@@ -225,12 +225,12 @@ class RayWorkers:
         fakes, self.fakes = self.fakes or self._draw(round, components), {}
         steps = self.config.discriminator.steps(self.spec.num_rows)
         if self.shared:
-            team = [seat for seat, _ in judges]
+            team = [seat for seat, _ in asked]
             meeting = self._meetings(team[:1])[team[0].members] if team[1:] else None
             calls = [seat.actor.train.remote(round, self.rows.rows_B, fakes, i, meeting) for i, seat in enumerate(team)]
             found: list[list[Fit]] = self.lookout.gather(calls, "train discriminators", steps * len(team))
             return found[0]  # all find the same
-        calls = [seat.actor.train.remote(round, self.rows.rows_B, {k: fakes[k] for k in own}) for seat, own in judges]
+        calls = [seat.actor.train.remote(round, self.rows.rows_B, {k: fakes[k] for k in own}) for seat, own in asked]
         return _flat(self.lookout.gather(calls, "train discriminators", steps * len(components)))
 
     def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, Pieces]:

@@ -20,7 +20,7 @@ from raymix.models.parts import Colleague, Part
 from raymix.seeds import Phase, numpy_rng, phase_seed
 from raymix.state import Fit, Term
 from raymix.training.batches import Draws, RowView, all_batches
-from raymix.training.divergence import Scores, checked_scores
+from raymix.training.divergence import LogRatios, checked_log_ratios
 from raymix.training.paging import Blocks
 from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
 from raymix.training.stacks import Arrays, GeneratorStack, Tensors
@@ -257,10 +257,10 @@ class GeneratorPack:
     def _in_data_units(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
         return self.setting.scaler(torch.float64).unscaled(rows).astype(rows.dtype)
 
-    def score(self, round: int, block: NDArray[np.generic], components: Sequence[int]) -> Scores:
+    def score(self, round: int, block: NDArray[np.generic], components: Sequence[int]) -> LogRatios:
         """In the discriminators' place: for each component (log-density of a block's rows, their log-sum-exp). Raises
         `DivergedError`."""
-        return checked_scores({k: self.log_density(k, block) for k in components}, round)
+        return checked_log_ratios({k: self.log_density(k, block) for k in components}, round)
 
     def state(self, component: int) -> Tensors:
         """The component's tensors under canonical names."""

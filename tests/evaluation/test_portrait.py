@@ -153,13 +153,13 @@ def test_the_field_is_what_the_discriminators_say(plane: tuple[np.ndarray, RunDi
     assert seen.grid.xs[0] < rows[:, 0].min() and seen.grid.xs[-1] > rows[:, 0].max()
     packs = Packs(*directory.load(), generation.components)
     packs.load(directory.storage, generation)
-    assert packs.judges is not None
+    assert packs.scorer is not None
     points = np.array([[seen.grid.xs[5], seen.grid.ys[40]], [seen.grid.xs[60], seen.grid.ys[2]]], np.float32)
-    scores = packs.judges.score(1, points, generation.state.components)
+    log_ratios = packs.scorer.score(1, points, generation.state.components)
     for each in seen.components:
         assert each.walks is None and each.log_ratio_YX is not None
         np.testing.assert_allclose(
-            [each.log_ratio_YX[40, 5], each.log_ratio_YX[2, 60]], scores[each.component][0], rtol=1e-3, atol=1e-4
+            [each.log_ratio_YX[40, 5], each.log_ratio_YX[2, 60]], log_ratios[each.component][0], rtol=1e-3, atol=1e-4
         )
 
 

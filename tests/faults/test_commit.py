@@ -66,7 +66,7 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three blocks, and three components with a judge each."""
+    """A run of three blocks, and three components with a discriminator each."""
     folder = tmp_path_factory.mktemp("finished")
     rows = folder / "rows.npy"
     np.save(rows, np.random.default_rng(0).normal(size=(60, 2)))

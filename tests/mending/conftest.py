@@ -29,7 +29,7 @@ from raymix.runs.rounds import RoundRecord
 from raymix.session import resume, train
 from raymix.storage import Storage
 from raymix.training import discriminators
-from raymix.training.discriminators import DiscriminatorPack, Judges
+from raymix.training.discriminators import DiscriminatorPack, DiscriminatorStack
 from raymix.training.generators import GeneratorPack
 from raymix.training.noise import MemberNoise
 from raymix.training.stacks import GeneratorStack
@@ -228,7 +228,7 @@ def times_one(values: Any, place: int, value: float) -> Any:
     return values * factors.view(-1, *[1] * (values.dim() - 1))
 
 
-# What is done to a pack or judges that work on components, and for as long as `patch` lasts.
+# What is done to a pack or a stack that works on components, and for as long as `patch` lasts.
 
 Components = Sequence[int]
 Update = Callable[[GeneratorStack, int, Any, MemberNoise], Any]
@@ -310,25 +310,27 @@ def poison_log_density(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fa
     patch.setattr(member, "log_density", lambda rows: with_one(log_density(rows), 5, fault.value), raising=False)
 
 
-def poison_logit(patch: pytest.MonkeyPatch, judges: Judges, fault: Fault, components: Components) -> None:
+def poison_logit(patch: pytest.MonkeyPatch, stack: DiscriminatorStack, fault: Fault, components: Components) -> None:
     """In all rows, for one head of a shared trunk or of the component's own network."""
     forward = Discriminator.forward
-    place = (..., judges.components.index(fault.component)) if judges.shared else components.index(fault.component)
+    place = (..., stack.components.index(fault.component)) if stack.shared else components.index(fault.component)
     poisoned = at_step(forward, lambda *args: with_one(forward(*args), place, fault.value))
     patch.setattr(Discriminator, "forward", poisoned)
 
 
-def poison_discriminator_loss(patch: pytest.MonkeyPatch, judges: Judges, fault: Fault, components: Components) -> None:
+def poison_discriminator_loss(
+    patch: pytest.MonkeyPatch, stack: DiscriminatorStack, fault: Fault, components: Components
+) -> None:
     loss, place = discriminators.discriminator_loss, components.index(fault.component)
-    poisoned = at_step(loss, lambda *args: with_one(loss(*args), (0, place) if judges.shared else place, fault.value))
+    poisoned = at_step(loss, lambda *args: with_one(loss(*args), (0, place) if stack.shared else place, fault.value))
     patch.setattr(discriminators, "discriminator_loss", poisoned)
 
 
 def poison_log_ratio(patch: pytest.MonkeyPatch, pack: DiscriminatorPack, fault: Fault, components: Components) -> None:
     """In one row of the block."""
-    judges = next(judges for judges in pack.judges if fault.component in judges.components)
-    log_ratios, place = judges.log_ratios, judges.components.index(fault.component)
-    patch.setattr(judges, "log_ratios", lambda block: with_one(log_ratios(block), (place, 5), fault.value))
+    stack = next(stack for stack in pack.stacks if fault.component in stack.components)
+    log_ratios, place = stack.log_ratios, stack.components.index(fault.component)
+    patch.setattr(stack, "log_ratios", lambda block: with_one(log_ratios(block), (place, 5), fault.value))
 
 
 PLANTS: dict[str, tuple[type, str, Callable[..., None]]] = {
@@ -339,8 +341,8 @@ PLANTS: dict[str, tuple[type, str, Callable[..., None]]] = {
     "fit": (GeneratorPack, "train", poison_fit),
     "sample": (GeneratorPack, "samples", poison_sample),
     "log density": (GeneratorPack, "score", poison_log_density),
-    "discriminator logit": (Judges, "train", poison_logit),
-    "discriminator loss": (Judges, "train", poison_discriminator_loss),
+    "discriminator logit": (DiscriminatorStack, "train", poison_logit),
+    "discriminator loss": (DiscriminatorStack, "train", poison_discriminator_loss),
     "log ratio": (DiscriminatorPack, "score", poison_log_ratio),
 }
 

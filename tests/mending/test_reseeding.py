@@ -13,11 +13,11 @@ def starved_2(monkeypatch):
     whole = DiscriminatorPack.score
 
     def score(self, round, block, components):
-        scores = whole(self, round, block, components)
-        if 2 in scores:
-            log_ratio_n, total = scores[2]
-            scores[2] = log_ratio_n - np.float32(100), total - 100
-        return scores
+        log_ratios = whole(self, round, block, components)
+        if 2 in log_ratios:
+            log_ratio_n, total = log_ratios[2]
+            log_ratios[2] = log_ratio_n - np.float32(100), total - 100
+        return log_ratios
 
     monkeypatch.setattr(DiscriminatorPack, "score", score)
 

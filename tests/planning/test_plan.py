@@ -12,7 +12,7 @@ from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConf
 from raymix.data.source import DataSpec
 from raymix.errors import ResourceError
 from raymix.families.registry import close
-from raymix.planning.footprint import generator_footprint, judge_footprint
+from raymix.planning.footprint import discriminator_footprint, generator_footprint
 from raymix.planning.plan import plan
 from raymix.recipes.resolve import fitted
 from raymix.runtime.machines import GIB, machines_of
@@ -73,7 +73,7 @@ def test_a_trunk_is_sent_all_samples_of_packs_elsewhere_and_keeps_its_log_ratios
     assert network.fakes == 15 * num_fakes(found.config, NUM, 15) * 784 * 4
     assert (network.rows, network.log_ratios) == (0, 0)
     assert network.labels == 14 * NUM * 4
-    trunk = judge_footprint(found.config, MNIST).file_bytes
+    trunk = discriminator_footprint(found.config, MNIST).file_bytes
     assert network.checkpoint == 14 * one + trunk  # one generator is on the coordinator's node
     assert planned("16x(cpus=1,memory=4G)", local_storage=False).traffic.checkpoint == 15 * one + trunk
     team = planned("17x(cpus=1,memory=4G)", workers=2).traffic
@@ -99,7 +99,7 @@ def test_a_component_of_several_workers_is_sent_and_kept_once():
         *[["generators of pack-0"], ["generators of pack-0-worker-1"]],
         *[["generators of pack-1"], ["generators of pack-1-worker-1"], ["discriminators of trunk"]],
     ]
-    one, trunk = (each(found.config, MNIST).file_bytes for each in (generator_footprint, judge_footprint))
+    one, trunk = (each(found.config, MNIST).file_bytes for each in (generator_footprint, discriminator_footprint))
     assert found.traffic.checkpoint == one + trunk  # the other first worker is on the coordinator's node
     assert (found.traffic.first_rows, found.traffic.labels) == (4 * NUM * 784, 3 * NUM * 4)
     assert found.traffic.fakes == found.data.fakes == NUM * 784 * 4
