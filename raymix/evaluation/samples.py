@@ -14,7 +14,7 @@ from raymix.state import State
 from raymix.training.generators import GeneratorPack
 
 CHUNK_BYTES = 2**26  # of float32 samples that are held at a time
-COUNTS, ORDER, FIRST_PIECE = 3, 2, 16  # parts of the seeds of evaluation
+COUNTS, ORDER, FIRST_PIECE = 3, 2, 16  # draws of the evaluation's seeds
 
 
 def drawn(

@@ -89,8 +89,8 @@ class DiscriminatorStack:
         keys = self.keys if self.shared else tuple(components)
         if settings.restart:
             self.stack.put(self._fresh(keys, round))
-        part = self.stack.part(keys)
-        part.network.train()
+        running = self.stack.only(keys)
+        running.network.train()
 
         pieces = [[own] if isinstance(own := fakes[k], np.ndarray) else own for k in components]
         real, fake_views = RowView(blocks, None), [RowView(own, None) for own in pieces]
@@ -107,25 +107,25 @@ class DiscriminatorStack:
         heads = [h for h, k in enumerate(self.heads) if k in (None, *components)]
         smooth_MH = np.full((len(keys), len(heads)), np.nan)
         for step in range(1, steps + 1):
-            fake = own_fakes.batch().flatten(0, 1).unflatten(0, (len(part.keys), -1))
-            loss_MH = descend(part.network, reals.batch(), fake, heads, team).double().cpu().numpy()
-            self._require_finite(loss_MH, part, components, round, step - 1)
+            fake = own_fakes.batch().flatten(0, 1).unflatten(0, (len(running.keys), -1))
+            loss_MH = descend(running.network, reals.batch(), fake, heads, team).double().cpu().numpy()
+            self._require_finite(loss_MH, running, components, round, step - 1)
             smooth_MH = loss_MH if step == 1 else SMOOTHING * smooth_MH + (1 - SMOOTHING) * loss_MH
             if step % REPORT_EVERY == 0:
-                progress(REPORT_EVERY * len(part.keys))
+                progress(REPORT_EVERY * len(running.keys))
             guarded = step >= settings.guard_steps and smooth_MH.mean(1) < settings.guard_loss
-            done_M = np.broadcast_to(guarded, len(part.keys)) if step < steps else np.ones(len(part.keys), bool)
+            done_M = np.broadcast_to(guarded, len(running.keys)) if step < steps else np.ones(len(running.keys), bool)
             if not done_M.any():
                 continue
-            self.stack.put(part)
+            self.stack.put(running)
             for m in np.flatnonzero(done_M):
-                ended = components if self.shared else [part.keys[m]]
+                ended = components if self.shared else [running.keys[m]]
                 fits |= {k: Fit(k, step, float(loss)) for k, loss in zip(ended, smooth_MH[m], strict=True)}
             left = np.flatnonzero(~done_M).tolist()
             if not left:
                 break
             smooth_MH = smooth_MH[left]
-            part = part.part([part.keys[m] for m in left])
+            running = running.only([running.keys[m] for m in left])
             reals.keep(left)
             own_fakes.keep(left)
         for key in set(self.stack.not_finite()) & set(keys):
@@ -133,11 +133,11 @@ class DiscriminatorStack:
         return [fits[k] for k in components]
 
     def _require_finite(
-        self, loss_MH: NDArray[np.floating], part: Stack[Discriminator], components: list[int], round: int, step: int
+        self, loss_MH: NDArray[np.floating], running: Stack[Discriminator], components: list[int], round: int, step: int
     ) -> None:
         if np.isfinite(loss_MH).all():
             return
-        losses, ids = loss_MH.flatten(), components if self.shared else part.keys
+        losses, ids = loss_MH.flatten(), components if self.shared else running.keys
         bad = [k for k, loss in zip(ids, losses, strict=True) if not np.isfinite(loss)]
         blamed = TRUNK if self.shared and len(bad) == len(losses) else bad[0]
         raise DivergedError(blamed, round, step, "the discriminator's loss")
