@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 
+from raymix import session
 from raymix.config import Config, replaced
 from raymix.data.layout import array_layout
 from raymix.errors import CheckpointError, ConfigError, DataError, RaymixError
@@ -25,7 +26,6 @@ from raymix.recipes.catalogue import recipe, with_data
 from raymix.recipes.resolve import resolve
 from raymix.runs import checkpoint
 from raymix.runs.checkpoint import RunDirectory
-from raymix.session import train
 from raymix.storage import Storage
 from raymix.training.packs import Packs
 
@@ -84,7 +84,7 @@ class Mixture(ClusterMixin, BaseEstimator):
             if X is not None:
                 shutil.rmtree(Path(out.uri) / "data")  # unfit rows leave nothing behind
             raise
-        train(config, spec, out.uri, workers=self.workers)
+        session.start(config, spec, out.uri, workers=self.workers)
         return self._read(out)
 
     def _config(self) -> Config:

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from raymix import session
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig, replaced
 from raymix.families.dcgan import SNDCGANConfig
 from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory, digest
-from raymix.session import train
 from raymix.storage import Storage
 
 CONVOLUTIONS = {"family": "vae", "body": "conv", "encoder": [4, 8], "decoder": [8, 4], "latent": 2}
@@ -38,7 +38,7 @@ def adversarial() -> Config:
 
 def trained(config: Config, out: Path, workers: str) -> str:
     resolved, spec = resolve(config)
-    train(resolved, spec, str(out), workers=workers)
+    session.start(resolved, spec, str(out), workers=workers)
     return digest(RunDirectory(Storage.at(out)))
 
 

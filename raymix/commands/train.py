@@ -95,7 +95,7 @@ def train(argv: list[str]) -> None:
     with new_directory(arguments.out, name) as out:
         say(f"run directory {out}")
         with interruptible(), resumable(out), watching(config.schedule.rounds, spec.num_rows) as watch:
-            session.train(config, spec, out, **where_to(arguments, out), watch=watch)
+            session.start(config, spec, out, **where_to(arguments, out), watch=watch)
     if not arguments.detach:
         tell_end(config, out, time.monotonic() - started)
 

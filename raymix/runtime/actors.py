@@ -175,7 +175,7 @@ class GeneratorActor(Worker):
 
         blocks = self.fetcher.blocks(rows_B)
         own = {k: pretraining_rows(self.config, blocks, k) for k in steps}
-        return self.once("pre-train", 0, lambda: self._train(Phase.PRETRAIN, 0, own, steps, rank, meeting))
+        return self.once("pre-train", 0, lambda: self._in_team(Phase.PRETRAIN, 0, own, steps, rank, meeting))
 
     def train(
         self,
@@ -190,9 +190,9 @@ class GeneratorActor(Worker):
         from raymix.training.shards import shards
 
         own = shards(self.fetcher.blocks(rows_B), self.fetcher.each(assigned_B), tuple(steps))
-        return self.once("train", round, lambda: self._train(Phase.TRAIN_GENERATOR, round, own, steps, rank, meeting))
+        return self.once("train", round, lambda: self._in_team(Phase.TRAIN_GENERATOR, round, own, steps, rank, meeting))
 
-    def _train(
+    def _in_team(
         self,
         phase: Phase,
         round: int,

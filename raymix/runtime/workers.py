@@ -180,7 +180,7 @@ class RayWorkers:
         def call(actor: Any, own: Mapping[int, int], *team: Any) -> Ref:
             return actor.pretrain.remote(own, self.rows.rows_B, *team)
 
-        return self._train(steps, call, "pre-train")()
+        return self._ask_trainers(steps, call, "pre-train")()
 
     def train_generators(self, round: int, steps: Mapping[int, int], overlap: bool) -> Callable[[], list[Fit]]:
         if overlap:
@@ -193,9 +193,9 @@ class RayWorkers:
         def call(actor: Any, own: Mapping[int, int], *team: Any) -> Ref:
             return actor.train.remote(round, own, self.rows.rows_B, self.rows.assigned_B, *team)
 
-        return self._train(steps, call, "train generators")
+        return self._ask_trainers(steps, call, "train generators")
 
-    def _train(self, steps: Mapping[int, int], call: Callable[..., Ref], doing: str) -> Callable[[], list[Fit]]:
+    def _ask_trainers(self, steps: Mapping[int, int], call: Callable[..., Ref], doing: str) -> Callable[[], list[Fit]]:
         """Let generators train; the result waits for them."""
         asked, workers = _those_of(self.crew.trainers, tuple(steps)), self.config.resources.workers_per_component
         meetings = self._meetings([seat for seat, _ in asked if seat.group.rank == 0]) if workers > 1 else {}

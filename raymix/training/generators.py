@@ -87,7 +87,7 @@ class GeneratorPack:
             if own and isinstance(stack.network, ClosedForm):
                 fits |= self._fit_exactly(stack, stack.network, own, round, shards, progress)
             elif own:
-                fits |= self._descend(stack, phase, round, shards, own, progress, colleague)
+                fits |= self._share_steps(stack, phase, round, shards, own, progress, colleague)
         return [fits[k] for k in steps]
 
     def _fit_exactly(
@@ -108,7 +108,7 @@ class GeneratorPack:
             progress(1)
         return fits
 
-    def _descend(
+    def _share_steps(
         self,
         stack: GeneratorStack,
         phase: Phase,
@@ -118,16 +118,16 @@ class GeneratorPack:
         progress: Progress,
         colleague: Colleague | None,
     ) -> dict[int, Fit]:
-        """`_steps` by all workers of a component; where this process is alone, in a thread for each, on copies."""
+        """`_take_steps` by all workers of a component; where this process is alone, in a thread for each, on copies."""
         workers = self.setting.config.resources.workers_per_component
         if workers == 1:
-            return self._steps(stack, phase, round, shards, steps, progress)
+            return self._take_steps(stack, phase, round, shards, steps, progress)
         assert len(stack.keys) == 1
 
         def shared_out(each: Colleague, own: GeneratorStack, told: Progress) -> dict[int, Fit]:
             part = Part(each, self.setting.config.schedule.batch_size)
             with joined(own.network, part):
-                return self._steps(own, phase, round, shards, steps, told, part)
+                return self._take_steps(own, phase, round, shards, steps, told, part)
 
         if colleague:
             return shared_out(colleague, stack, progress)
@@ -135,7 +135,7 @@ class GeneratorPack:
         told = [progress, *[ignore_progress] * (workers - 1)]
         return abreast(workers, lambda each: shared_out(each, stacks[each.rank], told[each.rank]))[0]
 
-    def _steps(
+    def _take_steps(
         self,
         stack: GeneratorStack,
         phase: Phase,

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raymix import session
 from raymix.config import AssignConfig, Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.evaluation import portrait
 from raymix.evaluation.portrait import amounts, chosen_blocks, portray, walks
@@ -13,7 +14,6 @@ from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory, assignment_name, read_assigned
 from raymix.seeds import Phase, phase_seed
-from raymix.session import train
 from raymix.storage import Storage
 from raymix.training.packs import Packs
 
@@ -35,7 +35,7 @@ def trained(folder: Path, rows: np.ndarray, K: int = 3, labels: np.ndarray | Non
     )
     config = Config(num_components=K, seed=3, data=data, **({"schedule": SCHEDULE, "resources": PACKED} | settings))
     config, spec = resolve(config)
-    train(config, spec, str(folder / "run"), workers="local")
+    session.start(config, spec, str(folder / "run"), workers="local")
     return RunDirectory(Storage.at(folder / "run"))
 
 

@@ -17,6 +17,7 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import RayError
 
+from raymix import session
 from raymix.config import (
     BalanceConfig,
     Config,
@@ -33,7 +34,6 @@ from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory, assignment_name, digest, read_assigned
 from raymix.runs.record import read_record
 from raymix.runtime.identity import NAMESPACE, name_of, run_id_of
-from raymix.session import train
 from raymix.storage import Storage
 
 NUM_ROWS = 900
@@ -79,7 +79,7 @@ def config(
 def undisturbed_digest(settings: Config, out: Path) -> str:
     """Of the same run in one process. What is measured and drawn beside it takes longer, and leaves no trace in it."""
     beside = {"schedule.evaluate_every": 0, "schedule.report": False}
-    train(*resolve(replaced(settings, beside)), str(out), workers="local")
+    session.start(*resolve(replaced(settings, beside)), str(out), workers="local")
     return digest(RunDirectory(Storage.at(out)))
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from raymix import session
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, replaced
 from raymix.errors import DivergedError
 from raymix.evaluation.report_files import report_files
@@ -26,7 +27,6 @@ from raymix.runs import checkpoint
 from raymix.runs.checkpoint import Generation, RunDirectory, generator_name, read_assigned, read_tensors
 from raymix.runs.record import read_record
 from raymix.runs.rounds import RoundRecord
-from raymix.session import resume, train
 from raymix.storage import Storage
 from raymix.training import discriminators
 from raymix.training.discriminators import DiscriminatorPack, DiscriminatorStack
@@ -90,7 +90,7 @@ class Run:
         assert [line.round for line in self.lines] == list(range(round + 1))
 
     def resumed(self) -> "Run":
-        assert resume(str(self.out), workers="local")
+        assert session.resume(str(self.out), workers="local")
         return Run(self.out)
 
 
@@ -116,8 +116,8 @@ def config() -> Callable[..., Config]:
     return make
 
 
-def train_here(settings: Config, out: Path, **more: Any) -> Run:
-    train(*resolve(settings), str(out), workers="local", **more)
+def run_here(settings: Config, out: Path, **more: Any) -> Run:
+    session.start(*resolve(settings), str(out), workers="local", **more)
     return Run(out)
 
 
@@ -130,7 +130,7 @@ def run_at() -> type[Run]:
 @pytest.fixture(scope="session")
 def trained() -> Callable[..., Run]:
     """Train a config into a folder, in this process."""
-    return train_here
+    return run_here
 
 
 @pytest.fixture(scope="session")
@@ -143,7 +143,7 @@ def interrupted() -> Callable[..., Run]:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            train_here(settings, out, watch=watch)
+            run_here(settings, out, watch=watch)
         assert Run(out).last.state.round == round
         return Run(out)
 
@@ -158,7 +158,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Config], 
     def run(settings: Config) -> Run:
         key = settings.model_dump_json()
         if key not in runs:
-            runs[key] = train_here(settings, tmp_path_factory.mktemp("undisturbed"))
+            runs[key] = run_here(settings, tmp_path_factory.mktemp("undisturbed"))
         return runs[key]
 
     return run

@@ -105,7 +105,7 @@ def test_a_plan_is_near_what_a_run_takes(name, settings, real_data, tmp_path):
     time.sleep(2)  # what was there before is gone from the object store
     watch = Watch()
     watch.start()
-    session.train(config, spec, str(tmp_path / "run"))
+    session.start(config, spec, str(tmp_path / "run"))
     watch.stopping.set()
     watch.join()
 

@@ -218,7 +218,7 @@ def test_trials_take_little_more_than_plain_runs(tmp_path: Path) -> None:
         started = time.monotonic()
         for seed in range(4):
             config, spec = resolve(replaced(base, {"seed": seed}))
-            session.train(config, spec, str(tmp_path / f"plain-{seed}"))
+            session.start(config, spec, str(tmp_path / f"plain-{seed}"))
         seconds["plain"] = time.monotonic() - started
         started = time.monotonic()
         out = tmp_path / "search"
