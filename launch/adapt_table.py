@@ -59,13 +59,13 @@ def cases(arguments: Arguments) -> list[Case]:
 
 def measured(case: Case, rounds: int | None, folder: Path) -> dict[str, Any]:
     """Train one run and measure it; everything that the table tells."""
+    from raymix import session
     from raymix.config import replaced
     from raymix.data.synthetic import modes
     from raymix.evaluation.evaluate import evaluate_generation
     from raymix.recipes.catalogue import recipe
     from raymix.recipes.resolve import resolve
     from raymix.runs.checkpoint import RunDirectory
-    from raymix.session import train
     from raymix.storage import Storage
 
     base = recipe(case.recipe)
@@ -78,7 +78,7 @@ def measured(case: Case, rounds: int | None, folder: Path) -> dict[str, Any]:
     }
     out = folder / f"{case.recipe}-{'adapt' if case.adapt else 'fixed'}-{case.num_components}-{case.seed}"
     start = time.perf_counter()
-    train(*resolve(replaced(base, changes)), str(out), workers="local")
+    session.start(*resolve(replaced(base, changes)), str(out), workers="local")
     minutes = (time.perf_counter() - start) / 60
     directory = RunDirectory(Storage.at(out))
     last = directory.require_last()

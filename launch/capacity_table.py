@@ -242,8 +242,8 @@ def table(
         for other in (one, early[width]):
             each = ", ".join(f"{a / b:.2f}" for a, b in zip(few, other, strict=False))
             cells += [spread(other), f"{each}; {mean(few) / mean(other):.2f}"] if other else ["", ""]
-        critics, judges = zip(losses[width, FEW], losses[width, ONE], strict=True)
-        cells += [" / ".join(f"{loss:.2f}" for loss in pair) for pair in (critics, judges)]
+        critics, discriminators = zip(losses[width, FEW], losses[width, ONE], strict=True)
+        cells += [" / ".join(f"{loss:.2f}" for loss in pair) for pair in (critics, discriminators)]
         lines.append(f"| {' | '.join(cells)} |")
     return lines
 

@@ -2,9 +2,9 @@
 
     python -m launch.digests --data-dir DIR > after.txt
 
-Each recipe keeps its networks, judges and options and trains for a few steps on a few rows; ways of training that no
-recipe takes (adapting, overlapping, reseeding, several workers, k-means) follow. Everything goes through the command
-line, so that the script runs in older checkouts too. CelebA is replaced by noise of its shape.
+Each recipe keeps its networks, discriminators and options and trains for a few steps on a few rows; ways of training
+that no recipe takes (adapting, overlapping, reseeding, several workers, k-means) follow. Everything goes through the
+command line, so that the script runs in older checkouts too. CelebA is replaced by noise of its shape.
 """
 
 import argparse
@@ -53,7 +53,7 @@ def cases(data_dir: Path, faces: Path) -> dict[str, list[str]]:
 
 
 def digest(options: list[str], out: str) -> str:
-    """Of a run with these options, or what the command line said instead."""
+    """The digest of a run with these options, or what the command line said instead."""
     said, told = io.StringIO(), io.StringIO()
     with redirect_stdout(io.StringIO()), redirect_stderr(told):
         code = main(["train", *_in_order(options), "--out", out])

@@ -93,10 +93,10 @@ class NullDiscriminators:
         self, round: int, rows: NDArray[np.generic], components: Sequence[int]
     ) -> dict[int, tuple[NDArray[np.floating], float]]:
         """Log ratios of a block's rows in [-1, 0), and their log-sum-exp, by component."""
-        return {k: null_scores(self.config.seed, round, k, len(rows)) for k in components}
+        return {k: null_log_ratios(self.config.seed, round, k, len(rows)) for k in components}
 
 
-def null_scores(run_seed: int, round: int, component: int, num: int) -> tuple[NDArray[np.float32], float]:
+def null_log_ratios(run_seed: int, round: int, component: int, num: int) -> tuple[NDArray[np.float32], float]:
     """(n,) numbers that look random, in nats."""
     factor = np.uint32((phase_seed(run_seed, round, component, Phase.TRAIN_DISCRIMINATOR) | 1) & 0xFFFFFFFF)
     bits_n = np.arange(1, num + 1, dtype=np.uint32) * factor
@@ -128,7 +128,7 @@ def _name_of_function(function: Any) -> str:
 
 
 class Found(NamedTuple):
-    """Of one process of the run."""
+    """What is counted in one process of the run."""
 
     calls: Counter[str]
     private_bytes: int
@@ -197,7 +197,7 @@ class Mark(NamedTuple):
 
     round: int
     seconds: Mapping[str, float]
-    """Of each phase of the round."""
+    """Wall time of each phase of the round."""
     wall_s: float
     cpu_s: float
     calls: Counter[str]
@@ -213,7 +213,7 @@ class NullCoordinator(Coordinator):
         self.calls = Calls()
         self.marks: list[Mark] = []
         self.actors: list[Found] = []
-        """Of all actors, after the last commit."""
+        """What all actors counted, after the last commit."""
         super().__init__(*args)
 
     def _run(self) -> None:
@@ -235,5 +235,5 @@ class NullCoordinator(Coordinator):
             self.actors = ray.get([seat.actor.found.remote() for seat in self.crew.seats])
 
     def measured(self) -> tuple[list[Mark], Found, list[Found]]:
-        """Of the coordinator round by round and now, and of the actors."""
+        """What the coordinator counted round by round and now, and the actors."""
         return self.marks, found_here(self.calls), self.actors

@@ -43,11 +43,11 @@ class Arguments:
 
 def seconds(arguments: Arguments, trunk: str, num: int) -> dict[str, float]:
     """Median seconds of each phase of a round, and of the whole round."""
+    from raymix import session
     from raymix.config import replaced
     from raymix.recipes.catalogue import recipe
     from raymix.recipes.resolve import resolve
     from raymix.runs.record import read_record
-    from raymix.session import train
     from raymix.storage import Storage
 
     changes: dict[str, Any] = {
@@ -60,7 +60,7 @@ def seconds(arguments: Arguments, trunk: str, num: int) -> dict[str, float]:
     }
     config, spec = resolve(replaced(recipe(arguments.recipe), changes))
     with tempfile.TemporaryDirectory(prefix="raymix-scaling-") as folder:
-        train(config, spec, str(Path(folder) / "run"), workers=arguments.workers)  # type: ignore[arg-type]
+        session.start(config, spec, str(Path(folder) / "run"), workers=arguments.workers)  # type: ignore[arg-type]
         lines = read_record(Storage.at(Path(folder) / "run"))[1:]
     found = {phase: median(line.seconds[phase] for line in lines) for phase in PHASES}
     return found | {"round": sum(found.values())}

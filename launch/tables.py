@@ -105,7 +105,7 @@ def carry_out(arguments: Arguments, experiment: Experiment, case: str, method: s
 
 def used(config: Config) -> Config:
     """The config without what its mode does not use."""
-    return config if config.judges else config.model_copy(update={"discriminator": DiscriminatorConfig()})
+    return config if config.competes else config.model_copy(update={"discriminator": DiscriminatorConfig()})
 
 
 def call(words: list[str], log: Path) -> int:
@@ -129,12 +129,12 @@ def section(arguments: Arguments, experiment: Experiment, seeds: tuple[int, ...]
             method: [comparison.entry(str(folder(arguments, case, method, seed))) for seed in seeds]
             for method in experiment.methods
         }
-        groups = [comparison.Group(method, runs) for method, runs in entries.items()]
-        table = comparison.compare(groups, experiment.measures, apart=("oracle",))
+        all_repeats = [comparison.Repeats(method, runs) for method, runs in entries.items()]
+        table = comparison.compare(all_repeats, experiment.measures, apart=("oracle",))
         lines += [f"### {case}", "", comparison.markdown(table), ""]
         for target in experiment.targets:
             if not target.cases or case in target.cases:
-                values = {group.label: group.values(target.measure) for group in groups}
+                values = {each.label: each.values(target.measure) for each in all_repeats}
                 ours = experiment.methods[0]
                 text, holds = verdict(target, ours, values)
                 if not holds and "oracle" in values:

@@ -80,7 +80,7 @@ def next_round(config: Config, workers: Workers, before: State, observe: Observe
     """One pass of the outer loop. Round 0 pre-trains on all rows instead, and so gives the first assignment."""
     seconds, discriminators = Seconds(), list[Fit]()
     trained = train_generators(config, workers, before, seconds)
-    if config.judges:
+    if config.competes:
         with timed("train discriminators", seconds):
             discriminators = workers.train_discriminators(before.round + 1, before.components)
     state, outcome = partition(config, workers, before.next_round(), seconds)
@@ -122,7 +122,7 @@ def partition(config: Config, workers: Workers, state: State, seconds: Seconds) 
     """The state after each row has gone to the component that explains it best, or where a control deals it."""
     t, components = state.round, state.components
     log_z_K = np.zeros(len(components))
-    if config.judges:
+    if config.competes:
         with timed("score", seconds):
             log_sum_exp_KB = workers.score(t, components)
         with timed("assign", seconds):
@@ -160,15 +160,15 @@ def adapt(config: Config, workers: Workers, state: State, info: RoundInfo) -> tu
             return state, info
         left = state.without(k for change in gone for k in change.components)
         confusion = workers.rows.share(left.components, left.log_z_K)
-        groups = structure.groups(left, confusion) if schedule.adapts(t) else []
-        looks = dict(zip(groups, workers.rows.look(groups), strict=True))
-        plan = structure.plan(left, confusion, looks, schedule.min_components, schedule.max_components)
-        if not gone and not plan.changes:
+        candidates = structure.candidates(left, confusion) if schedule.adapts(t) else []
+        looks = dict(zip(candidates, workers.rows.look(candidates), strict=True))
+        reshaping = structure.reshaping(left, confusion, looks, schedule.min_components, schedule.max_components)
+        if not gone and not reshaping.changes:
             return state, info
-        workers.reshape(plan.sources)
-        outcome = workers.rows.reshape(plan)
-    state = structure.applied(left, plan).counted(outcome)
-    return state, replace(after(info, outcome), changes=(*gone, *plan.changes))
+        workers.reshape(reshaping.sources)
+        outcome = workers.rows.reshape(reshaping)
+    state = structure.applied(left, reshaping).counted(outcome)
+    return state, replace(after(info, outcome), changes=(*gone, *reshaping.changes))
 
 
 def after(info: RoundInfo, outcome: Outcome) -> RoundInfo:

@@ -329,7 +329,7 @@ class Config(Frozen):
         schedule = self.schedule
         if not schedule.adapt:
             return self
-        if not self.judges or self.own_density:
+        if not self.competes or self.own_density:
             raise ValueError("schedule.adapt needs discriminators: mode compete and discriminator.body not none")
         if not self.assign.normalise:
             raise ValueError("schedule.adapt needs assign.normalise true, to compare components that share rows")
@@ -364,14 +364,14 @@ class Config(Frozen):
         return [tuple(components[a:b]) for a, b in itertools.pairwise(cuts) if a < b]
 
     @property
-    def judges(self) -> bool:
+    def competes(self) -> bool:
         """Whether rows are assigned by log ratios, and so whether discriminators exist."""
         return self.mode == "compete"
 
     def overlaps(self, round: int) -> bool:
         """Whether the discriminators of a round judge while its generators train."""
         last = self.schedule.rounds - self.schedule.synchronous_rounds
-        return self.judges and self.schedule.overlap and 1 <= round <= last
+        return self.competes and self.schedule.overlap and 1 <= round <= last
 
     @property
     def own_density(self) -> bool:

@@ -16,7 +16,7 @@ from raymix.data.source import DataSpec, block_bounds
 from raymix.errors import TRUNK
 from raymix.maths.ownership import Ownership
 from raymix.runs import checkpoint
-from raymix.runs.checkpoint import Generation, RunDirectory, generator_name, labels_name
+from raymix.runs.checkpoint import Generation, RunDirectory, assignment_name, generator_name
 from raymix.seeds import Phase
 from raymix.state import Fit
 from raymix.storage import FileStamp
@@ -61,7 +61,7 @@ class LocalWorkers:
             self.rows.assigned_B = [None] * len(self.rows.rows_B)
             return
         self.packs.load(directory.storage, last)
-        names = [labels_name(b) for b in range(len(self.rows.rows_B))]
+        names = [assignment_name(b) for b in range(len(self.rows.rows_B))]
         self.rows.assigned_B = [
             checkpoint.read_assigned(directory.storage, f"{last.folder}/{name}", last.files[name]) for name in names
         ]
@@ -111,15 +111,15 @@ class LocalWorkers:
         return {k: rows for group in groups for k, rows in self.generators.fakes(group, num, round).items()}
 
     def score(self, round: int, components: tuple[int, ...]) -> NDArray[np.float64]:
-        judges = self.packs.judges
-        assert judges is not None
+        scorer = self.packs.scorer
+        assert scorer is not None
         self.report("score", None)
         self.rows.drop_log_ratios()
         log_ratios_BK, sums_BK = [], []
         for rows in self.rows.rows_B:
-            scores = judges.score(round, rows, components)
-            log_ratios_BK.append([scores[k][0] for k in components])
-            sums_BK.append([scores[k][1] for k in components])
+            log_ratios = scorer.score(round, rows, components)
+            log_ratios_BK.append([log_ratios[k][0] for k in components])
+            sums_BK.append([log_ratios[k][1] for k in components])
         self.rows.take_log_ratios(components, log_ratios_BK)
         return np.array(sums_BK).T
 
@@ -138,7 +138,7 @@ class LocalWorkers:
             tensors |= self.discriminators.states()
         files = checkpoint.write_states(storage, folder, tensors)
         for b, assigned in enumerate(self.rows.assigned_B):
-            files[labels_name(b)] = checkpoint.write_assigned(storage, f"{folder}/{labels_name(b)}", assigned)
+            files[assignment_name(b)] = checkpoint.write_assigned(storage, f"{folder}/{assignment_name(b)}", assigned)
         return files
 
     def evaluate(self, directory: RunDirectory, generation: Generation) -> dict[str, Any]:

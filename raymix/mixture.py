@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 
+from raymix import session
 from raymix.config import Config, replaced
 from raymix.data.layout import array_layout
 from raymix.errors import CheckpointError, ConfigError, DataError, RaymixError
@@ -25,7 +26,6 @@ from raymix.recipes.catalogue import recipe, with_data
 from raymix.recipes.resolve import resolve
 from raymix.runs import checkpoint
 from raymix.runs.checkpoint import RunDirectory
-from raymix.session import train
 from raymix.storage import Storage
 from raymix.training.packs import Packs
 
@@ -84,7 +84,7 @@ class Mixture(ClusterMixin, BaseEstimator):
             if X is not None:
                 shutil.rmtree(Path(out.uri) / "data")  # unfit rows leave nothing behind
             raise
-        train(config, spec, out.uri, workers=self.workers)
+        session.start(config, spec, out.uri, workers=self.workers)
         return self._read(out)
 
     def _config(self) -> Config:
@@ -126,11 +126,11 @@ class Mixture(ClusterMixin, BaseEstimator):
     def assign(self, X: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """(n,) winners and (n,) their normalised log ratios. Raises `DataError` for rows of another shape, and
         `ConfigError` for a mixture that was trained without discriminators."""
-        judges = self._packs().judges
-        if judges is None:
+        scorer = self._packs().scorer
+        if scorer is None:
             raise ConfigError(f"{self.config_.mode} trains no discriminators", "mode", "assign with a `compete` run")
-        scores = judges.score(self.state_.round, self._rows(np.asarray(X)), self.state_.components)
-        log_ratio_Kn = [scores[k][0] for k in self.state_.components]
+        log_ratios = scorer.score(self.state_.round, self._rows(np.asarray(X)), self.state_.components)
+        log_ratio_Kn = [log_ratios[k][0] for k in self.state_.components]
         positions, best = winners(log_ratio_Kn, self.state_.log_z_K)
         return np.array(self.state_.components, np.int64)[positions], best
 
@@ -190,7 +190,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         self.weights_ = np.array(self.state_.weights_K)
         self.n_features_in_ = int(np.prod(spec.row_shape))
         names = sorted(name for name in generation.files if name.startswith("labels-"))
-        parts = [checkpoint.read_assigned(storage, f"{generation.folder}/{name}").labels for name in names]
+        parts = [checkpoint.read_assigned(storage, f"{generation.folder}/{name}").winners for name in names]
         self.labels_ = np.concatenate(parts).astype(np.int64)
         self.record_ = generation.record
         self._loaded: Packs | None = None

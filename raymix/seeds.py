@@ -25,9 +25,9 @@ class Phase(IntEnum):
     RESEED = 8
 
 
-def phase_seed(run_seed: int, round: int, component: int, phase: Phase, part: int = 0) -> int:
-    """One 63-bit seed; `part` tells apart blocks or calls within a phase."""
-    words = np.random.SeedSequence([run_seed, round, component, int(phase), part]).generate_state(1, np.uint64)
+def phase_seed(run_seed: int, round: int, component: int, phase: Phase, draw: int = 0) -> int:
+    """One 63-bit seed; `draw` tells apart blocks or calls within a phase."""
+    words = np.random.SeedSequence([run_seed, round, component, int(phase), draw]).generate_state(1, np.uint64)
     return int(words[0] >> np.uint64(1))
 
 

@@ -15,17 +15,12 @@ from raymix.local import LocalWorkers
 from raymix.recipes.packing import packed
 from raymix.runs.checkpoint import RunDirectory
 from raymix.runs.run import Progress, Status, run
-from raymix.runtime.actors import Process
-from raymix.runtime.coordinator import start_detached
-from raymix.runtime.driver import Reserved, cluster, packed_for_cluster, require_room, train_on_ray
-from raymix.runtime.identity import run_id_of
+from raymix.runtime.driver import Detached, Reserved, cluster, packed_for_cluster, require_room, run_on_ray
 from raymix.runtime.living import living_coordinator, watch_until_end
 from raymix.storage import Storage
 
 log = logging.getLogger(__name__)
 Watch = Callable[[Status], None]
-Detached = Callable[[Process], None]
-"""Told where the coordinator of a run is that goes on without this process."""
 
 
 def environment() -> dict[str, str]:
@@ -35,7 +30,7 @@ def environment() -> dict[str, str]:
     return {"raymix": __version__, "python": platform.python_version(), **versions, "machine": machine}
 
 
-def train(
+def start(
     config: Config,
     spec: DataSpec,
     uri: str,
@@ -47,7 +42,7 @@ def train(
     reserved: Reserved | None = None,
     detached: Detached | None = None,
 ) -> None:
-    """Train a resolved config into a new run directory.
+    """Start the run of a resolved config in a new run directory.
 
     In a `reserved` place the run waits after each round until `watch` has returned. With `detached` the run is started
     on the cluster and goes on by itself.
@@ -64,14 +59,14 @@ def train(
     if workers == "local":
         config, reason = packed(config, spec, slots=1)
         directory.create(config, spec, environment() | {"packing": reason})
-        train_here(config, spec, directory, watch)
+        run_here(config, spec, directory, watch)
         return
     with cluster(address):
         config, reason = packed_for_cluster(config, spec)
         if reserved is None:
             require_room(config, wait_s)  # what cannot fit fails before anything is written
         directory.create(config, spec, environment() | {"packing": reason})
-        on_ray(config, spec, directory.storage.uri, watch, reserved, detached)
+        run_on_ray(config, spec, directory.storage.uri, watch, reserved, detached)
 
 
 def resume(
@@ -87,7 +82,7 @@ def resume(
     """Go on with a run from its last commit, or from the beginning when it has none. One that lives on the cluster is
     watched until it ends.
 
-    Returns whether there was anything to do. `reserved` and `detached` are as in `train`. Raises `CheckpointError` when
+    Returns whether there was anything to do. `reserved` and `detached` are as in `start`. Raises `CheckpointError` when
     the directory holds no run.
     """
     directory = RunDirectory(Storage.at(uri))
@@ -96,25 +91,15 @@ def resume(
     if directory.finished(config, directory.last()):
         return False
     if workers == "local":
-        train_here(config, spec, directory, watch)
+        run_here(config, spec, directory, watch)
     else:
         with cluster(address):
             if reserved is None:
                 if attached(config, directory.storage.uri, watch, detached):
                     return True
                 require_room(config, wait_s)
-            on_ray(config, spec, directory.storage.uri, watch, reserved, detached)
+            run_on_ray(config, spec, directory.storage.uri, watch, reserved, detached)
     return True
-
-
-def on_ray(
-    config: Config, spec: DataSpec, uri: str, watch: Watch, reserved: Reserved | None, detached: Detached | None
-) -> None:
-    """Start a coordinator on the connected cluster, and leave it or see to its end."""
-    if detached is None:
-        train_on_ray(config, spec, uri, watch, reserved)
-    else:
-        detached(start_detached(config, spec, uri, run_id_of(uri)))
 
 
 def attached(config: Config, uri: str, watch: Watch, detached: Detached | None) -> bool:
@@ -131,7 +116,7 @@ def attached(config: Config, uri: str, watch: Watch, detached: Detached | None) 
     return watch_until_end(coordinator, config.resources.stall_s, watch)
 
 
-def train_here(config: Config, spec: DataSpec, directory: RunDirectory, watch: Watch) -> None:
+def run_here(config: Config, spec: DataSpec, directory: RunDirectory, watch: Watch) -> None:
     """The loop in this process."""
     progress = Progress(config.schedule.rounds, watch=watch)
     run(config, spec, directory, lambda: LocalWorkers(config, spec, progress.report), progress)

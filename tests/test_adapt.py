@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from raymix import session
 from raymix.config import (
     Config,
     DataConfig,
@@ -31,7 +32,6 @@ from raymix.mixture import Mixture
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory, digest
 from raymix.runs.record import read_record
-from raymix.session import resume, train
 from raymix.storage import Storage
 
 ROUNDS = 10
@@ -55,7 +55,7 @@ def config(num_components: int = 2, trunk: str = "shared", **overrides: Any) -> 
 
 
 def trained(settings: Config, out: Path, workers: str = "local", **more: Any) -> RunDirectory:
-    train(*resolve(settings), str(out), workers=workers, **more)
+    session.start(*resolve(settings), str(out), workers=workers, **more)
     return RunDirectory(Storage.at(out))
 
 
@@ -147,7 +147,7 @@ def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(round, finished, 
     reference = finished(config(2))
     directory = interrupted(config(2), tmp_path / "run", round)
     assert directory.require_last().state.round == round
-    assert resume(str(tmp_path / "run"), workers="local")
+    assert session.resume(str(tmp_path / "run"), workers="local")
     assert digest(directory) == digest(reference)
     assert [line.changes for line in read_record(directory.storage)] == [
         line.changes for line in read_record(reference.storage)
@@ -227,5 +227,5 @@ def test_a_run_on_ray_whose_driver_was_killed_ends_with_the_same_digest(finished
         time.sleep(0.02)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
-    assert resume(str(out), workers="ray")
+    assert session.resume(str(out), workers="ray")
     assert_same(finished(settings), RunDirectory(Storage.at(out)))

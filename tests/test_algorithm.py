@@ -321,8 +321,8 @@ class MatrixWorkers(FakeWorkers):
         return np.array([[log_sum_exp(values)] for values in log_ratios])
 
     @property
-    def labels(self):
-        return self.rows.assigned_B[0].labels
+    def winners(self):
+        return self.rows.assigned_B[0].winners
 
 
 @pytest.mark.parametrize("normalise", [True, False])
@@ -332,7 +332,7 @@ def test_rows_of_who_is_dropped_go_to_the_best_of_the_rest(dropped, normalise):
     config = config_of(num_components=4, rounds=0, normalise=normalise)
     workers = MatrixWorkers(config, log_ratio_NK)
     before = train_mixture(config, workers, State.fresh(config.components), lambda state, info: None)
-    labels_before, rest = workers.labels, tuple(k for k in range(4) if k != dropped)
+    winners_before, rest = workers.winners, tuple(k for k in range(4) if k != dropped)
     workers.calls.clear()
 
     after = without(config, workers, before, dropped)
@@ -341,10 +341,10 @@ def test_rows_of_who_is_dropped_go_to_the_best_of_the_rest(dropped, normalise):
     assert after.round == 0 and after.components == rest
     assert after.log_z_K == tuple(before.log_z_K[k] for k in rest)
     s_NK = log_ratio_NK[:, rest] - np.array(after.log_z_K)
-    np.testing.assert_array_equal(workers.labels, np.array(rest)[s_NK.argmax(1)])
-    np.testing.assert_array_equal(workers.labels[labels_before != dropped], labels_before[labels_before != dropped])
+    np.testing.assert_array_equal(workers.winners, np.array(rest)[s_NK.argmax(1)])
+    np.testing.assert_array_equal(workers.winners[winners_before != dropped], winners_before[winners_before != dropped])
     assert sum(after.won_K) == 200 and sum(after.weights_K) == pytest.approx(1)
-    assert list(after.won_K) == [(workers.labels == k).sum() for k in rest]
+    assert list(after.won_K) == [(workers.winners == k).sum() for k in rest]
 
 
 def test_dropping_keeps_how_long_the_others_starved():
@@ -396,15 +396,15 @@ class ChangingRows(FakeRows):
         won_K = np.full(num, self.num_rows // num)
         return Confusion(won_K, np.full((num, num), 0.1 * self.num_rows / num**2))
 
-    def look(self, groups):
-        self.calls.append(("look", self.t, groups))
+    def look(self, candidates):
+        self.calls.append(("look", self.t, candidates))
         flat = Modality(1.0, None, (1.0,))
         found = self.looks.get(self.t, {})
-        return [found.get(group, flat._replace(valley=0.6) if len(group) == 2 else flat) for group in groups]
+        return [found.get(each, flat._replace(valley=0.6) if len(each) == 2 else flat) for each in candidates]
 
-    def reshape(self, plan):
-        self.calls.append(("reshape", self.t, plan.components))
-        return FakeRows.outcome(self, 0, plan.components)._replace(moved=7)
+    def reshape(self, reshaping):
+        self.calls.append(("reshape", self.t, reshaping.components))
+        return FakeRows.outcome(self, 0, reshaping.components)._replace(moved=7)
 
 
 class ChangingWorkers(FakeWorkers):

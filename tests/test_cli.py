@@ -198,7 +198,7 @@ def test_interrupt_says_how_to_go_on(monkeypatch: pytest.MonkeyPatch, capsys: py
         Path(out, "config.yaml").touch()
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(session, "train", interrupted)
+    monkeypatch.setattr(session, "start", interrupted)
     assert main(["train", "synthetic-3", *QUICK]) == 130
     assert "go on with `raymix resume runs/synthetic-3-001`" in capsys.readouterr().err
 
@@ -207,7 +207,7 @@ def test_failure_of_the_run_is_exit_code_1(monkeypatch: pytest.MonkeyPatch, caps
     def diverged(*_: object, **__: object) -> None:
         raise DivergedError(2, 3, 40, "loss")
 
-    monkeypatch.setattr(session, "train", diverged)
+    monkeypatch.setattr(session, "start", diverged)
     assert main(["train", "synthetic-3", *QUICK]) == 1
     assert "raymix: error: component 2: loss is not finite in round 3 at step 40" in capsys.readouterr().err
     assert not list(Path("runs").iterdir())
@@ -217,7 +217,7 @@ def test_fault_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     def faulty(*_: object, **__: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(session, "train", faulty)
+    monkeypatch.setattr(session, "start", faulty)
     with pytest.raises(ZeroDivisionError):
         main(["train", "synthetic-3", *QUICK])
 

@@ -226,7 +226,7 @@ def test_missing_file_is_refused_by_name(tmp_path):
 def test_components_follow_the_mode():
     assert Config(num_components=3).components == (0, 1, 2)
     assert Config(num_components=3, mode="single").components == (0,)
-    assert Config().judges and not Config(mode="random").judges
+    assert Config().competes and not Config(mode="random").competes
     assert Config(discriminator=DiscriminatorConfig(body="none")).own_density
 
 

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
+from raymix import session
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig, replaced
 from raymix.families.dcgan import SNDCGANConfig
 from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory, digest
-from raymix.session import train
 from raymix.storage import Storage
 
 CONVOLUTIONS = {"family": "vae", "body": "conv", "encoder": [4, 8], "decoder": [8, 4], "latent": 2}
@@ -38,7 +38,7 @@ def adversarial() -> Config:
 
 def trained(config: Config, out: Path, workers: str) -> str:
     resolved, spec = resolve(config)
-    train(resolved, spec, str(out), workers=workers)
+    session.start(resolved, spec, str(out), workers=workers)
     return digest(RunDirectory(Storage.at(out)))
 
 
@@ -63,7 +63,7 @@ def test_in_process_and_ray_give_one_digest_for_adversarial_components(fused: bo
 def test_two_workers_of_a_component_give_one_digest_and_another_than_one_worker(
     num: int, family: str, tmp_path: Path
 ) -> None:
-    """Of networks with BatchNorm, whose statistics are of both parts; the parts are unequal, too."""
+    """The networks have BatchNorm, whose statistics are of both parts; the parts are unequal, too."""
     config = adversarial() if family == "dcgan" else replaced(adversarial(), {"model": CONVOLUTIONS})
     short = {"schedule.rounds": 1, "data.num_rows": 300, "data.block_bytes": 100 * 64}
     config = replaced(config, short | {"num_components": num, "schedule.batch_size": 33, "resources.pack": 1})

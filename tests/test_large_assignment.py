@@ -20,7 +20,7 @@ from raymix.families.centroid import CentroidConfig
 from raymix.runs.record import read_record
 from raymix.recipes.resolve import resolve
 from raymix.runtime.living import living_coordinator, look
-from raymix.session import train
+from raymix import session
 from raymix.storage import Storage
 
 path, out, num_components = sys.argv[1:]
@@ -42,7 +42,7 @@ def watch(status):
         lines = Path(f"/proc/{pid}/status").read_text().splitlines()
         peak = max(peak, *(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM")))
 
-train(config, spec, out, watch=watch)
+session.start(config, spec, out, watch=watch)
 seconds = [line.seconds["assign"] for line in read_record(Storage.at(out))]
 print(json.dumps({"peak_bytes": peak, "assign_s": sorted(seconds)[1]}))
 """

@@ -96,7 +96,7 @@ def test_scoring_and_assigning_cost_little_beyond_the_forward_passes(tmp_path: P
         workers.start(RunDirectory(Storage.at(tmp_path / "run")), None)
         workers.train_discriminators(0, K)
         whole, forward = [], []
-        judges = Packs(resolved, spec, K).discriminators
+        pack = Packs(resolved, spec, K).discriminators
         rows_B = [np.load(settings.data.path)[a : a + n].reshape(-1, 1, 28, 28) for a, n in spans(workers)]
         for _ in range(3):
             start = time.perf_counter()
@@ -104,7 +104,7 @@ def test_scoring_and_assigning_cost_little_beyond_the_forward_passes(tmp_path: P
             whole.append(time.perf_counter() - start)
             start = time.perf_counter()
             for rows in rows_B:
-                judges.judges[0].log_ratios(rows)
+                pack.stacks[0].log_ratios(rows)
             forward.append(time.perf_counter() - start)
         start = time.perf_counter()
         workers.train_generators(1, dict.fromkeys(K, STEPS), overlap=False)()

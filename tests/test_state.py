@@ -18,7 +18,7 @@ def test_rows_of_a_component_are_won_and_lent_ones_in_order():
 
 def test_an_assignment_of_labels_lends_nothing():
     assigned = Assigned.of(np.array([4, 2], np.int64))
-    assert assigned.labels.dtype == np.int32
+    assert assigned.winners.dtype == np.int32
     assert len(assigned.lent_rows) == len(assigned.lent_to) == 0
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from raymix import session
 from raymix.bench.plain import PlainLoop, plain_round
 from raymix.bench.timing import REPEATS, TIMED_S, Timing, timings
 from raymix.bench.ways import Actors, Shape, Way, local, plain
@@ -22,7 +23,6 @@ from raymix.families.vae import VAEConfig
 from raymix.recipes.catalogue import recipe
 from raymix.recipes.resolve import resolve
 from raymix.runs.run import Status
-from raymix.session import train
 
 COMPONENTS = (1, 3, 9, 15, 32)
 LONGEST_S = 4.0  # of one step of every component, above which a case is left out
@@ -142,7 +142,7 @@ def measure_round(found: Found, say: Say, repeats: int = REPEATS) -> None:
         ends.extend([time.perf_counter()] * len(status.lines))
 
     with tempfile.TemporaryDirectory(prefix="raymix-bench-") as folder:
-        train(config, spec, str(Path(folder) / "run"), watch=watch)
+        session.start(config, spec, str(Path(folder) / "run"), watch=watch)
     # rounds are looked at now and then, so only their mean is known; the first ones wait for processes to start
     found.round_s[PACKS].seconds = [(ends[-1] - ends[1]) / (len(ends) - 2)]
     some_plain_rounds(-(-repeats // 2))

@@ -136,18 +136,19 @@ def plain_round(loop: PlainLoop, rows: Tensor, config: DiscriminatorConfig, step
     for model in loop.models:
         model.eval()
         fakes = model.sample(num_fakes)
-        judge = PlainDiscriminator(config, rows.shape[1:])
-        optimiser = Adam(judge.parameters(), lr=config.learning_rate, betas=(config.beta1, config.beta2), fused=True)
+        discriminator = PlainDiscriminator(config, rows.shape[1:])
+        betas = config.beta1, config.beta2
+        optimiser = Adam(discriminator.parameters(), lr=config.learning_rate, betas=betas, fused=True)
         for _ in range(config.steps(len(rows))):
             real = rows[torch.randint(len(rows), (config.batch_size,))]
             fake = fakes[torch.randint(len(fakes), (config.batch_size,))]
-            real_logits, fake_logits = judge(torch.cat([real, fake])).split(config.batch_size)
+            real_logits, fake_logits = discriminator(torch.cat([real, fake])).split(config.batch_size)
             loss = 0.5 * (F.softplus(-real_logits).mean() + F.softplus(fake_logits).mean())
             optimiser.zero_grad(set_to_none=True)
             loss.backward()
             optimiser.step()
         with torch.inference_mode():
-            log_ratios.append(-torch.cat([judge(part) for part in rows.split(1024)]))
+            log_ratios.append(-torch.cat([discriminator(part) for part in rows.split(1024)]))
     log_ratio_KN = torch.stack(log_ratios)
     winners = (log_ratio_KN - log_ratio_KN.logsumexp(1, keepdim=True)).argmax(0)
     shards = [rows[winners == k] for k in range(len(loop.models))]

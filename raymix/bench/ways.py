@@ -64,7 +64,7 @@ class Shape(NamedTuple):
         resources = self.config.resources.model_copy(update={"pack": pack, "fused": fused})
         return self.config.model_copy(update={"num_components": num, "resources": resources})
 
-    def labels(self, num: int) -> NDArray[np.integer]:
+    def winners(self, num: int) -> NDArray[np.integer]:
         """An assignment of the rows to `num` components in equal parts."""
         return (np.arange(len(self.rows)) * num // len(self.rows)).astype(np.int16)
 
@@ -111,8 +111,8 @@ def local(shape: Shape, num: int, fused: bool) -> Way:
     components = tuple(range(num))
     use_gpu = torch.cuda.is_available()
     pack = GeneratorPack(Setting.of(shape.packed(num, num, fused), shape.spec, use_gpu), components)
-    labels = shape.labels(num)
-    shards = {k: RowView([shape.rows], [np.flatnonzero(labels == k)]) for k in components}
+    winners = shape.winners(num)
+    shards = {k: RowView([shape.rows], [np.flatnonzero(winners == k)]) for k in components}
     return lambda count: pack.train(Phase.TRAIN_GENERATOR, 1, shards, dict.fromkeys(components, count))
 
 
@@ -136,7 +136,7 @@ class Actors:
         chosen = spread(self.members, num)
         names = np.array([k for members in chosen for k in members], np.int16)
         nobody = np.empty(0, np.int32)
-        assigned = ray.put(Assigned(names[self.shape.labels(num)], nobody, nobody.astype(np.int16)))
+        assigned = ray.put(Assigned(names[self.shape.winners(num)], nobody, nobody.astype(np.int16)))
 
         def steps(count: int) -> None:
             self.round += 1

@@ -49,11 +49,11 @@ def compare(argv: list[str]) -> None:
     for name in arguments.measures:
         if name not in MEASURES:
             raise ConfigError(f"is unknown: {name}", "--measures", f"choose from {', '.join(MEASURES)}")
-    groups = comparison.grouped(entries(arguments))
+    all_repeats = comparison.grouped(entries(arguments))
     if arguments.json:
-        print(comparison.as_json(groups))
+        print(comparison.as_json(all_repeats))
         return
-    table = comparison.compare(groups, arguments.measures)
+    table = comparison.compare(all_repeats, arguments.measures)
     if arguments.markdown or arguments.latex:
         print(comparison.markdown(table) if arguments.markdown else comparison.latex(table))
     else:

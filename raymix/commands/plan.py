@@ -70,12 +70,12 @@ def as_json(found: Plan) -> dict[str, Any]:
         "pack": resources.pack,
         "fused": resources.fused,
         "packing": found.why_packed,
-        "actors": [{"name": seat.name} | asdict(seat) for seat in found.seats],
+        "actors": [{"name": actor.name} | asdict(actor) for actor in found.actors],
         "nodes": [
             {
                 "name": node.name,
                 "about": node.machine.about,
-                "actors": len(node.seats),
+                "actors": len(node.actors),
                 "memory_bytes": node.memory_bytes,
                 "memory_bytes_there": node.machine.memory_bytes,
                 "store_bytes": node.store_bytes,
@@ -106,7 +106,7 @@ def lines(found: Plan) -> list[str]:
         "",
         *table(("node", "has", "actors", "memory", "object store", "each GPU"), node_rows(found)),
         "",
-        *table(("actor", "node", "components", "CPUs", "GPUs", "memory", "GPU memory"), seat_rows(found)),
+        *table(("actor", "node", "components", "CPUs", "GPUs", "memory", "GPU memory"), actor_rows(found)),
         "",
         f"object store, all nodes' data once: {size(data.peak)} at most ({data.num_blocks} blocks "
         f"{size(data.rows)}, log ratios {size(data.log_ratios)}, samples {size(data.fakes)}, labels "
@@ -144,7 +144,7 @@ def node_rows(found: Plan) -> list[tuple[str, ...]]:
         (
             f"{node.name[:12]}{' (coordinator)' if node.is_home else ''}",
             node.machine.about,
-            str(len(node.seats)),
+            str(len(node.actors)),
             f"{size(node.memory_bytes)} of {size(node.machine.memory_bytes)}",
             f"{size(node.store_bytes)} of {size(node.machine.store_bytes)}",
             of(node.gpu_bytes, node.machine.gpu_bytes),
@@ -155,18 +155,18 @@ def node_rows(found: Plan) -> list[tuple[str, ...]]:
     return gathered(rows, 1) + ([(f"{idle} more", "", "0", "", "", "")] if idle else [])
 
 
-def seat_rows(found: Plan) -> list[tuple[str, ...]]:
+def actor_rows(found: Plan) -> list[tuple[str, ...]]:
     rows = [
         (
-            seat.name,
-            seat.node[:12],
-            str(len(seat.components)) if len(seat.components) > 4 else " ".join(map(str, seat.components)),
-            f"{seat.cpus:g}",
-            f"{seat.gpus:g}",
-            size(seat.memory.host_bytes),
-            size(seat.memory.gpu_bytes) if seat.gpus else "-",
+            actor.name,
+            actor.node[:12],
+            str(len(actor.components)) if len(actor.components) > 4 else " ".join(map(str, actor.components)),
+            f"{actor.cpus:g}",
+            f"{actor.gpus:g}",
+            size(actor.memory.host_bytes),
+            size(actor.memory.gpu_bytes) if actor.gpus else "-",
         )
-        for seat in found.seats
+        for actor in found.actors
     ]
     return gathered(rows, 3)
 

@@ -95,7 +95,7 @@ def train(argv: list[str]) -> None:
     with new_directory(arguments.out, name) as out:
         say(f"run directory {out}")
         with interruptible(), resumable(out), watching(config.schedule.rounds, spec.num_rows) as watch:
-            session.train(config, spec, out, **where_to(arguments, out), watch=watch)
+            session.start(config, spec, out, **where_to(arguments, out), watch=watch)
     if not arguments.detach:
         tell_end(config, out, time.monotonic() - started)
 
@@ -170,7 +170,7 @@ def check_address(arguments: Any, out: str | None) -> None:
 
 
 def where_to(arguments: Any, out: str) -> dict[str, Any]:
-    """Of a run's arguments those that say where it goes."""
+    """The arguments that say where a run goes."""
     detached = partial(tell_detached, out, arguments.address) if arguments.detach else None
     where = {"workers": arguments.workers, "address": arguments.address, "wait_s": arguments.wait_for_resources}
     return where | {"detached": detached}

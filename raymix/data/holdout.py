@@ -16,8 +16,8 @@ from raymix.seeds import numpy_rng
 
 
 @dataclass(frozen=True)
-class Part:
-    """One of the two parts of a source: the rows held out, or the others."""
+class HeldRows:
+    """Rows of a source: those held out, or those held in."""
 
     whole: Source
     every: int
@@ -27,7 +27,7 @@ class Part:
 
     @property
     def spec(self) -> DataSpec:
-        """Raises `DataError` when a part would be empty."""
+        """Raises `DataError` when none would be held out."""
         whole = self.whole.spec
         held = whole.num_rows // self.every
         if held == 0:
@@ -37,7 +37,7 @@ class Part:
         return replace(whole, num_rows=held if self.held_out else whole.num_rows - held)
 
     def read(self, start: int, stop: int) -> Block:
-        """Rows start <= i < stop of this part. Raises `DataError` with file and row."""
+        """Rows start <= i < stop of these. Raises `DataError` with file and row."""
         numbers = self.numbers(start, stop)
         if len(numbers) == 0:
             return self.whole.read(0, 0)
@@ -50,7 +50,7 @@ class Part:
         return self.whole.where(int(self.numbers(row, row + 1)[0]))
 
     def numbers(self, start: int, stop: int) -> NDArray[np.int64]:
-        """(n,) numbers in the whole source of rows start <= i < stop of this part; those after its last full m rows are
+        """(n,) numbers in the whole source of rows start <= i < stop of these; those after its last full m rows are
         not held out."""
         rows = np.arange(start, stop)
         if self.held_out:
@@ -71,7 +71,7 @@ class Part:
         return (mixed % np.uint64(self.every)).astype(np.int64)
 
 
-def parts(whole: Source, share: float, seed: int) -> tuple[Part, Part]:
+def held_rows(whole: Source, share: float, seed: int) -> tuple[HeldRows, HeldRows]:
     """(Rows to train on, rows held out), about `share` of all; one of every round(1 / share)."""
     every = max(2, round(1 / share))
-    return Part(whole, every, seed, held_out=False), Part(whole, every, seed, held_out=True)
+    return HeldRows(whole, every, seed, held_out=False), HeldRows(whole, every, seed, held_out=True)

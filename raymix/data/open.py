@@ -7,7 +7,7 @@ from dataclasses import replace
 from raymix.config import DataConfig
 from raymix.data.catalogue import CATALOGUE
 from raymix.data.files import open_path
-from raymix.data.holdout import parts
+from raymix.data.holdout import held_rows
 from raymix.data.known import folder_of
 from raymix.data.labels import read_labels
 from raymix.data.remote import is_remote
@@ -23,7 +23,7 @@ def known_data_sets() -> dict[str, str]:
 def open_source(config: DataConfig) -> Source:
     """The rows to train on. Raises `DataError` if they, their labels or the settings are unfit."""
     whole = open_whole(config)
-    return parts(whole, config.holdout, config.seed)[0] if config.holdout else whole
+    return held_rows(whole, config.holdout, config.seed)[0] if config.holdout else whole
 
 
 def open_whole(config: DataConfig) -> Source:
@@ -50,7 +50,7 @@ def open_test_source(config: DataConfig) -> Source | None:
     """
     _check(config)
     if config.holdout:
-        return parts(open_whole(config), config.holdout, config.seed)[1]
+        return held_rows(open_whole(config), config.holdout, config.seed)[1]
     return None if config.path is not None else CATALOGUE[config.name].open_test(config)
 
 

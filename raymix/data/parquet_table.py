@@ -22,7 +22,7 @@ _TODO = "write the file again"
 _BUFFER_BYTES = 2**26  # of all columns together
 
 
-class Group(NamedTuple):
+class RowGroup(NamedTuple):
     """A row group: rows that Parquet stores column by column."""
 
     path: Place
@@ -38,7 +38,7 @@ class ParquetTable:
     """Files of one schema as one table. Raises `DataError` for damage and for schemas that differ."""
 
     def __init__(self, paths: Sequence[Place]) -> None:
-        self.groups: list[Group] = []
+        self.row_groups: list[RowGroup] = []
         self.num_rows = 0
         self.place = printable(paths[0])
         for path in paths:
@@ -49,27 +49,27 @@ class ParquetTable:
                     _check_names(self.schema, self.place)
                 elif not file.schema_arrow.equals(self.schema):
                     raise DataError(f"has other columns than {self.place}", printable(path), "give files of one schema")
-                self._add_groups(path, file.metadata)
+                self._add_row_groups(path, file.metadata)
         if not self.num_rows:
             raise DataError("holds no rows", self.place, "give at least one row")
 
-    def _add_groups(self, path: Place, metadata: pq.FileMetaData) -> None:
+    def _add_row_groups(self, path: Place, metadata: pq.FileMetaData) -> None:
         start = 0
         for number in range(metadata.num_row_groups):
             num_rows = metadata.row_group(number).num_rows
             if not 0 <= num_rows <= MAX_ROWS - start:
                 raise DataError(f"declares {num_rows} rows in one group", printable(path), f"at most {MAX_ROWS} in all")
             if num_rows:
-                self.groups.append(Group(path, number, start, self.num_rows, num_rows))
+                self.row_groups.append(RowGroup(path, number, start, self.num_rows, num_rows))
             start += num_rows
             self.num_rows += num_rows
 
-    def group_of(self, row: int) -> Group:
-        return self.groups[bisect_right(self.groups, row, key=lambda group: group.begin) - 1]
+    def row_group_of(self, row: int) -> RowGroup:
+        return self.row_groups[bisect_right(self.row_groups, row, key=lambda row_group: row_group.begin) - 1]
 
     def where(self, row: int) -> str:
-        group = self.group_of(row)
-        return f"{printable(group.path)}, row {row - group.begin + group.start}"
+        row_group = self.row_group_of(row)
+        return f"{printable(row_group.path)}, row {row - row_group.begin + row_group.start}"
 
 
 class Cursor:
@@ -90,7 +90,7 @@ class Cursor:
     ) -> None:
         self._table, self._columns, self._batch_rows = table, columns, batch_rows
         self._paths, self._by_dictionary = paths or columns, by_dictionary
-        self._group: Group | None = None
+        self._row_group: RowGroup | None = None
         self._chunks: tuple[Place | None, list[list[Chunk]]] = (None, [])
         self._batches: Iterator[pa.RecordBatch] = iter(())
         self._batch, self._begin = pa.RecordBatch.from_pylist([]), 0
@@ -105,36 +105,36 @@ class Cursor:
 
     def _reach(self, row: int) -> None:
         """Make the batch that holds a row the present one."""
-        group = self._table.group_of(row)
-        with reading(group.path, "a Parquet file", _TODO):
-            if group != self._group or row < self._begin:
-                self._group = None
-                self._batches = self._open(group)
-                self._group, self._batch, self._begin = group, next(self._batches), group.begin
+        row_group = self._table.row_group_of(row)
+        with reading(row_group.path, "a Parquet file", _TODO):
+            if row_group != self._row_group or row < self._begin:
+                self._row_group = None
+                self._batches = self._open(row_group)
+                self._row_group, self._batch, self._begin = row_group, next(self._batches), row_group.begin
             while row >= self._begin + self._batch.num_rows:
                 self._begin += self._batch.num_rows
                 self._batch = next(self._batches)
-            if self._begin + self._batch.num_rows > group.begin + group.num_rows:
-                raise DataError(f"goes on after its {group.num_rows} rows", printable(group.path), _TODO)
+            if self._begin + self._batch.num_rows > row_group.begin + row_group.num_rows:
+                raise DataError(f"goes on after its {row_group.num_rows} rows", printable(row_group.path), _TODO)
 
-    def _open(self, group: Group) -> Iterator[pa.RecordBatch]:
-        place = printable(group.path)
-        encodings = self._check_pages(group, place)
+    def _open(self, row_group: RowGroup) -> Iterator[pa.RecordBatch]:
+        place = printable(row_group.path)
+        encodings = self._check_pages(row_group, place)
         one_by_one = self._by_dictionary and not encodings <= DICTIONARY_ENCODINGS
         coded = self._paths if self._by_dictionary and not one_by_one else None
-        file = open_table(group.path, len(self._paths), coded)
-        for batch in file.iter_batches(1 if one_by_one else self._batch_rows, [group.number], self._paths):
+        file = open_table(row_group.path, len(self._paths), coded)
+        for batch in file.iter_batches(1 if one_by_one else self._batch_rows, [row_group.number], self._paths):
             yield batch.select(self._columns)
-        raise DataError(f"ends before row {group.start + group.num_rows}", place, _TODO)
+        raise DataError(f"ends before row {row_group.start + row_group.num_rows}", place, _TODO)
 
-    def _check_pages(self, group: Group, place: str) -> set[int | None]:
+    def _check_pages(self, row_group: RowGroup, place: str) -> set[int | None]:
         """The encodings of what is about to be read. Raises `DataError` for pages that are too large."""
-        if self._chunks[0] != group.path:
-            self._chunks = (group.path, chunks_of(group.path))
+        if self._chunks[0] != row_group.path:
+            self._chunks = (row_group.path, chunks_of(row_group.path))
         wanted = set(self._paths)
         encodings = set()
-        with group.path.open("rb") as file:
-            for path, chunk in zip(self._table.stored, self._chunks[1][group.number], strict=True):
+        with row_group.path.open("rb") as file:
+            for path, chunk in zip(self._table.stored, self._chunks[1][row_group.number], strict=True):
                 if not wanted.isdisjoint(_prefixes(path)):
                     encodings |= {page.encoding for page in pages_of(file, chunk, place)}
         return encodings

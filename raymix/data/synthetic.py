@@ -74,7 +74,7 @@ def open_synthetic(name: str, num_rows: int, seed: int) -> RowSource:
 
 def open_synthetic_test(name: str, num_rows: int, seed: int) -> RowSource:
     """As `open_synthetic`, from a stream of random numbers that training rows never come from."""
-    return _drawn(name, num_rows, phase_seed(seed, 0, ALL, Phase.EVALUATE, part=1))
+    return _drawn(name, num_rows, phase_seed(seed, 0, ALL, Phase.EVALUATE, draw=1))
 
 
 def _drawn(name: str, num_rows: int, seed: int) -> RowSource:

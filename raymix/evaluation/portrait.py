@@ -20,7 +20,7 @@ from raymix.data.source import DataSpec, block_bounds
 from raymix.families.registry import close
 from raymix.report.contents import ComponentPortrait, Grid, Neighbours, Portrait, Rows
 from raymix.report.thumbnails import SIDE
-from raymix.runs.checkpoint import Generation, RunDirectory, labels_name, read_assigned
+from raymix.runs.checkpoint import Generation, RunDirectory, assignment_name, read_assigned
 from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
 from raymix.training.generators import GeneratorPack
 from raymix.training.packs import Packs
@@ -34,7 +34,7 @@ WALK_STEPS, WALK_DRAWS, WALK_END = 9, 512, 0.02  # the last: the quantile where 
 GRID_SIDE = 64
 
 
-class Plan(NamedTuple):
+class Amounts(NamedTuple):
     """How many rows of each component are drawn and shown."""
 
     shown: int
@@ -46,15 +46,15 @@ class Plan(NamedTuple):
     walks: int
 
 
-def plan(row_shape: Sequence[int], num_components: int) -> Plan:
+def amounts(row_shape: Sequence[int], num_components: int) -> Amounts:
     """Fewer for many components, so that their pictures fit on a page."""
     measured = min(64, max(8, MEASURED // num_components))
     if len(row_shape) != 3:
-        return Plan(min(400, max(50, VECTORS // num_components)), 5, measured, 0)
+        return Amounts(min(400, max(50, VECTORS // num_components)), 5, measured, 0)
     image_bytes = math.prod(min(side, SIDE) for side in row_shape[1:])
     full_bytes = num_components * image_bytes * (2 * 16 + 2 * 5 + 2 * WALK_STEPS)
     share = min(1.0, IMAGE_BYTES / full_bytes)
-    return Plan(max(4, int(16 * share)), max(2, int(5 * share)), measured, 2 if share > 0.5 else 1)
+    return Amounts(max(4, int(16 * share)), max(2, int(5 * share)), measured, 2 if share > 0.5 else 1)
 
 
 def portray(directory: RunDirectory, generation: Generation) -> Portrait:
@@ -64,7 +64,7 @@ def portray(directory: RunDirectory, generation: Generation) -> Portrait:
     packs = Packs(config, spec, generation.components)
     packs.load(directory.storage, generation)
     components, round = generation.state.components, generation.state.round
-    todo = plan(spec.row_shape, len(components))
+    todo = amounts(spec.row_shape, len(components))
     samples = {
         k: packs.generators.sample_in_data_units(
             k, max(todo.shown, todo.measured), phase_seed(config.seed, round, k, Phase.PICTURE)
@@ -73,12 +73,12 @@ def portray(directory: RunDirectory, generation: Generation) -> Portrait:
     }
     real = real_rows(directory, generation, config, spec, max(todo.shown, todo.measured))
     neighbours = nearest(samples, real, todo)
-    grid = grid_over(real.searched) if spec.row_shape == (2,) and packs.judges is not None else None
+    grid = grid_over(real.searched) if spec.row_shape == (2,) and packs.scorer is not None else None
     fields: Mapping[int, NDArray[np.float32]] = {}
-    if grid is not None and packs.judges is not None:
+    if grid is not None and packs.scorer is not None:
         points = np.stack(np.meshgrid(grid.xs, grid.ys), -1).reshape(-1, 2).astype(np.float32)
-        scores = packs.judges.score(round, points, components)
-        fields = {k: scores[k][0].reshape(GRID_SIDE, GRID_SIDE) for k in components}
+        log_ratios = packs.scorer.score(round, points, components)
+        fields = {k: log_ratios[k][0].reshape(GRID_SIDE, GRID_SIDE) for k in components}
     return Portrait(
         components=tuple(
             ComponentPortrait(
@@ -116,17 +116,17 @@ def real_rows(directory: RunDirectory, generation: Generation, config: Config, s
     """At most `num` rows of each component and those to search among, from blocks that are read one at a time."""
     bounds = block_bounds(spec, config.data.block_bytes)
     blocks = chosen_blocks(len(bounds), min(config.data.block_bytes, spec.num_rows * spec.row_bytes), config.seed)
-    labels_R = np.concatenate([_labels(directory, generation, b) for b in blocks])
+    winners_R = np.concatenate([_winners(directory, generation, b) for b in blocks])
     numbers_R = np.concatenate([np.arange(*bounds[b]) for b in blocks])
 
     def drawn(candidates: NDArray[np.int64], most: int, component: int) -> NDArray[np.int64]:
         rng = numpy_rng(phase_seed(config.seed, generation.state.round, component, Phase.PICTURE, 1))
         return rng.permutation(candidates)[:most]
 
-    own = {k: drawn(np.flatnonzero(labels_R == k), num, k) for k in generation.state.components}
+    own = {k: drawn(np.flatnonzero(winners_R == k), num, k) for k in generation.state.components}
     row_bytes = 4 * math.prod(spec.row_shape)
     most = max(1, min(SEARCHED_ROWS, SEARCHED_BYTES // row_bytes))
-    searched = np.sort(drawn(np.arange(len(labels_R)), most, ALL))
+    searched = np.sort(drawn(np.arange(len(winners_R)), most, ALL))
 
     wanted = np.unique(np.concatenate([searched, *own.values()]))
     parts, start = [], 0
@@ -140,8 +140,8 @@ def real_rows(directory: RunDirectory, generation: Generation, config: Config, s
         owned_numbers={k: numbers_R[places] for k, places in own.items()},
         searched=rows[np.searchsorted(wanted, searched)],
         searched_numbers=numbers_R[searched],
-        searched_owners=labels_R[searched],
-        num_read=len(labels_R),
+        searched_owners=winners_R[searched],
+        num_read=len(winners_R),
     )
 
 
@@ -155,12 +155,12 @@ def chosen_blocks(num_blocks: int, block_bytes: int, seed: int) -> list[int]:
     return chosen
 
 
-def _labels(directory: RunDirectory, generation: Generation, block: int) -> NDArray[np.int32]:
-    name = labels_name(block)
-    return read_assigned(directory.storage, f"{generation.folder}/{name}", generation.files[name]).labels
+def _winners(directory: RunDirectory, generation: Generation, block: int) -> NDArray[np.int32]:
+    name = assignment_name(block)
+    return read_assigned(directory.storage, f"{generation.folder}/{name}", generation.files[name]).winners
 
 
-def nearest(samples: Mapping[int, Rows], real: RealRows, todo: Plan) -> dict[int, Neighbours]:
+def nearest(samples: Mapping[int, Rows], real: RealRows, todo: Amounts) -> dict[int, Neighbours]:
     """The training row nearest to samples and to real rows of each component, a real row itself left out."""
     exact = np.float64 if real.searched.dtype == np.float64 else np.float32
 
@@ -190,7 +190,7 @@ def _to_another(
     searched_SD: NDArray[np.floating],
     real: RealRows,
     index: NearestNeighbors,
-    todo: Plan,
+    todo: Amounts,
 ) -> NDArray[np.float64]:
     """Distances from real rows to the nearest row that is not the row itself."""
     owned_MD, numbers_M = owned_MD[: todo.measured], numbers_M[: todo.measured]

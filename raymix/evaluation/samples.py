@@ -14,7 +14,7 @@ from raymix.state import State
 from raymix.training.generators import GeneratorPack
 
 CHUNK_BYTES = 2**26  # of float32 samples that are held at a time
-COUNTS, ORDER, FIRST_PIECE = 3, 2, 16  # parts of the seeds of evaluation
+COUNTS, ORDER, FIRST_PIECE = 3, 2, 16  # draws of the evaluation's seeds
 
 
 def drawn(
@@ -41,6 +41,6 @@ def sample_mixture(
     """`num` rows (num, *row_shape) of the mixture in random order, and the component each came from."""
     pieces = list(drawn(generators, mixed_counts(state, num, seed), seed))
     rows = np.concatenate([rows for _, rows in pieces])
-    labels = np.concatenate([np.full(len(rows), k, np.int64) for k, rows in pieces])
+    components = np.concatenate([np.full(len(rows), k, np.int64) for k, rows in pieces])
     order = numpy_rng(phase_seed(seed, 0, ALL, Phase.EVALUATE, ORDER)).permutation(num)
-    return rows[order], labels[order]
+    return rows[order], components[order]

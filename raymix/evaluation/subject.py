@@ -12,7 +12,7 @@ from raymix.data.blocks import require_same
 from raymix.data.open import open_source
 from raymix.data.source import DataSpec, Source, block_bounds
 from raymix.evaluation.samples import drawn, mixed_counts
-from raymix.runs.checkpoint import Generation, labels_name, read_assigned
+from raymix.runs.checkpoint import Generation, assignment_name, read_assigned
 from raymix.state import State
 from raymix.storage import Storage
 from raymix.training.generators import GeneratorPack
@@ -69,9 +69,9 @@ class Subject:
         parts = []
         for b, (start, stop) in enumerate(block_bounds(self.spec, self.config.data.block_bytes)):
             here = numbers[(numbers >= start) & (numbers < stop)] - start
-            name = labels_name(b)
+            name = assignment_name(b)
             path = f"{self.generation.folder}/{name}"
-            parts.append(read_assigned(self.storage, path, self.generation.files[name]).labels[here])
+            parts.append(read_assigned(self.storage, path, self.generation.files[name]).winners[here])
         return np.concatenate(parts)
 
 

@@ -21,13 +21,13 @@ def winners(
 ) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
     """argmax_k s_k(x) and its value; ties go to the lowest k. Holds two rows of the K x n matrix at a time."""
     best_n = normalised(log_ratio_Kn[0], log_z_K[0])
-    labels_n = np.zeros(len(best_n), np.int32)
+    positions_n = np.zeros(len(best_n), np.int32)
     for k in range(1, len(log_z_K)):
         s_n = normalised(log_ratio_Kn[k], log_z_K[k])
         better_n = s_n > best_n
-        labels_n[better_n] = k
+        positions_n[better_n] = k
         best_n[better_n] = s_n[better_n]
-    return labels_n, best_n
+    return positions_n, best_n
 
 
 def dealt(num_rows: int, num_components: int, seed: int) -> NDArray[np.int32]:
@@ -55,7 +55,7 @@ def control(
     round: int,
     block: int,
 ) -> NDArray[np.int32]:
-    """The labels of one block in the modes that look at no log ratio: single, bag, random, oracle."""
+    """The winner's position of each row of a block in the modes that use no log ratio: single, bag, random, oracle."""
     seed = phase_seed(run_seed, round if mode == "random" else 0, ALL, Phase.ASSIGN, block)
     if mode == "oracle":
         assert classes_n is not None

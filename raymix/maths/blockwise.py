@@ -43,17 +43,17 @@ class Counts(NamedTuple):
 
 def win(log_z_K: Sequence[float], *log_ratio_Kn: NDArray[np.floating]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Stays: the winner's position of each row. Summary: rows won."""
-    labels_n, _ = assignment.winners(log_ratio_Kn, log_z_K)
-    return labels_n, np.bincount(labels_n, minlength=len(log_z_K))
+    positions_n, _ = assignment.winners(log_ratio_Kn, log_z_K)
+    return positions_n, np.bincount(positions_n, minlength=len(log_z_K))
 
 
 def histogram(
-    request: Mapping[int, int | None], labels_n: NDArray[np.int32], *log_ratio_Mn: NDArray[np.floating]
+    request: Mapping[int, int | None], positions_n: NDArray[np.int32], *log_ratio_Mn: NDArray[np.floating]
 ) -> tuple[None, dict[int, NDArray[np.int64]]]:
     """Summary: a key histogram of the rows that each requested component has not won."""
     counts = {}
     for (k, upper), log_ratio_n in zip(request.items(), log_ratio_Mn, strict=True):
-        counts[k] = balance.key_histogram(balance.order_key(log_ratio_n[labels_n != k]), upper)
+        counts[k] = balance.key_histogram(balance.order_key(log_ratio_n[positions_n != k]), upper)
     return None, counts
 
 
@@ -67,7 +67,7 @@ class Finish(NamedTuple):
 
 def finish(
     task: Finish,
-    labels_n: NDArray[np.int32],
+    positions_n: NDArray[np.int32],
     classes_n: NDArray[np.integer] | None,
     previous: Assigned | None,
     *log_ratio_Mn: NDArray[np.floating],
@@ -76,10 +76,10 @@ def finish(
     ids_K = np.array(task.components, np.int32)
     lent_rows, lent_to = [np.empty(0, np.int32)], [np.empty(0, np.int32)]
     for (k, threshold), log_ratio_n in zip(task.thresholds.items(), log_ratio_Mn, strict=True):
-        rows = balance.lent(balance.order_key(log_ratio_n), labels_n == k, threshold)
+        rows = balance.lent(balance.order_key(log_ratio_n), positions_n == k, threshold)
         lent_rows.append(rows)
         lent_to.append(np.full(len(rows), ids_K[k], np.int32))
-    assigned = Assigned(ids_K[labels_n], np.concatenate(lent_rows), np.concatenate(lent_to))
+    assigned = Assigned(ids_K[positions_n], np.concatenate(lent_rows), np.concatenate(lent_to))
     return assigned, counts_of(assigned, previous, task.components, classes_n, task.num_classes)
 
 
@@ -99,7 +99,7 @@ class Deal(NamedTuple):
 
 
 def deal(task: Deal, classes_n: NDArray[np.integer] | None) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """As `win`, for a control: labels that depend on no log ratio."""
+    """As `win`, for a control, by no log ratio."""
     dealt_n = assignment.control(
         task.mode,
         task.num_rows,
@@ -111,10 +111,10 @@ def deal(task: Deal, classes_n: NDArray[np.integer] | None) -> tuple[NDArray[np.
         task.block,
     )
     num = len(task.components)
-    labels_n = np.arange(task.num_rows, dtype=np.int32) % num
+    positions_n = np.arange(task.num_rows, dtype=np.int32) % num
     for position, k in enumerate(task.components):
-        labels_n[dealt_n == task.dealt_to.index(k)] = position
-    return labels_n, np.bincount(labels_n, minlength=num)
+        positions_n[dealt_n == task.dealt_to.index(k)] = position
+    return positions_n, np.bincount(positions_n, minlength=num)
 
 
 class Reseed(NamedTuple):
@@ -125,19 +125,19 @@ class Reseed(NamedTuple):
     components: tuple[int, ...]
     num_classes: int
     seeds: dict[int, int]
-    """Of the draw for each receiver in this block."""
+    """The seed of the draw for each receiver in this block."""
 
 
 def halve(task: Reseed, assigned: Assigned, classes_n: NDArray[np.integer] | None) -> tuple[Assigned, Counts]:
     """Stays: the block's assignment, in which each receiver has every second row of its donor (drawn at random) and
     nothing on loan."""
-    labels_n = assigned.labels.copy()
+    winners_n = assigned.winners.copy()
     for receiver, donor in task.donors.items():
-        rows = np.flatnonzero(assigned.labels == donor)
+        rows = np.flatnonzero(assigned.winners == donor)
         half = assignment.dealt(len(rows), 2, task.seeds[receiver]) == 1
-        labels_n[rows[half]] = receiver
+        winners_n[rows[half]] = receiver
     kept = ~np.isin(assigned.lent_to, list(task.donors))
-    halved = Assigned(labels_n, assigned.lent_rows[kept], assigned.lent_to[kept])
+    halved = Assigned(winners_n, assigned.lent_rows[kept], assigned.lent_to[kept])
     return halved, counts_of(halved, assigned, task.components, classes_n, task.num_classes)
 
 
@@ -148,12 +148,12 @@ def counts_of(
     classes_n: NDArray[np.integer] | None,
     num_classes: int,
 ) -> Counts:
-    positions_n = np.searchsorted(components, assigned.labels)
+    positions_n = np.searchsorted(components, assigned.winners)
     contingency = None
     if classes_n is not None:
         flat = positions_n * num_classes + classes_n
         contingency = np.bincount(flat, minlength=len(components) * num_classes).reshape(len(components), -1)
-    moves = flow.NO_FLOW if previous is None else flow.flow(previous.labels, assigned.labels)
+    moves = flow.NO_FLOW if previous is None else flow.flow(previous.winners, assigned.winners)
     won_K = np.bincount(positions_n, minlength=len(components))
     return Counts(
         won_K=won_K,

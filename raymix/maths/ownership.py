@@ -3,7 +3,7 @@
 What is large stays with its block, where the functions of `blockwise` and `reshape` work on it; here are handles and
 counts. Workers in one process and workers on a cluster give the `BlockMap` and the handles, and all else is the same.
 
-Axes: N rows, K components, B blocks, G groups of components.
+Axes: N rows, K components, B blocks, G candidates.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ from raymix.maths import balance, blockwise, flow, reshape
 from raymix.maths.balance import Threshold
 from raymix.maths.blockwise import BlockMap, Counts, Handle
 from raymix.maths.modality import Modality
-from raymix.maths.structure import Confusion, Group, Plan
+from raymix.maths.structure import Candidate, Confusion, Reshaping
 from raymix.seeds import Phase, phase_seed
 from raymix.state import Outcome
 
@@ -27,7 +27,7 @@ class Shared(NamedTuple):
     """What stays with the blocks of how some components share the rows."""
 
     components: tuple[int, ...]
-    labels_B: list[Handle]
+    positions_B: list[Handle]
     """Positions of the winners."""
     won_BK: list[NDArray[np.int64]]
     """Rows won."""
@@ -54,7 +54,7 @@ class Ownership:
         """The `Assigned` of each block; None before any assignment."""
         self.scored: tuple[int, ...] = ()
         self.log_ratios_BK: list[list[Handle]] = []
-        """Of the components that were scored last."""
+        """Log ratios of the components that were scored last."""
         self.shared = Shared((), [], [])
 
     def take_log_ratios(self, components: tuple[int, ...], log_ratios_BK: list[list[Handle]]) -> None:
@@ -71,14 +71,14 @@ class Ownership:
         """Give each row to argmax_k s_k of those that were scored, lend rows to starved ones."""
         blocks, log_ratios_BK = range(len(self.rows_B)), self.log_ratios_BK
         won = self.map_blocks(blockwise.win, [log_z_K for _ in blocks], log_ratios_BK)
-        labels_B = [labels for labels, _ in won]
+        positions_B = [positions for positions, _ in won]
 
         def histograms(request: Mapping[int, int | None]) -> list[dict[int, NDArray[np.int64]]]:
-            handles_B = [(labels_B[b], *(log_ratios_BK[b][k] for k in request)) for b in blocks]
+            handles_B = [(positions_B[b], *(log_ratios_BK[b][k] for k in request)) for b in blocks]
             return [counts for _, counts in self.map_blocks(blockwise.histogram, [request for _ in blocks], handles_B)]
 
         need = balance.shortfall(np.sum([won_K for _, won_K in won], axis=0), self.config.balance.min_share)
-        outcome = self._finish(self.scored, labels_B, balance.thresholds(need, histograms))
+        outcome = self._finish(self.scored, positions_B, balance.thresholds(need, histograms))
         if not self.config.schedule.retires(round):  # else `share` may ask for them
             self.drop_log_ratios()
         return outcome
@@ -91,18 +91,18 @@ class Ownership:
             for b, size in enumerate(self.sizes_B)
         ]
         dealt = self.map_blocks(blockwise.deal, tasks, [(classes,) for classes in self.classes_B])
-        return self._finish(components, [labels for labels, _ in dealt], {})
+        return self._finish(components, [positions for positions, _ in dealt], {})
 
     def _finish(
-        self, components: tuple[int, ...], labels_B: list[Handle], thresholds: Mapping[int, Sequence[Threshold]]
+        self, components: tuple[int, ...], positions_B: list[Handle], thresholds: Mapping[int, Sequence[Threshold]]
     ) -> Outcome:
         """Make assignments of positions of winners; `thresholds` of the starved by position, for each block."""
         tasks, handles_B = [], []
-        for b, labels in enumerate(labels_B):
+        for b, positions in enumerate(positions_B):
             own = {k: threshold_B[b] for k, threshold_B in thresholds.items()}
             tasks.append(blockwise.Finish(components, self.num_classes, own))
             log_ratios = [self.log_ratios_BK[b][k] for k in own]
-            handles_B.append((labels, self.classes_B[b], self.assigned_B[b], *log_ratios))
+            handles_B.append((positions, self.classes_B[b], self.assigned_B[b], *log_ratios))
         return self._accept(self.map_blocks(blockwise.finish, tasks, handles_B))
 
     def _accept(self, finished: Sequence[tuple[Handle, Counts]]) -> Outcome:
@@ -141,30 +141,30 @@ class Ownership:
         posterior_KK = np.zeros((len(log_z_K), len(log_z_K)))
         for _, summary in found:  # in block order
             posterior_KK += summary.posterior_KK
-        self.shared = Shared(components, [labels for labels, _ in found], won_BK)
+        self.shared = Shared(components, [positions for positions, _ in found], won_BK)
         return Confusion(np.sum(won_BK, axis=0), posterior_KK)
 
-    def look(self, groups: Sequence[Group]) -> list[Modality]:
-        """What the rows of each group of those who `share` are like; of many rows some are looked at, evenly spread."""
-        if not groups:
+    def look(self, candidates: Sequence[Candidate]) -> list[Modality]:
+        """What the rows of each candidate are like, by how they `share`; of many some are looked at, evenly spread."""
+        if not candidates:
             return []
-        components, labels_B, won_BK = self.shared
-        positions_G = [tuple(components.index(k) for k in group) for group in groups]
-        of_group_BG = np.array([[won_K[list(group)].sum() for group in positions_G] for won_K in won_BK])
-        total_G, before_BG = of_group_BG.sum(0), of_group_BG.cumsum(0) - of_group_BG
+        components, positions_B, won_BK = self.shared
+        positions_G = [tuple(components.index(k) for k in candidate) for candidate in candidates]
+        of_candidate_BG = np.array([[won_K[list(candidate)].sum() for candidate in positions_G] for won_K in won_BK])
+        total_G, before_BG = of_candidate_BG.sum(0), of_candidate_BG.cumsum(0) - of_candidate_BG
         every_G = np.ceil(total_G / reshape.most_rows(self.row_shape)).astype(int).tolist()
         picks = [reshape.Pick(b, positions_G, every_G, before_G.tolist()) for b, before_G in enumerate(before_BG)]
-        picked = self.map_blocks(reshape.pick, picks, list(zip(self.rows_B, labels_B, strict=True)))
+        picked = self.map_blocks(reshape.pick, picks, list(zip(self.rows_B, positions_B, strict=True)))
         num_all, is_image = int(np.sum(won_BK)), len(self.row_shape) == 3
         looks = [reshape.Look(g, int(total), num_all, self._scale, is_image) for g, total in enumerate(total_G)]
         picked_B = [rows for rows, _ in picked]
-        return [found for _, found in self.map_blocks(reshape.look, looks, [picked_B for _ in groups])]
+        return [found for _, found in self.map_blocks(reshape.look, looks, [picked_B for _ in candidates])]
 
-    def reshape(self, plan: Plan) -> Outcome:
-        """Let those who `share` become the components of a plan; `moved` are the rows that changed hands here."""
-        components, labels_B, _ = self.shared
-        task = reshape.Reshape(components, plan, self._scale, self.num_classes)
-        handles_B = list(zip(self.rows_B, labels_B, self.assigned_B, self.classes_B, strict=True))
+    def reshape(self, reshaping: Reshaping) -> Outcome:
+        """Let those who `share` become the components of a reshaping; `moved` are the rows that changed hands here."""
+        components, positions_B, _ = self.shared
+        task = reshape.Reshape(components, reshaping, self._scale, self.num_classes)
+        handles_B = list(zip(self.rows_B, positions_B, self.assigned_B, self.classes_B, strict=True))
         return self._accept(self.map_blocks(reshape.reshape, [task for _ in handles_B], handles_B))
 
     @property

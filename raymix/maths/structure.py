@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from raymix.maths.modality import UNIMODAL, Cells, Modality
 from raymix.state import Change, Lineage, State
 
-Group = tuple[int, ...]
-"""One component, or two, whose rows are looked at together."""
+Candidate = tuple[int, ...]
+"""One component that may split, or two that may merge or be dealt anew: whose rows are looked at together."""
 
 AGE = 2  # rounds that a component is left alone
 SMALL_SHARE, SMALL_OF_EQUAL = 0.02, 0.25  # of N, and of N / K: who wins less than both for AGE rounds retires
@@ -44,7 +44,7 @@ class Confusion(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Plan:
+class Reshaping:
     """What is to happen to the components that were left when the retired had gone."""
 
     components: tuple[int, ...]
@@ -53,7 +53,7 @@ class Plan:
     """For each of them whose tensors it goes on with."""
     merged: dict[int, int] = field(default_factory=dict)
     """Whose rows all go to another."""
-    dealt: tuple[tuple[Group, tuple[int, ...], Cells], ...] = ()
+    dealt: tuple[tuple[Candidate, tuple[int, ...], Cells], ...] = ()
     """Whose rows go to others by cells: (whose, to whom for each cell, the cells)."""
     changes: tuple[Change, ...] = ()
     next_component: int = 0
@@ -105,7 +105,7 @@ def _old(state: State) -> set[int]:
     return {k for k, born in pairs if state.round - born >= AGE}
 
 
-def groups(state: State, confusion: Confusion) -> list[Group]:
+def candidates(state: State, confusion: Confusion) -> list[Candidate]:
     """Whose rows are to be looked at: pairs, most confused first, then components that may split."""
     old, rows = _old(state), dict(zip(state.components, confusion.won_K.tolist(), strict=True))
     confused = _confused(state, confusion)
@@ -115,7 +115,7 @@ def groups(state: State, confusion: Confusion) -> list[Group]:
     return [*pairs[: PAIRS_PER_COMPONENT * len(state.components)], *single]
 
 
-def _confused(state: State, confusion: Confusion) -> dict[Group, float]:
+def _confused(state: State, confusion: Confusion) -> dict[Candidate, float]:
     """The confusion of pairs that are confused at all, the most confused first."""
     of_pairs = confusion.of_pairs()
     found = {
@@ -127,7 +127,9 @@ def _confused(state: State, confusion: Confusion) -> dict[Group, float]:
     return dict(sorted(found.items(), key=lambda item: -item[1]))
 
 
-def plan(state: State, confusion: Confusion, looks: Mapping[Group, Modality], least: int, most: int) -> Plan:
+def reshaping(
+    state: State, confusion: Confusion, looks: Mapping[Candidate, Modality], least: int, most: int
+) -> Reshaping:
     """What follows from the looks, for a state without the retired; `least` and `most` bound the number of components.
 
     Pairs come first, the most confused first, and each component changes once.
@@ -135,17 +137,17 @@ def plan(state: State, confusion: Confusion, looks: Mapping[Group, Modality], le
     assert state.lineage is not None
     draft = _Draft(state, confusion, least, most)
     confused = _confused(state, confusion)
-    for group, found in looks.items():
-        if not draft.touched & set(group):
-            if len(group) == 2:
-                draft.look_at_pair(group, found, confused[group])
+    for candidate, found in looks.items():
+        if not draft.touched & set(candidate):
+            if len(candidate) == 2:
+                draft.look_at_pair(candidate, found, confused[candidate])
             else:
-                draft.look_at_one(group[0], found)
-    return draft.plan()
+                draft.look_at_one(candidate[0], found)
+    return draft.reshaping()
 
 
 class _Draft:
-    """A plan in the making."""
+    """A reshaping in the making."""
 
     def __init__(self, state: State, confusion: Confusion, least: int, most: int) -> None:
         assert state.lineage is not None
@@ -156,14 +158,14 @@ class _Draft:
         self.next_component = state.lineage.next_component
         self.sources = {k: k for k in state.components}
         self.merged: dict[int, int] = {}
-        self.dealt: list[tuple[Group, tuple[int, ...], Cells]] = []
+        self.dealt: list[tuple[Candidate, tuple[int, ...], Cells]] = []
         self.changes: list[Change] = []
 
     @property
     def touched(self) -> set[int]:
         return {k for change in self.changes for k in change.components}
 
-    def look_at_pair(self, pair: Group, found: Modality, confusion: float) -> None:
+    def look_at_pair(self, pair: Candidate, found: Modality, confusion: float) -> None:
         siblings = self.split[pair[0]] == self.split[pair[1]] != -1
         bound = ONE_MODE_OF_SIBLINGS if siblings else ONE_MODE
         numbers = {"confusion": round(confusion, 4), "valley": round(found.valley, 4)}
@@ -178,7 +180,7 @@ class _Draft:
             self.dealt.append((pair, pair, found.cells))
             self.changes.append(Change("repartition", pair, pair, numbers, reason))
 
-    def _merge(self, pair: Group, numbers: dict[str, float]) -> None:
+    def _merge(self, pair: Candidate, numbers: dict[str, float]) -> None:
         bigger, smaller = sorted(pair, key=lambda k: (-self.rows[k], k))
         del self.sources[smaller]
         self.merged[smaller] = bigger
@@ -199,24 +201,26 @@ class _Draft:
         reason = f"its rows have {num} modes (valley {found.valley:.2f})"
         self.changes.append(Change("split", (component,), (component, *born), numbers, reason))
 
-    def plan(self) -> Plan:
+    def reshaping(self) -> Reshaping:
         sources = dict(sorted(self.sources.items()))
         changes = tuple(self.changes)
-        return Plan(tuple(sources), sources, self.merged, tuple(self.dealt), changes, self.next_component)
+        return Reshaping(tuple(sources), sources, self.merged, tuple(self.dealt), changes, self.next_component)
 
 
-def applied(state: State, plan: Plan) -> State:
-    """The state with the components that a plan leaves; their rows are still to be counted."""
+def applied(state: State, reshaping: Reshaping) -> State:
+    """The state with the components that a reshaping leaves; their rows are still to be counted."""
     assert state.lineage is not None
-    places = [state.components.index(source) for source in plan.sources.values()]
+    places = [state.components.index(source) for source in reshaping.sources.values()]
     taken, old = state.only(places), set(state.components)
     assert taken.lineage is not None
-    split = {k: min(set(change.into) - old) for change in plan.changes if change.kind == "split" for k in change.into}
-    ids, before = plan.components, taken.lineage
+    split = {
+        k: min(set(change.into) - old) for change in reshaping.changes if change.kind == "split" for k in change.into
+    }
+    ids, before = reshaping.components, taken.lineage
     lineage = Lineage(
         tuple(born if k in old else state.round for k, born in zip(ids, before.born_K, strict=True)),
         tuple(split.get(k, number) for k, number in zip(ids, before.split_K, strict=True)),
-        tuple(0 if k in plan.touched else rounds for k, rounds in zip(ids, before.small_rounds_K, strict=True)),
-        plan.next_component,
+        tuple(0 if k in reshaping.touched else rounds for k, rounds in zip(ids, before.small_rounds_K, strict=True)),
+        reshaping.next_component,
     )
-    return replace(taken, components=plan.components, lineage=lineage)
+    return replace(taken, components=reshaping.components, lineage=lineage)

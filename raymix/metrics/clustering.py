@@ -1,6 +1,6 @@
 """How well an assignment agrees with known classes.
 
-Every measure is computed from the table of counts, which adds up over blocks, so that no label is ever expanded.
+Every measure is computed from the table of counts, which adds up over blocks, so that no row is ever expanded.
 Shapes: N rows, K components, C classes.
 """
 
@@ -13,24 +13,24 @@ from raymix.errors import DataError
 Counts = NDArray[np.int64]
 
 
-def contingency(labels_N: NDArray[np.integer], classes_N: NDArray[np.integer], K: int, C: int) -> Counts:
+def contingency(winners_N: NDArray[np.integer], classes_N: NDArray[np.integer], K: int, C: int) -> Counts:
     """Count the rows of each (component, class).
 
     Returns (K, C) counts; tables of disjoint blocks of rows add up to the table of the data set.
     Raises `DataError` when lengths differ or a number lies outside its range.
     """
-    if labels_N.shape != classes_N.shape or labels_N.ndim != 1:
+    if winners_N.shape != classes_N.shape or winners_N.ndim != 1:
         raise DataError(
-            f"{labels_N.shape} labels against {classes_N.shape} classes", "contingency", "give one of each per row"
+            f"{winners_N.shape} winners against {classes_N.shape} classes", "contingency", "give one of each per row"
         )
-    for name, numbers_N, bound in (("label", labels_N, K), ("class", classes_N, C)):
+    for name, numbers_N, bound in (("winner", winners_N, K), ("class", classes_N, C)):
         outside_N = (numbers_N < 0) | (numbers_N >= bound)
         if outside_N.any():
             row = int(outside_N.argmax())
             raise DataError(
                 f"{name} {numbers_N[row]}", f"contingency, row {row}", f"give numbers from 0 to {bound - 1}"
             )
-    cells_N = labels_N.astype(np.int64) * C + classes_N
+    cells_N = winners_N.astype(np.int64) * C + classes_N
     return np.bincount(cells_N, minlength=K * C).reshape(K, C).astype(np.int64, copy=False)
 
 

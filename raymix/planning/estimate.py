@@ -16,7 +16,7 @@ from raymix.config import Config
 from raymix.data.source import DataSpec, block_bounds
 from raymix.maths.balance import BINS
 from raymix.planning.footprint import Footprint
-from raymix.recipes.packing import has_separate_judges
+from raymix.recipes.packing import has_separate_discriminators
 from raymix.search.match import round_rows
 from raymix.training.batches import CHUNK_BYTES
 from raymix.training.discriminators import SCORE_BATCH
@@ -32,7 +32,7 @@ GPU_CONTEXT_BYTES = 600 * MIB  # of a GPU, that each process takes for CUDA itse
 KEPT = 1.25  # what kernels use beside tensors, and freed memory that the allocator keeps
 CHUNK_COPIES = 4  # of a chunk of batches: as it was read, scaled in two steps, and in the model's type
 SCORE_COPIES = 4  # of a block's log ratios until they have left for the object store
-LABEL_BYTES, CLASS_BYTES, RATIO_BYTES, SAMPLE_BYTES, INDEX_BYTES = 4, 8, 4, 4, 8
+WINNER_BYTES, CLASS_BYTES, RATIO_BYTES, SAMPLE_BYTES, INDEX_BYTES = 4, 8, 4, 4, 8
 FEWEST_HELPERS = 4  # block tasks at a time on a node of few processors, else one for each; as `lookout.LEAST_WIDTH`
 PASSES = 2  # of the balance over a starved component's keys
 
@@ -49,11 +49,11 @@ class DataPlane:
     labels: int
     """The assignment."""
     log_ratios: int
-    """Of all components, K x N float32."""
+    """Log ratios of all components, K x N float32."""
     fakes: int
     """Samples of all generators that discriminators see in a round."""
     largest_block: int
-    """Of rows."""
+    """Rows of the largest block."""
 
     @property
     def while_judged(self) -> int:
@@ -72,17 +72,17 @@ class DataPlane:
 
 
 def data_plane(config: Config, spec: DataSpec) -> DataPlane:
-    """Of a resolved config."""
+    """What a run of a resolved config keeps there."""
     num, K = spec.num_rows, config.most_components
-    judged = config.judges and not config.own_density
+    has_discriminators = config.competes and not config.own_density
     bounds = block_bounds(spec, config.data.block_bytes)
-    fakes = K * num_fakes(config, num, K) * math.prod(spec.row_shape) * SAMPLE_BYTES if judged else 0
+    fakes = K * num_fakes(config, num, K) * math.prod(spec.row_shape) * SAMPLE_BYTES if has_discriminators else 0
     return DataPlane(
         num_blocks=len(bounds),
         rows=num * spec.row_bytes,
         classes=num * CLASS_BYTES if spec.classes else 0,
-        labels=num * LABEL_BYTES,
-        log_ratios=K * num * RATIO_BYTES if config.judges else 0,
+        labels=num * WINNER_BYTES,
+        log_ratios=K * num * RATIO_BYTES if config.competes else 0,
         fakes=fakes,
         largest_block=max(stop - start for start, stop in bounds) * spec.row_bytes,
     )
@@ -90,14 +90,14 @@ def data_plane(config: Config, spec: DataSpec) -> DataPlane:
 
 @dataclass(frozen=True)
 class Memory:
-    """Of one actor."""
+    """What one actor takes."""
 
     host_bytes: int
     gpu_bytes: int = 0
 
 
 def generator_memory(config: Config, spec: DataSpec, one: Footprint, members: int, rank: int, on_gpu: bool) -> Memory:
-    """Of the actor that holds the generators of a pack, at its fullest: as the worker of this number."""
+    """What the actor that holds a pack's generators takes at its fullest, as the worker of this number."""
     together = members if config.resources.fused is not False else 1
     num, row_bytes = num_fakes(config, spec.num_rows, config.most_components), _sample_bytes(spec)
     drawn = min(members, max(1, SAMPLES_BYTES // max(1, num * row_bytes)))  # as `GeneratorPack.groups` has it
@@ -110,11 +110,11 @@ def generator_memory(config: Config, spec: DataSpec, one: Footprint, members: in
     state = members * one.state_bytes
     if rank > 0:
         return _memory(train, index, state, on_gpu)
-    return _memory(max(train, sample) if config.judges else train, max(commit, samples) + index, state, on_gpu)
+    return _memory(max(train, sample) if config.competes else train, max(commit, samples) + index, state, on_gpu)
 
 
-def judge_memory(config: Config, spec: DataSpec, one: Footprint, members: int, on_gpu: bool) -> Memory:
-    """Of an actor that holds discriminators, at its fullest: those of `members` components, or the trunk of all."""
+def discriminator_memory(config: Config, spec: DataSpec, one: Footprint, members: int, on_gpu: bool) -> Memory:
+    """What an actor with discriminators takes at its fullest: those of `members` components, or the trunk of all."""
     shared = config.discriminator.trunk == "shared"
     networks = 1 if shared else members
     together = networks if config.resources.fused is not False else 1
@@ -142,22 +142,23 @@ def _sample_bytes(spec: DataSpec) -> int:
 
 
 def _chunk_bytes(spec: DataSpec, batch_size: int) -> int:
-    """Of a member's batches that are gathered at a time, while they are scaled."""
+    """A member's batches that are gathered at a time, while they are scaled."""
     batch = batch_size * _sample_bytes(spec)
     return CHUNK_COPIES * max(1, CHUNK_BYTES // batch) * batch
 
 
 def helper_bytes(data: DataPlane) -> int:
-    """Of one process that reads or assigns a block."""
+    """Memory of one process that reads or assigns a block."""
     return PROCESS_BYTES + data.largest_block
 
 
-def generation_bytes(config: Config, spec: DataSpec, generator: Footprint, judge: Footprint | None) -> int:
-    """Of the files of one round."""
+def generation_bytes(config: Config, spec: DataSpec, generator: Footprint, discriminator: Footprint | None) -> int:
+    """Size of the files of one round."""
     K = config.most_components
-    judges = 0 if judge is None else judge.file_bytes * (K if has_separate_judges(config) else 1)
+    files = K if has_separate_discriminators(config) else 1
+    discriminators = 0 if discriminator is None else files * discriminator.file_bytes
     bits = max(1, math.ceil(math.log2(K))) if K > 1 else 0
-    return K * generator.file_bytes + judges + spec.num_rows * bits // 8
+    return K * generator.file_bytes + discriminators + spec.num_rows * bits // 8
 
 
 @dataclass(frozen=True)
@@ -165,22 +166,22 @@ class Work:
     """Floating-point operations of one round."""
 
     generators: float
-    """Of all, samples included."""
+    """All generators' work, samples included."""
     samples: float
-    """Of that, for samples, which of a component's workers the first draws."""
+    """What of it is for samples, which the first of a component's workers draws."""
     discriminators: float
-    """Of all, scoring included."""
+    """All discriminators' work, scoring included."""
 
 
-def round_work(config: Config, spec: DataSpec, generator: Footprint, judge: Footprint | None) -> Work:
-    """Of a round with equal loads and discriminators that no guard stops."""
+def round_work(config: Config, spec: DataSpec, generator: Footprint, discriminator: Footprint | None) -> Work:
+    """The work of a round with equal loads and discriminators that no guard stops."""
     num, K = spec.num_rows, config.most_components
     trained = round_rows(config, spec) * generator.step.flops / config.schedule.batch_size
-    if judge is None:
+    if discriminator is None:
         return Work(trained, 0.0, 0.0)
     sampled = K * num_fakes(config, num, K) * generator.batch.flops / SAMPLE_BATCH
-    networks = K if has_separate_judges(config) else 1
-    each = config.discriminator.steps(num) * judge.step.flops + num * judge.batch.flops / SCORE_BATCH
+    networks = K if has_separate_discriminators(config) else 1
+    each = config.discriminator.steps(num) * discriminator.step.flops + num * discriminator.batch.flops / SCORE_BATCH
     return Work(trained + sampled, sampled, networks * each)
 
 
@@ -190,7 +191,7 @@ class Resident:
 
     node: str
     trains: bool
-    """Whether generators train here, which see rows and labels."""
+    """Whether generators train here, which see rows and the assignment."""
     trunk: bool
     """Whether the shared trunk trains here, which sees rows and the samples of all generators."""
     fakes: int
@@ -207,12 +208,12 @@ class Resident:
 
 def store_on(node: Resident, data: DataPlane, is_home: bool) -> int:
     """Bytes of the object store on one node, at its fullest. `is_home`: the node where the coordinator is, and blocks
-    are read and labels kept."""
+    are read and the assignment kept."""
     reads = is_home or node.reads
-    rows, labels = (data.rows, data.labels) if reads else (0, 0)
+    rows, assignment = (data.rows, data.labels) if reads else (0, 0)
     fakes, classes = data.fakes if node.trunk else node.fakes, data.classes if is_home else 0
     assigns = 2 * data.labels if is_home or node.log_ratios else 0
-    return rows + classes + labels + max(fakes, node.log_ratios + assigns)
+    return rows + classes + assignment + max(fakes, node.log_ratios + assigns)
 
 
 @dataclass(frozen=True)
@@ -254,7 +255,7 @@ def traffic(
     reading = [node for node in away if node.reads]
     trunks = [node for node in residents if node.trunk]
     pieces = config.most_components * data.num_blocks
-    starved = PASSES * BINS * 8 if config.judges and config.balance.min_share else 0
+    starved = PASSES * BINS * 8 if config.competes and config.balance.min_share else 0
     return Traffic(
         first_rows=len(reading) * data.rows,
         rows=sum(node.node in short for node in reading) * data.rows,

@@ -10,7 +10,7 @@ from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.planning import estimate
 from raymix.planning.estimate import DataPlane, Memory, Resident, Traffic, Work
-from raymix.planning.footprint import Footprint, generator_footprint, judge_footprint
+from raymix.planning.footprint import Footprint, discriminator_footprint, generator_footprint
 from raymix.recipes.packing import choices, packed, with_packing
 from raymix.runs.checkpoint import KEPT
 from raymix.runtime.machines import GIB, Machine
@@ -20,11 +20,11 @@ ROOM = 0.9  # of a node's memory that may be in use: above it Ray's memory monit
 
 
 @dataclass(frozen=True)
-class Seat:
+class ActorPlan:
     """One actor."""
 
     kind: Literal["generators", "discriminators"]
-    """Of what it holds."""
+    """What it holds."""
     group: str
     rank: int
     """Its number among the actors that train the same, of which the first alone draws samples and writes files."""
@@ -44,7 +44,7 @@ class NodePlan:
     """One node of those that have something to do."""
 
     machine: Machine
-    seats: tuple[Seat, ...]
+    actors: tuple[ActorPlan, ...]
     resident: Resident
     is_home: bool
     """Whether the coordinator is here, and with it the tasks that read blocks and the evaluator."""
@@ -58,8 +58,8 @@ class NodePlan:
 
     @property
     def gpu_bytes(self) -> int:
-        """Of its fullest GPU, where actors share one as the config asks."""
-        shares = [(seat.memory.gpu_bytes, seat.gpus) for seat in self.seats if seat.gpus]
+        """Memory of its fullest GPU, where actors share one as the config asks."""
+        shares = [(actor.memory.gpu_bytes, actor.gpus) for actor in self.actors if actor.gpus]
         return max((math.floor(1 / gpus + 1e-6) * each for each, gpus in shares), default=0)
 
 
@@ -76,14 +76,14 @@ class Plan:
     traffic: Traffic
     work: Work
     generation_bytes: int
-    """Of one checkpoint."""
+    """Size of one checkpoint."""
     kept_generations: int
     limits: tuple[str, ...]
     """What limits the run, the worst first."""
 
     @property
-    def seats(self) -> list[Seat]:
-        return [seat for node in self.nodes for seat in node.seats]
+    def actors(self) -> list[ActorPlan]:
+        return [actor for node in self.nodes for actor in node.actors]
 
 
 def packed_for(config: Config, spec: DataSpec, nodes: Sequence[Node]) -> tuple[Config, str]:
@@ -103,16 +103,17 @@ def plan(config: Config, spec: DataSpec, machines: Sequence[Machine], local_stor
     nodes = [machine.node for machine in machines]
     config, why = packed_for(config, spec, nodes)
     asked = groups(config, nodes)
-    judged = config.judges and not config.own_density
-    generator, judge = generator_footprint(config, spec), judge_footprint(config, spec) if judged else None
-    seats = [
-        seat
+    has_discriminators = config.competes and not config.own_density
+    generator = generator_footprint(config, spec)
+    discriminator = discriminator_footprint(config, spec) if has_discriminators else None
+    actors = [
+        actor
         for group, home in zip(asked, homes(asked, nodes), strict=True)
         if home is not None
-        for seat in seats_of(config, spec, group, home, generator, judge)
+        for actor in actors_of(config, spec, group, home, generator, discriminator)
     ]
     data, home = estimate.data_plane(config, spec), nodes[0].id
-    found = node_plans(config, machines, seats, data, generator, judge)
+    found = node_plans(config, machines, actors, data, generator, discriminator)
     short = [node.name for node in found if node.store_bytes > node.machine.store_bytes]
     traffic = estimate.traffic(config, data, [node.resident for node in found], home, short, local_storage)
     result = Plan(
@@ -123,75 +124,81 @@ def plan(config: Config, spec: DataSpec, machines: Sequence[Machine], local_stor
         nodes=tuple(found),
         data=data,
         traffic=traffic,
-        work=estimate.round_work(config, spec, generator, judge),
-        generation_bytes=estimate.generation_bytes(config, spec, generator, judge),
+        work=estimate.round_work(config, spec, generator, discriminator),
+        generation_bytes=estimate.generation_bytes(config, spec, generator, discriminator),
         kept_generations=KEPT + (config.schedule.evaluate_every > 0),
         limits=(),
     )
     return Plan(**{**vars(result), "limits": tuple(limits(result))})
 
 
-def seats_of(
-    config: Config, spec: DataSpec, group: Group, home: Node, generator: Footprint, judge: Footprint | None
-) -> list[Seat]:
+def actors_of(
+    config: Config, spec: DataSpec, group: Group, home: Node, generator: Footprint, discriminator: Footprint | None
+) -> list[ActorPlan]:
     """The actors of one group."""
     each, on_gpu = (group.bundle["CPU"], group.bundle.get("GPU", 0.0)), bool(group.gpus)
     found = []
     if group.generators:
         memory = estimate.generator_memory(config, spec, generator, len(group.generators), group.rank, on_gpu)
-        found.append(Seat("generators", group.name, group.rank, home.id, group.generators, *each, memory))
-    if group.discriminators and judge is not None:
-        memory = estimate.judge_memory(config, spec, judge, len(group.discriminators), on_gpu)
-        found.append(Seat("discriminators", group.name, group.rank, home.id, group.discriminators, *each, memory))
+        found.append(ActorPlan("generators", group.name, group.rank, home.id, group.generators, *each, memory))
+    if group.discriminators and discriminator is not None:
+        memory = estimate.discriminator_memory(config, spec, discriminator, len(group.discriminators), on_gpu)
+        found.append(ActorPlan("discriminators", group.name, group.rank, home.id, group.discriminators, *each, memory))
     return found
 
 
 def resident(
-    config: Config, node: str, seats: Sequence[Seat], data: DataPlane, generator: Footprint, judge: Footprint | None
+    config: Config,
+    node: str,
+    actors: Sequence[ActorPlan],
+    data: DataPlane,
+    generator: Footprint,
+    discriminator: Footprint | None,
 ) -> Resident:
     """What the actors of one node do."""
     K, num_blocks, shared = config.most_components, data.num_blocks, config.discriminator.trunk == "shared"
-    trainers, judges = of_kind("generators", seats), of_kind("discriminators", seats)
-    firsts = [seat for seat in trainers if seat.rank == 0]
-    drawn = sum(len(seat.components) for seat in firsts)
+    trainers, discriminators = of_kind("generators", actors), of_kind("discriminators", actors)
+    firsts = [actor for actor in trainers if actor.rank == 0]
+    drawn = sum(len(actor.components) for actor in firsts)
     files = drawn * generator.file_bytes
-    if judge is not None:
-        files += sum(1 if shared else len(seat.components) for seat in judges if seat.rank == 0) * judge.file_bytes
+    if discriminator is not None:
+        own = (1 if shared else len(actor.components) for actor in discriminators if actor.rank == 0)
+        files += sum(own) * discriminator.file_bytes
     # without discriminators generators judge by their own density; the workers of a trunk share the blocks
-    scorers, parts = (judges, config.discriminator.workers) if judge else (firsts, 1)
-    scored = sum(len(seat.components) * len(range(seat.rank, num_blocks, parts)) for seat in scorers)
+    scorers, parts = (discriminators, config.discriminator.workers) if discriminator else (firsts, 1)
+    scored = sum(len(actor.components) * len(range(actor.rank, num_blocks, parts)) for actor in scorers)
     return Resident(
         node=node,
         trains=bool(trainers),
-        trunk=shared and bool(judges),
+        trunk=shared and bool(discriminators),
         fakes=data.fakes * drawn // K,
         log_ratios=data.log_ratios * scored // (K * num_blocks),
         files=files,
     )
 
 
-def of_kind(kind: str, seats: Sequence[Seat]) -> list[Seat]:
+def of_kind(kind: str, actors: Sequence[ActorPlan]) -> list[ActorPlan]:
     """The actors of a kind."""
-    return [seat for seat in seats if seat.kind == kind]
+    return [actor for actor in actors if actor.kind == kind]
 
 
 def node_plans(
     config: Config,
     machines: Sequence[Machine],
-    seats: Sequence[Seat],
+    actors: Sequence[ActorPlan],
     data: DataPlane,
     generator: Footprint,
-    judge: Footprint | None,
+    discriminator: Footprint | None,
 ) -> list[NodePlan]:
     """The coordinator's node, and those that have actors."""
     found = []
     for number, machine in enumerate(machines):
-        here, is_home = tuple(seat for seat in seats if seat.node == machine.node.id), number == 0
+        here, is_home = tuple(actor for actor in actors if actor.node == machine.node.id), number == 0
         if not here and not is_home:
             continue
-        does = resident(config, machine.node.id, here, data, generator, judge)
+        does = resident(config, machine.node.id, here, data, generator, discriminator)
         store = estimate.store_on(does, data, is_home)
-        memory = sum(seat.memory.host_bytes for seat in here) + estimate.DAEMONS_BYTES
+        memory = sum(actor.memory.host_bytes for actor in here) + estimate.DAEMONS_BYTES
         memory += min(store, machine.store_bytes) + (estimate.LIBRARIES_BYTES if here or is_home else 0)
         if is_home:
             helpers = min(data.num_blocks, max(estimate.FEWEST_HELPERS, math.floor(machine.node.cpus)))
@@ -259,16 +266,16 @@ def waits(plan: Plan) -> list[str]:
     largest, shared = max(packs) / sum(packs), config.discriminator.trunk == "shared"
     of_workers = (work.generators - work.samples) / config.resources.workers_per_component
     of_generators = (of_workers + work.samples) * largest
-    of_judges = work.discriminators * (1 / config.discriminator.workers if shared else largest)
-    share, path = work.discriminators / total, of_generators + of_judges
+    of_discriminators = work.discriminators * (1 / config.discriminator.workers if shared else largest)
+    share, path = work.discriminators / total, of_generators + of_discriminators
     told = f"{flops(total)} a round, {share:.0%} of it the discriminators'"
-    if of_judges >= of_generators and shared:
+    if of_discriminators >= of_generators and shared:
         return [
             f"discriminator work: {told}; all K x N are judged by one trunk on {config.discriminator.workers} "
-            f"actor(s), which is {of_judges / path:.0%} of what a round waits for; raise discriminator.workers, or "
-            "choose discriminator.trunk separate"
+            f"actor(s), which is {of_discriminators / path:.0%} of what a round waits for; raise "
+            "discriminator.workers, or choose discriminator.trunk separate"
         ]
-    if of_judges >= of_generators:
+    if of_discriminators >= of_generators:
         return [
             f"discriminator work: {told}, because each of them sees and scores all N rows (K x N in all); "
             "it grows with K, and is divided over packs; lower discriminator.epochs"
@@ -285,10 +292,10 @@ def shares(plan: Plan) -> list[str]:
     config, nodes = plan.config, [machine.node for machine in plan.machines]
     num, on_gpus = slots(config, nodes), uses_gpus(config, nodes)
     kind = "GPU" if on_gpus else "processor"
-    work_at_once = of_kind("generators", plan.seats)
-    trunks = of_kind("discriminators", plan.seats) if config.discriminator.trunk == "shared" else []
+    work_at_once = of_kind("generators", plan.actors)
+    trunks = of_kind("discriminators", plan.actors) if config.discriminator.trunk == "shared" else []
     packs, used = len(work_at_once), len(work_at_once) + len(trunks)
-    sizes = Counter(len(seat.components) for seat in work_at_once)
+    sizes = Counter(len(actor.components) for actor in work_at_once)
     if packs < config.most_components:
         each = " and ".join(str(size) for size in sorted(sizes))
         why = f"{kind}s: {config.most_components} components share {packs} actors ({each} each)"
@@ -298,7 +305,7 @@ def shares(plan: Plan) -> list[str]:
     else:
         found = []
     if num > used:
-        idle = len(plan.machines) - len([node for node in plan.nodes if node.seats])
+        idle = len(plan.machines) - len([node for node in plan.nodes if node.actors])
         nodes_too = f", {idle} of {len(plan.machines)} nodes among them" if idle else ""
         todo = "lower resources.pack" if packs < config.most_components else "raise num_components"
         found.append(f"idle: {num - used} of {num} {kind}s have no actor{nodes_too}; {todo} to use them")

@@ -53,9 +53,9 @@ def synthetic_5() -> Config:
 
 def synthetic_9() -> Config:
     """Nine warped Gaussians on a grid (the paper's section 5.1)."""
-    judge = DiscriminatorConfig(learning_rate=0.005, batch_size=32, epochs=2, guard_loss=0, fakes=16_000)
+    discriminator = DiscriminatorConfig(learning_rate=0.005, batch_size=32, epochs=2, guard_loss=0, fakes=16_000)
     # Longer pre-training makes the nine alike, and more of them end with two modes, or two with one.
-    return _synthetic(9, judge, pretrain_epochs=1)
+    return _synthetic(9, discriminator, pretrain_epochs=1)
 
 
 def mnist_small() -> Config:
@@ -72,12 +72,12 @@ def mnist_small() -> Config:
 def mnist() -> Config:
     """All of MNIST, K = 15, for 2 cores: shared trunk, low-pass and guard; under ten minutes."""
     # The guard leaves twenty steps in late rounds; of small batches each head would see eighty samples in all.
-    judge = DiscriminatorConfig(trunk="shared", guard_loss=0.5, batch_size=256)
+    discriminator = DiscriminatorConfig(trunk="shared", guard_loss=0.5, batch_size=256)
     return Config(
         num_components=15,
         data=DataConfig(name="mnist"),
         model=VAEConfig(),
-        discriminator=judge,
+        discriminator=discriminator,
         schedule=ScheduleConfig(rounds=6, pretrain_epochs=3, epochs_per_round=3),
     )
 
@@ -226,10 +226,10 @@ def with_data(config: Config, path: str, labels: str | None = None) -> Config:
     config = config.model_copy(update={"data": old.model_copy(update={**fresh, "offset": None, "scale": None})})
     if is_large_image(open_source(config.data).spec.row_shape) == is_large_set(old.name):
         return config
-    model, judge = close(config).model.unfitted(), config.discriminator
-    if judge.body != "none":
-        judge = judge.model_copy(update={"body": "auto", "widths": None, "lowpass": "auto"})
-    return config.model_copy(update={"model": model, "discriminator": judge})
+    model, discriminator = close(config).model.unfitted(), config.discriminator
+    if discriminator.body != "none":
+        discriminator = discriminator.model_copy(update={"body": "auto", "widths": None, "lowpass": "auto"})
+    return config.model_copy(update={"model": model, "discriminator": discriminator})
 
 
 def is_large_set(name: str) -> bool:

@@ -105,15 +105,16 @@ def run_seconds(config: Config, spec: DataSpec, slots: int, packing: Packing, pa
     rows = schedule.epochs_per_round * spec.num_rows
     steps = schedule.rounds * equal_steps(rows, config, config.components)[0]
     steps += pretrain_steps(config, spec.num_rows, config.components)[0]
-    separate = has_separate_judges(config)
-    judged = (schedule.rounds + 1) * config.discriminator.steps(spec.num_rows) if separate else 0
+    separate = has_separate_discriminators(config)
+    other_steps = (schedule.rounds + 1) * config.discriminator.steps(spec.num_rows) if separate else 0
     actors = packs * (2 if separate else 1)
-    return times * (steps * pace.generators_s + judged * pace.discriminators_s) + START_S * actors / max(1, slots)
+    trained_s = steps * pace.generators_s + other_steps * pace.discriminators_s
+    return times * trained_s + START_S * actors / max(1, slots)
 
 
-def has_separate_judges(config: Config) -> bool:
+def has_separate_discriminators(config: Config) -> bool:
     """Whether discriminators are packed as generators are."""
-    return config.judges and not config.own_density and config.discriminator.trunk == "separate"
+    return config.competes and not config.own_density and config.discriminator.trunk == "separate"
 
 
 def paces(config: Config, spec: DataSpec, stacks: Sequence[Packing]) -> list[Pace]:
@@ -123,7 +124,7 @@ def paces(config: Config, spec: DataSpec, stacks: Sequence[Packing]) -> list[Pac
 
 
 def _pace(config: Config, spec: DataSpec, stack: Packing, use_gpu: bool) -> Pace:
-    members, separate = tuple(range(stack.pack)), has_separate_judges(config)
+    members, separate = tuple(range(stack.pack)), has_separate_discriminators(config)
     settings = config.discriminator.model_copy(update={"trunk": "separate", "epochs": 1.0, "guard_loss": 0.0})
     config = with_packing(config, stack).model_copy(update={"num_components": stack.pack, "discriminator": settings})
     setting = Setting.of(config, spec, use_gpu)
@@ -133,10 +134,10 @@ def _pace(config: Config, spec: DataSpec, stack: Packing, use_gpu: bool) -> Pace
     generators_s = timed(lambda steps: generators.train(Phase.PRETRAIN, 0, shards, dict.fromkeys(members, steps)))
     if not separate:
         return Pace(generators_s, 0.0)
-    judges, fakes = DiscriminatorPack(setting, members), generators.fakes(members, ROWS, 0)
+    discriminators, fakes = DiscriminatorPack(setting, members), generators.fakes(members, ROWS, 0)
     batch = settings.batch_size
     few = np.concatenate([rows] * math.ceil(64 * batch / ROWS))
-    return Pace(generators_s, timed(lambda steps: judges.train(0, [few[: steps * batch]], fakes), most=64))
+    return Pace(generators_s, timed(lambda steps: discriminators.train(0, [few[: steps * batch]], fakes), most=64))
 
 
 def timed(work: Callable[[int], object], most: int = 1024) -> float:

@@ -54,7 +54,7 @@ def check_choices(config: Config) -> None:
     """Settings that contradict each other whatever the data. Raises `ConfigError`."""
     name, family = config.model.family, family_of(config.model).build
     exact = issubclass(family, ClosedForm)
-    if config.judges and config.own_density and not issubclass(family, LogDensity):
+    if config.competes and config.own_density and not issubclass(family, LogDensity):
         what = f"family {name} has no log-density of its own"
         raise ConfigError(what, "discriminator.body", "choose auto, mlp or conv")
     if config.resources.compile and issubclass(family, HasCritic):

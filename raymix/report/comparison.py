@@ -31,7 +31,7 @@ BESIDE = (
     "schedule.best_metric",
     "schedule.report",
 )
-"""Fields that runs of one group may differ in."""
+"""Fields that repeats may differ in."""
 
 
 @dataclass(frozen=True)
@@ -46,13 +46,13 @@ class Entry:
     num_rows_seen: int
     """Rows that all generators trained on, pre-training included: the budget."""
     minutes: float
-    """Of all recorded phases."""
+    """Wall time of all recorded phases."""
     rounds: int
     num_components: int
     """At the last round."""
 
 
-class Group(NamedTuple):
+class Repeats(NamedTuple):
     """Runs that differ in their seeds alone."""
 
     label: str
@@ -88,15 +88,15 @@ def evaluated(storage: Storage, generation: str) -> dict[str, Any] | None:
     return measures if found["generation"] == generation else None
 
 
-def grouped(entries: Sequence[Entry]) -> list[Group]:
+def grouped(entries: Sequence[Entry]) -> list[Repeats]:
     """Runs that differ in the seed alone, in the order they are first named: of one config, on the same rows,
     measured at the same round in the same way."""
     together: dict[str, list[Entry]] = {}
     fields = {each.location: compared_fields(each) for each in entries}
     for each in entries:
         together.setdefault(json.dumps(fields[each.location], sort_keys=True), []).append(each)
-    differing = differing_fields([fields[group[0].location] for group in together.values()])
-    return [Group(label(fields[group[0].location], differing), group) for group in together.values()]
+    differing = differing_fields([fields[same[0].location] for same in together.values()])
+    return [Repeats(label(fields[same[0].location], differing), same) for same in together.values()]
 
 
 def compared_fields(entry: Entry) -> dict[str, Any]:
@@ -129,7 +129,7 @@ def differing_fields(configs: Sequence[Mapping[str, Any]]) -> list[str]:
 
 
 def label(fields: Mapping[str, Any], differing: Sequence[str]) -> str:
-    """What makes a group another one than the rest, such as `latent 4, encoder 150-150`."""
+    """What tells repeats of one config from the others, such as `latent 4, encoder 150-150`."""
     last = Counter(name.rsplit(".", 1)[-1] for name in fields)
     names = {name: word if last[word := name.rsplit(".", 1)[-1]] == 1 else name for name in differing}
     return ", ".join(f"{names[name]} {short(fields[name])}" for name in differing if name in fields)
@@ -147,7 +147,7 @@ class Cell(NamedTuple):
 
 
 class Comparison(NamedTuple):
-    """A table: a row per group."""
+    """A table: repeats share a row."""
 
     headings: list[str]
     rows: list[list[Cell]]
@@ -155,39 +155,41 @@ class Comparison(NamedTuple):
     """What the measures mean and what they come from."""
 
 
-def compare(groups: Sequence[Group], measures: Sequence[str] | None = None, apart: Sequence[str] = ()) -> Comparison:
-    """A row per group with mode, K, parameters, budget, measures and minutes. Modes in `apart` do not compete for the
-    best."""
-    names = list(measures) if measures else [name for name in MEASURES if any(g.values(name) for g in groups)]
-    competing = [group for group in groups if group.entries[0].config.mode not in apart]
-    means = {name: [mean(values) for group in competing if (values := group.values(name))] for name in names}
+def compare(
+    all_repeats: Sequence[Repeats], measures: Sequence[str] | None = None, apart: Sequence[str] = ()
+) -> Comparison:
+    """A row for all repeats of one config: mode, K, parameters, budget, measures and minutes. Modes in `apart` do not
+    compete for the best."""
+    names = list(measures or [name for name in MEASURES if any(each.values(name) for each in all_repeats)])
+    competing = [repeats for repeats in all_repeats if repeats.entries[0].config.mode not in apart]
+    means = {name: [mean(values) for repeats in competing if (values := repeats.values(name))] for name in names}
     rows = []
-    for group in groups:
-        config, first = group.entries[0].config, group.entries[0]
+    for repeats in all_repeats:
+        config, first = repeats.entries[0].config, repeats.entries[0]
         fixed = [
-            group.label or "-",
+            repeats.label or "-",
             config.mode,
-            numbers(group),
+            numbers(repeats),
             count(first.measures.get("num_parameters") if first.measures else None),
             count(first.num_rows_seen),
-            seeds(group.entries),
+            seeds(repeats.entries),
         ]
         cells = [Cell(text) for text in fixed]
         for name in names:
-            values = group.values(name)
-            cells.append(Cell(spread(values), group in competing and is_best(name, values, means[name])))
-        cells.append(Cell(spread([each.minutes for each in group.entries])))
+            values = repeats.values(name)
+            cells.append(Cell(spread(values), repeats in competing and is_best(name, values, means[name])))
+        cells.append(Cell(spread([each.minutes for each in repeats.entries])))
         rows.append(cells)
     headings = ["differs in", "mode", "K", "parameters", "rows seen", "seeds", *names, "minutes"]
-    return Comparison(headings, rows, notes(groups, names))
+    return Comparison(headings, rows, notes(all_repeats, names))
 
 
-def numbers(group: Group) -> str:
+def numbers(repeats: Repeats) -> str:
     """Components of the runs; where they changed, at first and at the end."""
-    config = group.entries[0].config
+    config = repeats.entries[0].config
     if not config.schedule.adapt:
         return str(len(config.components))
-    ends = sorted({each.num_components for each in group.entries})
+    ends = sorted({each.num_components for each in repeats.entries})
     return f"{config.num_components} to {'-'.join(map(str, dict.fromkeys((ends[0], ends[-1]))))}"
 
 
@@ -198,10 +200,10 @@ def is_best(name: str, values: Sequence[float], means: Sequence[float]) -> bool:
     return mean(values) == (max(means) if MEASURES[name].better == "higher" else min(means))
 
 
-def notes(groups: Sequence[Group], names: Sequence[str]) -> list[str]:
+def notes(all_repeats: Sequence[Repeats], names: Sequence[str]) -> list[str]:
     """Definitions, numbers of rows, seeds."""
     told = [f"{name} ({MEASURES[name].better} is better): {MEASURES[name].definition}" for name in names]
-    measured = [each.measures for group in groups for each in group.entries if each.measures]
+    measured = [each.measures for repeats in all_repeats for each in repeats.entries if each.measures]
     for sizes in sorted({(each["num_samples"], each["seed"]) for each in measured}):
         told.append(f"{sizes[0]:,} samples, seed {sizes[1]}")
     told += sorted({f"{name}: {value}" for each in measured for name, value in each["about"].items()})
@@ -255,14 +257,14 @@ def latex(table: Comparison) -> str:
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"])
 
 
-def as_json(groups: Sequence[Group]) -> str:
-    """Every run with its measures, group by group."""
+def as_json(all_repeats: Sequence[Repeats]) -> str:
+    """Every run with its measures, repeats together."""
     return json.dumps(
         [
             {
-                "differs_in": group.label,
-                "mode": group.entries[0].config.mode,
-                "num_components": len(group.entries[0].config.components),
+                "differs_in": repeats.label,
+                "mode": repeats.entries[0].config.mode,
+                "num_components": len(repeats.entries[0].config.components),
                 "runs": [
                     {
                         "directory": each.location,
@@ -273,9 +275,9 @@ def as_json(groups: Sequence[Group]) -> str:
                         "minutes": round(each.minutes, 3),
                         "measures": each.measures,
                     }
-                    for each in group.entries
+                    for each in repeats.entries
                 ],
             }
-            for group in groups
+            for repeats in all_repeats
         ]
     )

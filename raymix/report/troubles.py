@@ -34,15 +34,15 @@ class Trouble(NamedTuple):
 
 def troubles(lines: Sequence[RoundRecord], config: Config, portrait: Portrait) -> list[Trouble]:
     """Everything that a reader of the numbers should not have to find; nothing in a sound run."""
-    judged = config.judges
+    competes = config.competes
     looks: list[Callable[[], list[Trouble]]] = [
         lambda: _mended(lines),
         lambda: _dropped(lines),
-        lambda: _starved(lines, config) if judged else [],
+        lambda: _starved(lines, config) if competes else [],
         lambda: _reseeded(lines),
         lambda: _saturated(lines),
         lambda: _saturated_critics(lines),
-        lambda: _unsettled(lines) if judged else [],
+        lambda: _unsettled(lines) if competes else [],
         lambda: _copies(portrait),
         lambda: _other_warnings(lines[-1]),
     ]

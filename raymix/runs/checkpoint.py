@@ -1,9 +1,9 @@
 """Generations: what a run has committed, round by round.
 
-A round's tensors and labels are written under `generations/<round>-<writer>/`; publishing is the last small write, a
-manifest with the state, the record line and the hash of every file, itself hashed. A generation holds when its manifest
-and all hashes do; readers take the highest that holds. Manifests are kept for good (they are the record), other files
-only of the last two generations and the best one.
+A round's tensors and assignment are written under `generations/<round>-<writer>/`; publishing is the last small write,
+a manifest with the state, the record line and the hash of every file, itself hashed. A generation holds when its
+manifest and all hashes do; readers take the highest that holds. Manifests are kept for good (they are the record),
+other files only of the last two generations and the best one.
 
 One writer at a time: `writer.json` holds the number and token of whoever took over last, and whoever finds another's
 there before a write stops. A damaged `writer.json` only loses count of restarts: numbers go on from the generations'.
@@ -307,11 +307,11 @@ def read_tensors(storage: Storage, name: str, stamp: FileStamp | None = None) ->
 def write_assigned(storage: Storage, name: str, assigned: Assigned) -> FileStamp:
     """Save a block's assignment as Parquet: its winner and the components it is lent to, per row."""
     order = np.lexsort((assigned.lent_to, assigned.lent_rows))
-    counts = np.bincount(assigned.lent_rows, minlength=len(assigned.labels))
+    counts = np.bincount(assigned.lent_rows, minlength=len(assigned.winners))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
     lent_to = pa.ListArray.from_arrays(pa.array(offsets), pa.array(assigned.lent_to[order]))
     buffer = io.BytesIO()
-    pq.write_table(pa.table({"component": assigned.labels, "lent_to": lent_to}), buffer, compression="zstd")
+    pq.write_table(pa.table({"component": assigned.winners, "lent_to": lent_to}), buffer, compression="zstd")
     return storage.write(name, buffer.getvalue())
 
 
@@ -329,7 +329,7 @@ def read_assigned(storage: Storage, name: str, stamp: FileStamp | None = None) -
     return Assigned(table["component"].to_numpy(), rows, lent.values.to_numpy())
 
 
-def labels_name(block: int) -> str:
+def assignment_name(block: int) -> str:
     return f"labels-{block:05d}.parquet"
 
 
@@ -354,18 +354,18 @@ def digest(directory: RunDirectory) -> str:
     add("round", np.array(generation.state.round))
     add("won", np.array(generation.state.won_K))
     add("log_z", np.array(generation.state.log_z_K))
-    labels, lent, offset = [], [], 0
+    winners, lent, offset = [], [], 0
     for name in sorted(generation.files):
         path = f"{generation.folder}/{name}"
         if name.startswith("labels-"):
             assigned = read_assigned(directory.storage, path)
-            labels.append(assigned.labels)
+            winners.append(assigned.winners)
             lent.append(np.stack([assigned.lent_rows.astype(np.int64) + offset, assigned.lent_to.astype(np.int64)], 1))
-            offset += len(assigned.labels)
+            offset += len(assigned.winners)
         else:
             for key, array in sorted(read_tensors(directory.storage, path).items()):
                 add(f"{name}/{key}", array)
-    add("labels", np.concatenate(labels))
+    add("labels", np.concatenate(winners))
     add("lent", np.concatenate(lent))
     return total.hexdigest()
 

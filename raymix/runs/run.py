@@ -45,7 +45,7 @@ class RunWorkers(Workers, Protocol):
         ...
 
     def commit(self, directory: RunDirectory, round: int) -> dict[str, FileStamp]:
-        """Write every component's tensors and every block's labels under the round's folder."""
+        """Write every component's tensors and every block's assignment under the round's folder."""
         ...
 
     def spilled_bytes(self) -> int:
@@ -74,7 +74,7 @@ class Status:
     rounds: int
     doing: str
     share_done: float | None = None
-    """Of the present phase, where its steps are known."""
+    """The share of the present phase that is done, where its steps are known."""
     ended: bool = False
     stopped: bool = False
     failure: Exception | None = None

@@ -127,15 +127,15 @@ class Worker:
 
     @ray.method(concurrency_group="watch")
     def pid(self) -> int:
-        """Of this process; answered once the constructor has returned. Raises `WorkerLostError` when another has to
-        take its place."""
+        """The number of this process; answered once the constructor has returned. Raises `WorkerLostError` when another
+        has to take its place."""
         if self.torn:
             raise WorkerLostError("lost its rows in the middle of a phase", f"process {os.getpid()}")
         return os.getpid()
 
     @ray.method(concurrency_group="watch")
     def process(self, name: str) -> Process:
-        """Of this actor under a name that whoever asks gives it."""
+        """This actor's process, under a name that whoever asks gives it."""
         return Process(name, os.getpid(), ray.util.get_node_ip_address())
 
 
@@ -175,7 +175,7 @@ class GeneratorActor(Worker):
 
         blocks = self.fetcher.blocks(rows_B)
         own = {k: pretraining_rows(self.config, blocks, k) for k in steps}
-        return self.once("pre-train", 0, lambda: self._train(Phase.PRETRAIN, 0, own, steps, rank, meeting))
+        return self.once("pre-train", 0, lambda: self._in_team(Phase.PRETRAIN, 0, own, steps, rank, meeting))
 
     def train(
         self,
@@ -190,9 +190,9 @@ class GeneratorActor(Worker):
         from raymix.training.shards import shards
 
         own = shards(self.fetcher.blocks(rows_B), self.fetcher.each(assigned_B), tuple(steps))
-        return self.once("train", round, lambda: self._train(Phase.TRAIN_GENERATOR, round, own, steps, rank, meeting))
+        return self.once("train", round, lambda: self._in_team(Phase.TRAIN_GENERATOR, round, own, steps, rank, meeting))
 
-    def _train(
+    def _in_team(
         self,
         phase: Phase,
         round: int,
@@ -220,7 +220,7 @@ class GeneratorActor(Worker):
 
     def score(self, components: Sequence[int], round: int, rows_B: Refs) -> Iterator[Any]:
         """As `DiscriminatorActor.score`, from the generators' own log-density."""
-        yield from flat_scores(self, components, round, rows_B)
+        yield from flat_log_ratios(self, components, round, rows_B)
 
     def state(self, component: int) -> Any:
         return self.pack.state(component)
@@ -277,7 +277,7 @@ class DiscriminatorActor(Worker):
     def score(self, components: Sequence[int], round: int, rows_B: Refs) -> Iterator[Any]:
         """One log-ratio array per (block, component), then the log-sum-exp of each: results of their own, so that the
         arrays stay in the object store."""
-        yield from flat_scores(self, components, round, rows_B)
+        yield from flat_log_ratios(self, components, round, rows_B)
 
     def adopt(self, copies: Refs) -> None:
         """Go on from what other actors' `copies` gave."""
@@ -291,7 +291,7 @@ class DiscriminatorActor(Worker):
         return self.pack.states()
 
 
-def flat_scores(
+def flat_log_ratios(
     worker: "GeneratorActor | DiscriminatorActor", components: Sequence[int], round: int, rows_B: Refs
 ) -> Iterator[Any]:
     """One log-ratio array after another in the order (block, component), then their sums (components, blocks).
@@ -300,9 +300,9 @@ def flat_scores(
     """
     sums_BM = []
     for rows in worker.fetcher.each(rows_B):
-        scores = worker.pack.score(round, rows, components)
+        log_ratios = worker.pack.score(round, rows, components)
         worker.count(1)
-        sums_BM.append([scores[k][1] for k in components])
+        sums_BM.append([log_ratios[k][1] for k in components])
         for k in components:
-            yield scores[k][0]
+            yield log_ratios[k][0]
     yield np.array(sums_BM).T

@@ -18,8 +18,9 @@ from raymix.data.source import DataSpec
 from raymix.errors import RaymixError, ResourceError, WorkerLostError
 from raymix.recipes.packing import Pace, Packing, cached_paces, packed
 from raymix.runs.run import Status
+from raymix.runtime.actors import Process
 from raymix.runtime.capacity import cluster_nodes, fitting_groups
-from raymix.runtime.coordinator import start_coordinator
+from raymix.runtime.coordinator import start_coordinator, start_detached
 from raymix.runtime.identity import NAMESPACE, run_id_of
 from raymix.runtime.janitor import watched
 from raymix.runtime.living import watch_until_end
@@ -30,6 +31,8 @@ from raymix.runtime.waiting import translated
 log = logging.getLogger(__name__)
 Reserved = PlacementGroup
 """One that somebody else made for a run: it holds a bundle for helpers, and one for each of the run's groups."""
+Detached = Callable[[Process], None]
+"""Told where the coordinator of a run is that goes on without this process."""
 EVERYWHERE: dict[str, Any] = {
     "namespace": NAMESPACE,
     "configure_logging": True,
@@ -136,19 +139,23 @@ def require_room(config: Config, wait_s: float) -> None:
         log.warning("%d generator actors on %g processors: they share time", num_packs, cpus)
 
 
-def train_on_ray(
+def run_on_ray(
     config: Config,
     spec: DataSpec,
     uri: str,
     watch: Callable[[Status], None],
     reserved: Reserved | None = None,
+    detached: Detached | None = None,
 ) -> None:
-    """Start or go on with the run in `uri` on the connected cluster; returns when it ended.
+    """Start or go on with the run in `uri` on the connected cluster; returns when it ended, with `detached` at once.
 
     `watch` is called about ten times a second, with the record lines it has not seen; in a `reserved` place the run
     waits after each round until it has returned. A coordinator that died restarts by itself and is waited for. Raises
     what the run itself raises, and `WorkerLostError` when nothing is heard of it any more.
     """
+    if detached is not None:
+        detached(start_detached(config, spec, uri, run_id_of(uri)))
+        return
     coordinator = start_coordinator(config, spec, uri, run_id_of(uri), reserved)
     try:
         if not watch_until_end(coordinator, config.resources.stall_s, watch):

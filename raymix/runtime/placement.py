@@ -110,8 +110,8 @@ def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
     devices = [device for node in usable_gpus(config, nodes) for device in node.devices]
     everyone = tuple(range(config.most_components))
     members = config.packs(everyone)
-    judged = config.judges and not config.own_density
-    trunks = config.discriminator.workers if judged and config.discriminator.trunk == "shared" else 0
+    has_discriminators = config.competes and not config.own_density
+    trunks = config.discriminator.workers if has_discriminators and config.discriminator.trunk == "shared" else 0
     workers = resources.workers_per_component
     num = len(members) * workers + trunks
 
@@ -127,7 +127,7 @@ def groups(config: Config, nodes: Sequence[Node]) -> list[Group]:
             asked = ask(resources.cpus_per_component, cpus, size), ask(resources.gpus_per_component, next(shares), size)
             return Group(name, generators, discriminators, *asked, resources.accelerator_type or "", rank)
 
-        paired = judged and not trunks
+        paired = has_discriminators and not trunks
         found = []
         for i, pack in enumerate(members):
             found.append(group(f"pack-{i}", pack, pack if paired else ()))

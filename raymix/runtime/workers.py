@@ -24,7 +24,7 @@ from raymix.data.paths import sizes_here
 from raymix.data.source import DataSpec, block_bounds
 from raymix.errors import TRUNK, WorkerLostError
 from raymix.maths.ownership import Ownership
-from raymix.runs.checkpoint import Generation, RunDirectory, discriminator_name, generator_name, labels_name
+from raymix.runs.checkpoint import Generation, RunDirectory, assignment_name, discriminator_name, generator_name
 from raymix.runtime import tasks
 from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Meeting
 from raymix.runtime.capacity import cluster_nodes
@@ -142,13 +142,13 @@ class RayWorkers:
         writes = [partial(seat.actor.write.remote, storage, folder, home) for seat in writers]
         states = self.lookout.run_waves(writes, "commit", at_home=True) if home else [call() for call in writes]
         write = tasks.write_assigned.options(**self._near(directory))
-        named = [(labels_name(b), assigned) for b, assigned in enumerate(self.rows.assigned_B)]
+        named = [(assignment_name(b), assigned) for b, assigned in enumerate(self.rows.assigned_B)]
         writes = [partial(write.remote, storage, folder, *each) for each in named]
-        labels = self.lookout.run_waves(writes, "commit", storage.is_local)
+        assigned = self.lookout.run_waves(writes, "commit", storage.is_local)
         stamps: dict[str, FileStamp] = {}
-        for part in self.lookout.gather([*states, *labels], "commit"):
+        for part in self.lookout.gather([*states, *assigned], "commit"):
             stamps |= part
-        # The next round's labels come from the committed files, so that nothing it needs descends from an actor.
+        # The next round's assignment comes from the committed files, so that nothing it needs descends from an actor.
         self._assigned_from(directory, folder, stamps)
         return stamps
 
@@ -161,7 +161,7 @@ class RayWorkers:
 
     def _assigned_from(self, directory: RunDirectory, folder: str, stamps: Mapping[str, FileStamp]) -> None:
         read = tasks.read_assigned.options(**self._near(directory))
-        names = [labels_name(b) for b in range(len(self.rows.rows_B))]
+        names = [assignment_name(b) for b in range(len(self.rows.rows_B))]
         calls = [partial(read.remote, directory.storage, f"{folder}/{name}", stamps[name]) for name in names]
         self.rows.assigned_B = self.lookout.run_waves(calls, "reading assignments", directory.storage.is_local)
 
@@ -180,7 +180,7 @@ class RayWorkers:
         def call(actor: Any, own: Mapping[int, int], *team: Any) -> Ref:
             return actor.pretrain.remote(own, self.rows.rows_B, *team)
 
-        return self._train(steps, call, "pre-train")()
+        return self._ask_trainers(steps, call, "pre-train")()
 
     def train_generators(self, round: int, steps: Mapping[int, int], overlap: bool) -> Callable[[], list[Fit]]:
         if overlap:
@@ -193,9 +193,9 @@ class RayWorkers:
         def call(actor: Any, own: Mapping[int, int], *team: Any) -> Ref:
             return actor.train.remote(round, own, self.rows.rows_B, self.rows.assigned_B, *team)
 
-        return self._train(steps, call, "train generators")
+        return self._ask_trainers(steps, call, "train generators")
 
-    def _train(self, steps: Mapping[int, int], call: Callable[..., Ref], doing: str) -> Callable[[], list[Fit]]:
+    def _ask_trainers(self, steps: Mapping[int, int], call: Callable[..., Ref], doing: str) -> Callable[[], list[Fit]]:
         """Let generators train; the result waits for them."""
         asked, workers = _those_of(self.crew.trainers, tuple(steps)), self.config.resources.workers_per_component
         meetings = self._meetings([seat for seat, _ in asked if seat.group.rank == 0]) if workers > 1 else {}
@@ -215,8 +215,8 @@ class RayWorkers:
         return {seat.members: point for seat, point in zip(firsts, points, strict=True)}
 
     def train_discriminators(self, round: int, components: tuple[int, ...]) -> list[Fit]:
-        judges = _those_of(self.crew.discriminators, components)
-        if not judges:
+        asked = _those_of(self.crew.discriminators, components)
+        if not asked:
             return []
         self.lookout.gather([ref for _, ref in self._starting], "starting actors")
         for seat, _ in self._starting:
@@ -225,12 +225,12 @@ class RayWorkers:
         fakes, self.fakes = self.fakes or self._draw(round, components), {}
         steps = self.config.discriminator.steps(self.spec.num_rows)
         if self.shared:
-            team = [seat for seat, _ in judges]
+            team = [seat for seat, _ in asked]
             meeting = self._meetings(team[:1])[team[0].members] if team[1:] else None
             calls = [seat.actor.train.remote(round, self.rows.rows_B, fakes, i, meeting) for i, seat in enumerate(team)]
             found: list[list[Fit]] = self.lookout.gather(calls, "train discriminators", steps * len(team))
             return found[0]  # all find the same
-        calls = [seat.actor.train.remote(round, self.rows.rows_B, {k: fakes[k] for k in own}) for seat, own in judges]
+        calls = [seat.actor.train.remote(round, self.rows.rows_B, {k: fakes[k] for k in own}) for seat, own in asked]
         return _flat(self.lookout.gather(calls, "train discriminators", steps * len(components)))
 
     def _draw(self, round: int, components: tuple[int, ...]) -> dict[int, Pieces]:

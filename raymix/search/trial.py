@@ -49,7 +49,7 @@ def run_trial(values: dict[str, Any], task: Task) -> None:
     if directory.holds_run:
         session.resume(directory.storage.uri, watch=watch, reserved=place)
     else:
-        session.train(config, task.spec, directory.storage.uri, watch=watch, reserved=place)
+        session.start(config, task.spec, directory.storage.uri, watch=watch, reserved=place)
     for line in read_record(directory.storage):
         tell(line)
 

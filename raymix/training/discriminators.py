@@ -1,6 +1,6 @@
 """Train discriminators and score rows with them.
 
-`Judges` are discriminator networks that train as one model: the separate form has a member per component with one head,
+A `DiscriminatorStack` are networks that train as one model: the separate form has a member per component with one head,
 the shared form one member with a head per component. Both see the same loss, guard and low-pass.
 
 Shapes: M members, B real rows, m fakes per component, H heads of a member.
@@ -19,7 +19,7 @@ from raymix.runs.checkpoint import discriminator_name
 from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
 from raymix.state import Fit
 from raymix.training.batches import Draws, RowView, Scaler, all_batches
-from raymix.training.divergence import Scores, checked_scores
+from raymix.training.divergence import LogRatios, checked_log_ratios
 from raymix.training.paging import Blocks, PagedBlocks
 from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
 from raymix.training.stacks import Stack, Tensors
@@ -33,7 +33,7 @@ Samples = NDArray[np.floating] | PagedBlocks
 """Scaled samples of one component, (m, *row_shape), whole or in pieces."""
 
 
-class Judges:
+class DiscriminatorStack:
     """Discriminators that train as one model, known by their components or, when shared, by `ALL`."""
 
     def __init__(self, setting: Setting, components: Sequence[int], shared: bool) -> None:
@@ -89,8 +89,8 @@ class Judges:
         keys = self.keys if self.shared else tuple(components)
         if settings.restart:
             self.stack.put(self._fresh(keys, round))
-        part = self.stack.part(keys)
-        part.network.train()
+        running = self.stack.only(keys)
+        running.network.train()
 
         pieces = [[own] if isinstance(own := fakes[k], np.ndarray) else own for k in components]
         real, fake_views = RowView(blocks, None), [RowView(own, None) for own in pieces]
@@ -107,25 +107,25 @@ class Judges:
         heads = [h for h, k in enumerate(self.heads) if k in (None, *components)]
         smooth_MH = np.full((len(keys), len(heads)), np.nan)
         for step in range(1, steps + 1):
-            fake = own_fakes.batch().flatten(0, 1).unflatten(0, (len(part.keys), -1))
-            loss_MH = descend(part.network, reals.batch(), fake, heads, team).double().cpu().numpy()
-            self._require_finite(loss_MH, part, components, round, step - 1)
+            fake = own_fakes.batch().flatten(0, 1).unflatten(0, (len(running.keys), -1))
+            loss_MH = descend(running.network, reals.batch(), fake, heads, team).double().cpu().numpy()
+            self._require_finite(loss_MH, running, components, round, step - 1)
             smooth_MH = loss_MH if step == 1 else SMOOTHING * smooth_MH + (1 - SMOOTHING) * loss_MH
             if step % REPORT_EVERY == 0:
-                progress(REPORT_EVERY * len(part.keys))
+                progress(REPORT_EVERY * len(running.keys))
             guarded = step >= settings.guard_steps and smooth_MH.mean(1) < settings.guard_loss
-            done_M = np.broadcast_to(guarded, len(part.keys)) if step < steps else np.ones(len(part.keys), bool)
+            done_M = np.broadcast_to(guarded, len(running.keys)) if step < steps else np.ones(len(running.keys), bool)
             if not done_M.any():
                 continue
-            self.stack.put(part)
+            self.stack.put(running)
             for m in np.flatnonzero(done_M):
-                ended = components if self.shared else [part.keys[m]]
+                ended = components if self.shared else [running.keys[m]]
                 fits |= {k: Fit(k, step, float(loss)) for k, loss in zip(ended, smooth_MH[m], strict=True)}
             left = np.flatnonzero(~done_M).tolist()
             if not left:
                 break
             smooth_MH = smooth_MH[left]
-            part = part.part([part.keys[m] for m in left])
+            running = running.only([running.keys[m] for m in left])
             reals.keep(left)
             own_fakes.keep(left)
         for key in set(self.stack.not_finite()) & set(keys):
@@ -133,12 +133,12 @@ class Judges:
         return [fits[k] for k in components]
 
     def _require_finite(
-        self, loss_MH: NDArray[np.floating], part: Stack[Discriminator], components: list[int], round: int, step: int
+        self, loss_MH: NDArray[np.floating], running: Stack[Discriminator], components: list[int], round: int, step: int
     ) -> None:
         if np.isfinite(loss_MH).all():
             return
-        losses, judged = loss_MH.flatten(), components if self.shared else part.keys
-        bad = [k for k, loss in zip(judged, losses, strict=True) if not np.isfinite(loss)]
+        losses, ids = loss_MH.flatten(), components if self.shared else running.keys
+        bad = [k for k, loss in zip(ids, losses, strict=True) if not np.isfinite(loss)]
         blamed = TRUNK if self.shared and len(bad) == len(losses) else bad[0]
         raise DivergedError(blamed, round, step, "the discriminator's loss")
 
@@ -183,7 +183,7 @@ def descend(
     num_real, num_fakes = real.shape[1], fake.shape[1] // len(heads)
 
     def gradient(part: int) -> torch.Tensor:
-        """Of one part of the batch, flat, with its share of the losses at the end."""
+        """The gradient of one part of the batch, flat, with its share of the losses at the end."""
         some = fake.unflatten(1, (len(heads), -1))[:, :, part :: team.parts].flatten(1, 2)
         logits = own_logits(network, real[:, part :: team.parts], some, heads)
         loss_MH = partial_loss(*logits, num_real, num_fakes)
@@ -214,18 +214,18 @@ class DiscriminatorPack:
         self.components = tuple(components)
         shared = setting.config.discriminator.trunk == "shared"
         groups = [self.components] if shared else setting.stacks_of(self.components)
-        self.judges = [Judges(setting, group, shared) for group in groups]
+        self.stacks = [DiscriminatorStack(setting, group, shared) for group in groups]
 
     def initialise(self) -> None:
         """Fresh networks."""
-        for judges in self.judges:
-            judges.initialise()
+        for stack in self.stacks:
+            stack.initialise()
 
     def slow(self, component: int, round: int) -> None:
         """Halve the learning rate of the component's network, or of the shared `TRUNK`."""
-        for judges in self.judges:
-            if component in judges.components or component == TRUNK:
-                judges.slow(component, round)
+        for stack in self.stacks:
+            if component in stack.components or component == TRUNK:
+                stack.slow(component, round)
 
     def train(
         self,
@@ -236,36 +236,36 @@ class DiscriminatorPack:
         team: Team | None = None,
     ) -> list[Fit]:
         """Train the networks of the components in `fakes` on the whole data set against those."""
-        asked = [judges for judges in self.judges if fakes.keys() & judges.components]
-        return [fit for judges in asked for fit in judges.train(round, blocks, fakes, progress, team)]
+        asked = [stack for stack in self.stacks if fakes.keys() & stack.components]
+        return [fit for stack in asked for fit in stack.train(round, blocks, fakes, progress, team)]
 
-    def score(self, round: int, block: NDArray[np.generic], components: Sequence[int]) -> Scores:
+    def score(self, round: int, block: NDArray[np.generic], components: Sequence[int]) -> LogRatios:
         """For each component (log ratios of a block's rows, their log-sum-exp). Raises `DivergedError`."""
-        asked = [judges for judges in self.judges if set(components) & set(judges.components)]
+        asked = [stack for stack in self.stacks if set(components) & set(stack.components)]
         scored = {
-            k: values for judges in asked for k, values in zip(judges.components, judges.log_ratios(block), strict=True)
+            k: values for stack in asked for k, values in zip(stack.components, stack.log_ratios(block), strict=True)
         }
-        return checked_scores({k: scored[k] for k in components}, round)
+        return checked_log_ratios({k: scored[k] for k in components}, round)
 
     @property
     def names(self) -> list[str]:
         """File names of the networks' states in a checkpoint."""
-        return [name for judges in self.judges for name in judges.names]
+        return [name for stack in self.stacks for name in stack.names]
 
     def states(self) -> dict[str, Tensors]:
         """Tensors of each network by file name."""
-        return {name: state for judges in self.judges for name, state in judges.states().items()}
+        return {name: state for stack in self.stacks for name, state in stack.states().items()}
 
     def copies(self, sources: Mapping[int, int]) -> dict[str, Tensors]:
         """As `states`, of other components, each with the tensors of one of these: {component: of whom}. A shared trunk
         gets their heads."""
         states = self.states()
-        if not self.judges[0].shared:
+        if not self.stacks[0].shared:
             return {discriminator_name(k, False): states[discriminator_name(j, False)] for k, j in sources.items()}
         places = [self.components.index(j) for j in sources.values()]
         ((name, state),) = states.items()
         return {name: {key: value[..., places] if "heads." in key else value for key, value in state.items()}}
 
     def load(self, states: Mapping[str, Mapping[str, NDArray[np.generic]]]) -> None:
-        for judges in self.judges:
-            judges.load(states)
+        for stack in self.stacks:
+            stack.load(states)

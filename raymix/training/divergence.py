@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from raymix.errors import DivergedError
 from raymix.maths.log_ratio import log_sum_exp
 
-Scores = dict[int, tuple[NDArray[np.floating], float]]
+LogRatios = dict[int, tuple[NDArray[np.floating], float]]
 """For each component the log ratios of a block's rows, and their log-sum-exp."""
 
 
-def checked_scores(values: Mapping[int, NDArray[np.floating]], round: int) -> Scores:
+def checked_log_ratios(values: Mapping[int, NDArray[np.floating]], round: int) -> LogRatios:
     """The log ratios of each component with their log-sum-exp. Raises `DivergedError`."""
     for k, log_ratio_n in values.items():
         if not np.isfinite(log_ratio_n).all():

@@ -20,7 +20,7 @@ from raymix.models.parts import Colleague, Part
 from raymix.seeds import Phase, numpy_rng, phase_seed
 from raymix.state import Fit, Term
 from raymix.training.batches import Draws, RowView, all_batches
-from raymix.training.divergence import Scores, checked_scores
+from raymix.training.divergence import LogRatios, checked_log_ratios
 from raymix.training.paging import Blocks
 from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
 from raymix.training.stacks import Arrays, GeneratorStack, Tensors
@@ -87,7 +87,7 @@ class GeneratorPack:
             if own and isinstance(stack.network, ClosedForm):
                 fits |= self._fit_exactly(stack, stack.network, own, round, shards, progress)
             elif own:
-                fits |= self._descend(stack, phase, round, shards, own, progress, colleague)
+                fits |= self._share_steps(stack, phase, round, shards, own, progress, colleague)
         return [fits[k] for k in steps]
 
     def _fit_exactly(
@@ -108,7 +108,7 @@ class GeneratorPack:
             progress(1)
         return fits
 
-    def _descend(
+    def _share_steps(
         self,
         stack: GeneratorStack,
         phase: Phase,
@@ -118,16 +118,16 @@ class GeneratorPack:
         progress: Progress,
         colleague: Colleague | None,
     ) -> dict[int, Fit]:
-        """`_steps` by all workers of a component; where this process is alone, in a thread for each, on copies."""
+        """`_take_steps` by all workers of a component; where this process is alone, in a thread for each, on copies."""
         workers = self.setting.config.resources.workers_per_component
         if workers == 1:
-            return self._steps(stack, phase, round, shards, steps, progress)
+            return self._take_steps(stack, phase, round, shards, steps, progress)
         assert len(stack.keys) == 1
 
         def shared_out(each: Colleague, own: GeneratorStack, told: Progress) -> dict[int, Fit]:
             part = Part(each, self.setting.config.schedule.batch_size)
             with joined(own.network, part):
-                return self._steps(own, phase, round, shards, steps, told, part)
+                return self._take_steps(own, phase, round, shards, steps, told, part)
 
         if colleague:
             return shared_out(colleague, stack, progress)
@@ -135,7 +135,7 @@ class GeneratorPack:
         told = [progress, *[ignore_progress] * (workers - 1)]
         return abreast(workers, lambda each: shared_out(each, stacks[each.rank], told[each.rank]))[0]
 
-    def _steps(
+    def _take_steps(
         self,
         stack: GeneratorStack,
         phase: Phase,
@@ -154,26 +154,26 @@ class GeneratorPack:
         batches, names = stack.network.batches, tuple(stack.network.units)
         places = rows.places(batches) if rows else None
         draws = Draws(views, rngs, scaler, batches * batch_size, max(steps.values()), places=places)
-        part, noise, done = stack.part(tuple(steps)), self.setting.noise(*seeds, part=rows), 0
+        running, noise, done = stack.only(tuple(steps)), self.setting.noise(*seeds, part=rows), 0
         total = {k: np.zeros(len(names)) for k in steps}
-        part.network.train()
+        running.network.train()
         while True:
-            until = min(steps[k] for k in part.keys)
+            until = min(steps[k] for k in running.keys)
             while done < until:
-                some = [part.update(draws.batch(), noise) for _ in range(min(CHECK_EVERY, until - done))]
+                some = [running.update(draws.batch(), noise) for _ in range(min(CHECK_EVERY, until - done))]
                 terms = torch.stack([torch.stack([each[name] for each in some]) for name in names], 2).double()
                 terms = rows.summed(terms * rows.share) if rows else terms
                 terms_SML = terms.cpu().numpy()
-                require_finite(part, part.keys, terms_SML, round, done)
-                for m, k in enumerate(part.keys):
+                require_finite(running, running.keys, terms_SML, round, done)
+                for m, k in enumerate(running.keys):
                     total[k] += terms_SML[:, m].sum(0)
                 done += len(some)
-                progress(len(some) * len(part.keys))
-            stack.put(part)
-            left = [m for m, k in enumerate(part.keys) if steps[k] > done]
+                progress(len(some) * len(running.keys))
+            stack.put(running)
+            left = [m for m, k in enumerate(running.keys) if steps[k] > done]
             if not left:
                 return {k: _fit(stack.network, k, num, total[k] / num) for k, num in steps.items()}
-            part = part.part([part.keys[m] for m in left])
+            running = running.only([running.keys[m] for m in left])
             draws.keep(left)
             noise.keep(left)
 
@@ -194,11 +194,11 @@ class GeneratorPack:
         for stack in self.stacks:
             own = [k for k in stack.keys if k in seed_of]
             if own:
-                part, noise = stack.part(own), self.setting.noise(*(seed_of[k] for k in own))
-                part.network.eval()
+                chosen, noise = stack.only(own), self.setting.noise(*(seed_of[k] for k in own))
+                chosen.network.eval()
                 with torch.inference_mode():
                     sizes = [min(SAMPLE_BATCH, num - i) for i in range(0, num, SAMPLE_BATCH)] or [0]
-                    rows = torch.cat([part.sample(size, noise) for size in sizes], dim=1).cpu().numpy()
+                    rows = torch.cat([chosen.sample(size, noise) for size in sizes], dim=1).cpu().numpy()
                 drawn |= zip(own, rows, strict=True)
         for k in components:
             if not np.isfinite(drawn[k]).all():
@@ -207,7 +207,7 @@ class GeneratorPack:
 
     def log_density(self, component: int, block: NDArray[np.generic]) -> NDArray[np.floating]:
         """(n,) log-density of a block's rows in nats, for families that know it."""
-        network = self.stack_of(component).part([component]).network
+        network = self.stack_of(component).only([component]).network
         assert isinstance(network, LogDensity)
         network.eval()
         with torch.inference_mode():
@@ -238,7 +238,7 @@ class GeneratorPack:
 
     def latents(self, component: int, num: int, seed: int) -> NDArray[np.floating]:
         """(num, Z) points of the component's latent space as its samples begin with them, if its family can decode."""
-        network = self.stack_of(component).part([component]).network
+        network = self.stack_of(component).only([component]).network
         assert isinstance(network, Decodes)
         with torch.inference_mode():
             array: NDArray[np.floating] = network.prior(num, self.setting.noise(seed))[0].cpu().numpy()
@@ -246,21 +246,21 @@ class GeneratorPack:
 
     def decode_in_data_units(self, component: int, latents_BZ: NDArray[np.floating]) -> NDArray[np.floating]:
         """The rows (B, *row_shape) at points of the component's latent space, as the data has them."""
-        part = self.stack_of(component).part([component])
-        assert isinstance(part.network, Decodes)
-        part.network.eval()
+        network = self.stack_of(component).only([component]).network
+        assert isinstance(network, Decodes)
+        network.eval()
         with torch.inference_mode():
             latents = torch.from_numpy(latents_BZ).to(self.setting.device, torch.float32)
-            rows: NDArray[np.floating] = part.network.decode(latents.unsqueeze(0))[0].cpu().numpy()
+            rows: NDArray[np.floating] = network.decode(latents.unsqueeze(0))[0].cpu().numpy()
         return self._in_data_units(rows)
 
     def _in_data_units(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
         return self.setting.scaler(torch.float64).unscaled(rows).astype(rows.dtype)
 
-    def score(self, round: int, block: NDArray[np.generic], components: Sequence[int]) -> Scores:
+    def score(self, round: int, block: NDArray[np.generic], components: Sequence[int]) -> LogRatios:
         """In the discriminators' place: for each component (log-density of a block's rows, their log-sum-exp). Raises
         `DivergedError`."""
-        return checked_scores({k: self.log_density(k, block) for k in components}, round)
+        return checked_log_ratios({k: self.log_density(k, block) for k in components}, round)
 
     def state(self, component: int) -> Tensors:
         """The component's tensors under canonical names."""

@@ -22,7 +22,7 @@ from raymix.training.generators import GeneratorPack
 from raymix.training.noise import MemberNoise
 
 BATCH = 1024
-PART = 2  # of the evaluation's seeds
+DRAW = 2  # of the evaluation's seeds
 
 
 def encoded(generators: GeneratorPack, component: int, rows: NDArray[Any]) -> NDArray[np.floating]:
@@ -72,11 +72,11 @@ def log_likelihood(generators: GeneratorPack, component: int, rows: NDArray[Any]
 
 
 def _network(generators: GeneratorPack, component: int) -> StackedGenerator:
-    return generators.stack_of(component).part([component]).network.eval()
+    return generators.stack_of(component).only([component]).network.eval()
 
 
 def _noise(generators: GeneratorPack, component: int, seed: int) -> MemberNoise:
-    return generators.setting.noise(phase_seed(seed, 0, component, Phase.EVALUATE, PART))
+    return generators.setting.noise(phase_seed(seed, 0, component, Phase.EVALUATE, DRAW))
 
 
 def _unable(generators: GeneratorPack, lack: str) -> ConfigError:

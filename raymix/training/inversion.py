@@ -29,7 +29,7 @@ STARTS = 2
 STEPS = 100
 LEARNING_RATE = 0.3  # falls to 0 along half a cosine
 BATCH_BYTES = 2**24  # of the rows that all members of a stack decode at once
-PART = 1  # of the evaluation's seeds: part 0 draws samples
+DRAW = 1  # of the evaluation's seeds: draw 0 is of samples
 
 
 class Inversion(NamedTuple):
@@ -76,7 +76,7 @@ def invert(
             family = generators.setting.config.model.family
             raise ConfigError(f"{family} has no decoder of latents", "model.family", "choose another measure")
         network.eval()  # running statistics in place of the batch's: rows must not depend on each other
-        seeds = [phase_seed(seed, 0, k, Phase.EVALUATE, PART) for k in stack.keys]
+        seeds = [phase_seed(seed, 0, k, Phase.EVALUATE, DRAW) for k in stack.keys]
         with torch.inference_mode():
             pool_MPZ = network.prior(POOL, generators.setting.noise(*seeds)).to(network.dtype)
         targets = generators.setting.scaler(network.dtype).scaled(from_array(rows))

@@ -22,8 +22,8 @@ class Packs:
     def __init__(self, config: Config, spec: DataSpec, components: Sequence[int]) -> None:
         setting = setting_here(config, spec)
         self.generators = GeneratorPack(setting, components)
-        judged = config.judges and not config.own_density
-        self.discriminators = DiscriminatorPack(setting, components) if judged else None
+        has_discriminators = config.competes and not config.own_density
+        self.discriminators = DiscriminatorPack(setting, components) if has_discriminators else None
 
     @property
     def components(self) -> tuple[int, ...]:
@@ -31,7 +31,7 @@ class Packs:
         return self.generators.components
 
     @property
-    def judges(self) -> GeneratorPack | DiscriminatorPack | None:
+    def scorer(self) -> GeneratorPack | DiscriminatorPack | None:
         """Whoever scores rows: the discriminators, generators with a density of their own, or nobody."""
         return self.generators if self.generators.setting.config.own_density else self.discriminators
 

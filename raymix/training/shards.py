@@ -27,8 +27,8 @@ def pretraining_rows(config: Config, rows_B: Blocks, component: int) -> RowView:
         return RowView(rows_B, None)
     num = len(config.components)
     if config.mode == "bag":
-        labels_B = [control("bag", size, None, 0, num, config.seed, 0, b) for b, size in enumerate(sizes_of(rows_B))]
+        dealt_B = [control("bag", size, None, 0, num, config.seed, 0, b) for b, size in enumerate(sizes_of(rows_B))]
     else:
         seeds = [phase_seed(config.seed, 0, ALL, Phase.PRETRAIN, b) for b in range(len(rows_B))]
-        labels_B = [dealt(size, num, seed) for size, seed in zip(sizes_of(rows_B), seeds, strict=True)]
-    return RowView(rows_B, [np.flatnonzero(labels == component) for labels in labels_B])
+        dealt_B = [dealt(size, num, seed) for size, seed in zip(sizes_of(rows_B), seeds, strict=True)]
+    return RowView(rows_B, [np.flatnonzero(dealt_n == component) for dealt_n in dealt_B])

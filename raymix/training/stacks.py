@@ -37,7 +37,7 @@ class Stack(Generic[Network]):
         named = [tensors_of(network) for network in members.values()]
         return cls(tuple(members), changed(first, lambda name, _: torch.cat([each[name] for each in named])))
 
-    def part(self, keys: Sequence[int]) -> Self:
+    def only(self, keys: Sequence[int]) -> Self:
         """A stack of some members, copied; itself when that is all of them."""
         if tuple(keys) == self.keys:
             return self
@@ -48,12 +48,12 @@ class Stack(Generic[Network]):
         """Another stack with the same tensors."""
         return type(self)(self.keys, changed(self.network, lambda _, value: value.clone()))
 
-    def put(self, part: Any) -> None:
-        """Take over the members of a stack that `part` gave, or of any with such keys."""
-        if part is self:
+    def put(self, others: Any) -> None:
+        """Take over the members of a stack that `only` gave, or of any with such keys."""
+        if others is self:
             return
-        assert isinstance(part, Stack)
-        rows, news = [self.keys.index(key) for key in part.keys], tensors_of(part.network)
+        assert isinstance(others, Stack)
+        rows, news = [self.keys.index(key) for key in others.keys], tensors_of(others.network)
         for name, value in tensors_of(self.network).items():
             value[rows] = news[name].to(value.device)
         refresh(self.network)

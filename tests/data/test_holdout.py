@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from raymix.config import DataConfig
-from raymix.data.holdout import parts
+from raymix.data.holdout import held_rows
 from raymix.data.open import open_source, open_test_source
 from raymix.data.source import block_bounds
 from raymix.errors import DataError
@@ -14,8 +14,8 @@ from raymix.errors import DataError
 @pytest.mark.parametrize("num_rows", [20, 97, 1797])
 def test_the_two_parts_are_a_partition(share: float, num_rows: int) -> None:
     whole = open_source(DataConfig(name="digits", num_rows=num_rows))
-    train, held = parts(whole, share, seed=3)
-    numbers = [part.numbers(0, part.spec.num_rows) for part in (train, held)]
+    train, held = held_rows(whole, share, seed=3)
+    numbers = [rows.numbers(0, rows.spec.num_rows) for rows in (train, held)]
     assert sorted(np.concatenate(numbers).tolist()) == list(range(num_rows))
     assert all((np.diff(each) > 0).all() for each in numbers)
     assert len(numbers[1]) == int(num_rows * share)
@@ -24,18 +24,18 @@ def test_the_two_parts_are_a_partition(share: float, num_rows: int) -> None:
 def test_a_range_holds_the_rows_and_labels_of_its_numbers() -> None:
     config = DataConfig(name="digits")
     whole = open_source(config).read(0, 1797)
-    for part in parts(open_source(config), 0.2, seed=0):
-        found = [part.read(start, stop) for start, stop in block_bounds(part.spec, 100 * 64)]
-        numbers = part.numbers(0, part.spec.num_rows)
+    for rows in held_rows(open_source(config), 0.2, seed=0):
+        found = [rows.read(start, stop) for start, stop in block_bounds(rows.spec, 100 * 64)]
+        numbers = rows.numbers(0, rows.spec.num_rows)
         np.testing.assert_array_equal(np.concatenate([block.rows for block in found]), whole.rows[numbers])
         np.testing.assert_array_equal(np.concatenate([block.labels for block in found]), whole.labels[numbers])
-        assert part.where(5) == open_source(config).where(int(numbers[5]))
-        assert len(part.read(4, 4).rows) == 0
+        assert rows.where(5) == open_source(config).where(int(numbers[5]))
+        assert len(rows.read(4, 4).rows) == 0
 
 
 def test_places_are_drawn_by_the_seed_and_even() -> None:
     whole = open_source(DataConfig(name="synthetic-5", num_rows=16_000))
-    first, again, other = (parts(whole, 0.1, seed)[1].numbers(0, 1600) % 10 for seed in (0, 0, 1))
+    first, again, other = (held_rows(whole, 0.1, seed)[1].numbers(0, 1600) % 10 for seed in (0, 0, 1))
     assert (first == again).all()
     counts = np.bincount(first, minlength=10)
     assert np.abs(counts - 160).max() < 5 * np.sqrt(160 * 0.9)

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from raymix import session
 from raymix.config import Config, DataConfig, DiscriminatorConfig, EvaluationConfig, ResourcesConfig, ScheduleConfig
 from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve
-from raymix.session import train
 
 
 def config(name: str, num_components: int = 3, **data: object) -> Config:
@@ -28,7 +28,7 @@ def config(name: str, num_components: int = 3, **data: object) -> Config:
 def plane(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on synthetic-3."""
     out = tmp_path_factory.mktemp("plane") / "run"
-    train(*resolve(config("synthetic-3", num_rows=900, block_bytes=300 * 8)), str(out), workers="local")
+    session.start(*resolve(config("synthetic-3", num_rows=900, block_bytes=300 * 8)), str(out), workers="local")
     return out
 
 
@@ -36,5 +36,5 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on scikit-learn's digits."""
     out = tmp_path_factory.mktemp("digits") / "run"
-    train(*resolve(config("digits", block_bytes=600 * 64)), str(out), workers="local")
+    session.start(*resolve(config("digits", block_bytes=600 * 64)), str(out), workers="local")
     return out

@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from raymix import session
 from raymix.config import AssignConfig, Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.evaluation import portrait
-from raymix.evaluation.portrait import chosen_blocks, plan, portray, walks
+from raymix.evaluation.portrait import amounts, chosen_blocks, portray, walks
 from raymix.families.centroid import CentroidConfig
 from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve
-from raymix.runs.checkpoint import RunDirectory, labels_name, read_assigned
+from raymix.runs.checkpoint import RunDirectory, assignment_name, read_assigned
 from raymix.seeds import Phase, phase_seed
-from raymix.session import train
 from raymix.storage import Storage
 from raymix.training.packs import Packs
 
@@ -35,7 +35,7 @@ def trained(folder: Path, rows: np.ndarray, K: int = 3, labels: np.ndarray | Non
     )
     config = Config(num_components=K, seed=3, data=data, **({"schedule": SCHEDULE, "resources": PACKED} | settings))
     config, spec = resolve(config)
-    train(config, spec, str(folder / "run"), workers="local")
+    session.start(config, spec, str(folder / "run"), workers="local")
     return RunDirectory(Storage.at(folder / "run"))
 
 
@@ -55,18 +55,18 @@ def plane(tmp_path_factory: pytest.TempPathFactory) -> tuple[np.ndarray, RunDire
     return rows, trained(tmp_path_factory.mktemp("plane") / "it", rows)
 
 
-def labels_of(directory: RunDirectory) -> np.ndarray:
+def winners_of(directory: RunDirectory) -> np.ndarray:
     generation = directory.require_last()
     names = sorted(name for name in generation.files if name.startswith("labels-"))
-    assert len(names) == 4 and names[0] == labels_name(0)
-    parts = [read_assigned(directory.storage, f"{generation.folder}/{name}").labels for name in names]
+    assert len(names) == 4 and names[0] == assignment_name(0)
+    parts = [read_assigned(directory.storage, f"{generation.folder}/{name}").winners for name in names]
     return np.concatenate(parts)
 
 
 def test_samples_and_owned_rows_are_those_of_the_component(images: tuple[np.ndarray, RunDirectory]) -> None:
     rows, directory = images
     generation = directory.require_last()
-    labels_N, todo = labels_of(directory), plan((3, 6, 5), 3)
+    winners_N, todo = winners_of(directory), amounts((3, 6, 5), 3)
     seen = portray(directory, generation)
     packs = Packs(*directory.load(), generation.components)
     packs.load(directory.storage, generation)
@@ -75,7 +75,7 @@ def test_samples_and_owned_rows_are_those_of_the_component(images: tuple[np.ndar
         seed = phase_seed(3, generation.state.round, k, Phase.PICTURE)
         samples = packs.generators.sample_in_data_units(k, todo.measured, seed)
         np.testing.assert_array_equal(each.samples, samples[: todo.shown])
-        own = {row.tobytes() for row in rows[labels_N == k]}
+        own = {row.tobytes() for row in rows[winners_N == k]}
         assert each.owned.dtype == np.uint8
         assert len(each.owned) == min(todo.shown, len(own)) == len({row.tobytes() for row in each.owned})
         assert all(row.tobytes() in own for row in each.owned)
@@ -85,7 +85,7 @@ def test_samples_and_owned_rows_are_those_of_the_component(images: tuple[np.ndar
 
 def test_the_nearest_training_row_is_that_of_brute_force(images: tuple[np.ndarray, RunDirectory]) -> None:
     rows, directory = images
-    labels_N, flat_ND = labels_of(directory), rows.reshape(350, -1).astype(float)
+    winners_N, flat_ND = winners_of(directory), rows.reshape(350, -1).astype(float)
     for each in portray(directory, directory.require_last()).components:
         near = each.neighbours
         for i, sample in enumerate(each.samples):
@@ -94,7 +94,7 @@ def test_the_nearest_training_row_is_that_of_brute_force(images: tuple[np.ndarra
             if i < len(near.rows):
                 np.testing.assert_array_equal(near.rows[i], rows[near.numbers[i]])
                 assert distance_N[near.numbers[i]] == pytest.approx(distance_N.min())
-                assert near.owners[i] == labels_N[near.numbers[i]]
+                assert near.owners[i] == winners_N[near.numbers[i]]
         for real, distance in zip(each.owned, near.real_distances, strict=False):
             distance_N = np.sort(np.linalg.norm(flat_ND - real.reshape(-1), axis=1))
             assert distance_N[0] == 0 and distance == pytest.approx(distance_N[1])
@@ -153,13 +153,13 @@ def test_the_field_is_what_the_discriminators_say(plane: tuple[np.ndarray, RunDi
     assert seen.grid.xs[0] < rows[:, 0].min() and seen.grid.xs[-1] > rows[:, 0].max()
     packs = Packs(*directory.load(), generation.components)
     packs.load(directory.storage, generation)
-    assert packs.judges is not None
+    assert packs.scorer is not None
     points = np.array([[seen.grid.xs[5], seen.grid.ys[40]], [seen.grid.xs[60], seen.grid.ys[2]]], np.float32)
-    scores = packs.judges.score(1, points, generation.state.components)
+    log_ratios = packs.scorer.score(1, points, generation.state.components)
     for each in seen.components:
         assert each.walks is None and each.log_ratio_YX is not None
         np.testing.assert_allclose(
-            [each.log_ratio_YX[40, 5], each.log_ratio_YX[2, 60]], scores[each.component][0], rtol=1e-3, atol=1e-4
+            [each.log_ratio_YX[40, 5], each.log_ratio_YX[2, 60]], log_ratios[each.component][0], rtol=1e-3, atol=1e-4
         )
 
 
@@ -171,11 +171,11 @@ def test_of_a_large_data_set_some_blocks_are_read(
     monkeypatch.setattr(portrait, "SEARCHED_ROWS", 60)
     seen = portray(directory, directory.require_last())
     assert seen.num_rows == 350 and seen.num_read in (150, 200) and seen.num_searched == 60
-    labels_N = labels_of(directory)
+    winners_N = winners_of(directory)
     for each in seen.components:
         for real in each.owned:
             (place,) = np.flatnonzero((rows == real).all(1))
-            assert labels_N[place] == each.component
+            assert winners_N[place] == each.component
 
 
 def test_blocks_are_chosen_by_seed_within_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def test_a_family_with_its_own_density_is_looked_at_without_walks(tmp_path: Path
 @pytest.mark.parametrize("K", [1, 15, 40, 1000])
 @pytest.mark.parametrize("shape", [(2,), (1, 28, 28), (3, 64, 64), (3, 218, 178)])
 def test_a_plan_shows_something_of_everybody(shape: tuple[int, ...], K: int) -> None:
-    todo = plan(shape, K)
+    todo = amounts(shape, K)
     assert (
         todo.shown >= 4
         and todo.paired >= 2

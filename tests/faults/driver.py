@@ -11,11 +11,11 @@ import hold
 import ray
 from ray._private import ray_constants
 
+from raymix import session
 from raymix.commands.signals import interruptible
 from raymix.config import load_config
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory
-from raymix.session import resume, train
 from raymix.storage import Storage
 
 
@@ -28,9 +28,9 @@ def main(action: str, address: str, folder: str, config: str, out: str) -> None:
     ray.init(address=address, namespace="raymix", log_to_driver=False, logging_level="ERROR", runtime_env=runtime)
     with interruptible():
         if action == "resume" and RunDirectory(Storage.at(out)).holds_run:
-            resume(out)
+            session.resume(out)
         else:
-            train(*resolve(load_config(config)), out)
+            session.start(*resolve(load_config(config)), out)
 
 
 if __name__ == "__main__":

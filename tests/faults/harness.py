@@ -17,6 +17,7 @@ from typing import Any, Literal
 import ray
 from ray.exceptions import RayError
 
+from raymix import session
 from raymix.config import (
     BalanceConfig,
     Config,
@@ -30,10 +31,9 @@ from raymix.config import (
 from raymix.families.dcgan import SNDCGANConfig
 from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve
-from raymix.runs.checkpoint import RunDirectory, digest, labels_name, read_assigned
+from raymix.runs.checkpoint import RunDirectory, assignment_name, digest, read_assigned
 from raymix.runs.record import read_record
 from raymix.runtime.identity import NAMESPACE, name_of, run_id_of
-from raymix.session import train
 from raymix.storage import Storage
 
 NUM_ROWS = 900
@@ -77,14 +77,14 @@ def config(
 
 
 def undisturbed_digest(settings: Config, out: Path) -> str:
-    """Of the same run in one process. What is measured and drawn beside it takes longer, and leaves no trace in it."""
+    """The digest of the same run in one process, without what is measured and drawn, which leaves no trace in it."""
     beside = {"schedule.evaluate_every": 0, "schedule.report": False}
-    train(*resolve(replaced(settings, beside)), str(out), workers="local")
+    session.start(*resolve(replaced(settings, beside)), str(out), workers="local")
     return digest(RunDirectory(Storage.at(out)))
 
 
 def pids_of(run_id: str) -> dict[str, int]:
-    """Of a run's coordinator and its actors that have started, by name, as the coordinator tells."""
+    """Processes of a run's coordinator and its actors that have started, by name, as the coordinator tells."""
     coordinator = ray.get_actor(name_of(run_id), namespace=NAMESPACE)
     return {process.name: process.pid for process in ray.get(coordinator.processes.remote(), timeout=15)}
 
@@ -178,8 +178,8 @@ class Disturbed:
         assert rounds == list(range(self.settings.schedule.rounds + 1)), "each round once"
         last = directory.require_last()
         blocks = [name for name in last.files if name.startswith("labels-")]
-        parts = [read_assigned(storage, f"{last.folder}/{labels_name(b)}").labels for b in range(len(blocks))]
-        owned = Counter(int(k) for labels in parts for k in labels)
+        parts = [read_assigned(storage, f"{last.folder}/{assignment_name(b)}").winners for b in range(len(blocks))]
+        owned = Counter(int(k) for winners in parts for k in winners)
         assert sum(owned.values()) == NUM_ROWS, "each row once"
         assert [owned[k] for k in last.state.components] == list(last.state.won_K)
         assert (self.out / "samples.png").exists()

@@ -25,14 +25,13 @@ import numpy as np
 import tensorboardX  # noqa: F401  before the forks, each of which would import it
 import torch
 
-from raymix import storage
+from raymix import session, storage
 from raymix.config import AssignConfig, BalanceConfig, Config, DataConfig, DiscriminatorConfig, ScheduleConfig
 from raymix.evaluation import report_files as reporting
 from raymix.families.centroid import CentroidConfig
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import Generation, RunDirectory, digest
 from raymix.runs.record import read_record
-from raymix.session import resume, train
 from raymix.storage import Disk, Remote, Storage
 
 ROUNDS = 3
@@ -152,7 +151,7 @@ def config(folder: Path) -> Config:
 
 
 def whole_run(folder: Path) -> str:
-    train(*resolve(config(folder)), str(folder / "undisturbed"), workers="local")
+    session.start(*resolve(config(folder)), str(folder / "undisturbed"), workers="local")
     return digest(RunDirectory(Storage.at(folder / "undisturbed")))
 
 
@@ -170,7 +169,7 @@ def all_but_the_last_round(folder: Path) -> None:
     (started / "generations" / f"{ROUNDS:06d}-0000").mkdir(parents=True)
     (started / "generations" / f"{ROUNDS:06d}-0000" / "generator-00000.safetensors").write_bytes(b"never published")
     (started / "record.jsonl.part-0123abcd").write_bytes(b"never finished")
-    train(*resolve(config(folder)), str(started), workers="local")
+    session.start(*resolve(config(folder)), str(started), workers="local")
 
 
 def copy(folder: Path, to: str) -> None:
@@ -187,7 +186,7 @@ def disturbed(folder: Path, to: str, at: int, how: str) -> Any:
     copy(folder, to)
     calls = Calls(at, how)
     calls.install()
-    resume(to, workers="local")
+    session.resume(to, workers="local")
     return calls.names
 
 
@@ -200,7 +199,7 @@ def mended(to: str, reference: str) -> dict[str, Any]:
     place = Storage.at(to)
     found = RunDirectory(place).last()
     assert found is not None and found.state.round in (ROUNDS - 1, ROUNDS)
-    resume(to, workers="local")
+    session.resume(to, workers="local")
     assert digest(RunDirectory(place)) == reference, "another digest"
     assert [line.round for line in read_record(place)] == list(range(ROUNDS + 1)), "another record"
     kept = [g.state.round for g in RunDirectory(place).generations() if RunDirectory(place).damage(g) is None]

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from raymix import cli
+from raymix import cli, session
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig
 from raymix.errors import CheckpointError, DamagedError
 from raymix.evaluation import report_files as reporting
@@ -22,7 +22,6 @@ from raymix.families.centroid import CentroidConfig
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import Generation, RunDirectory, digest
 from raymix.runs.record import read_record
-from raymix.session import resume, train
 from raymix.storage import Storage
 
 PROGRAM = Path(__file__).with_name("killed_commits.py")
@@ -66,7 +65,7 @@ def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of three blocks, and three components with a judge each."""
+    """A run of three blocks, and three components with a discriminator each."""
     folder = tmp_path_factory.mktemp("finished")
     rows = folder / "rows.npy"
     np.save(rows, np.random.default_rng(0).normal(size=(60, 2)))
@@ -77,7 +76,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
         discriminator=DiscriminatorConfig(widths=(4,), batch_size=16),
         schedule=ScheduleConfig(rounds=ROUNDS, pretrain_epochs=0),
     )
-    train(*resolve(config), str(folder / "run"), workers="local")
+    session.start(*resolve(config), str(folder / "run"), workers="local")
     return folder / "run"
 
 
@@ -208,7 +207,7 @@ def test_a_damaged_run_ends_with_the_same_bits(directory: RunDirectory, seed: in
         kind = truncations if (number + seed) % 2 else flips
         _, changed = list(kind(content, 4, seed))[seed % 4]
         (folder / file).write_bytes(changed)
-        assert resume(str(folder), workers="local")
+        assert session.resume(str(folder), workers="local")
         assert digest(RunDirectory(directory.storage)) == reference, file
         assert [line.round for line in read_record(directory.storage)] == list(range(ROUNDS + 1)), file
 

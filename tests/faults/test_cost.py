@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from harness import GENERATORS, pids_of
 
+from raymix import session
 from raymix.config import replaced
 from raymix.recipes.catalogue import recipe
 from raymix.recipes.resolve import resolve
@@ -15,7 +16,6 @@ from raymix.runs.checkpoint import RunDirectory, digest
 from raymix.runs.record import read_record
 from raymix.runs.run import Status
 from raymix.runtime.identity import run_id_of
-from raymix.session import train
 from raymix.storage import Storage
 
 ROUNDS = 20
@@ -30,7 +30,7 @@ def digits(out: Path, kills: bool) -> float:
             os.kill(pids_of(run_id_of(str(out)))[GENERATORS], signal.SIGKILL)
 
     start = time.monotonic()
-    train(
+    session.start(
         *resolve(replaced(recipe("digits"), {"schedule.rounds": ROUNDS, "resources.pack": 5, "resources.fused": True})),
         str(out),
         watch=watch,

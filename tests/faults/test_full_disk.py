@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from killed_commits import ROUNDS, config
 
-from raymix import cli
+from raymix import cli, session
 from raymix.config import Config
 from raymix.errors import StorageFullError
 from raymix.evaluation import report_files as reporting
@@ -17,7 +17,6 @@ from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory, digest
 from raymix.runs.record import read_record
 from raymix.runs.run import Status
-from raymix.session import resume, train
 from raymix.storage import Storage
 
 PAGE = 4096  # what a small file takes
@@ -53,7 +52,7 @@ def tiny_config(tmp_path: Path) -> Config:
 
 @pytest.fixture
 def reference(config: Config, tmp_path: Path) -> str:
-    train(*resolve(config), str(tmp_path / "undisturbed"), workers="local")
+    session.start(*resolve(config), str(tmp_path / "undisturbed"), workers="local")
     return digest(RunDirectory(Storage.at(tmp_path / "undisturbed")))
 
 
@@ -71,7 +70,7 @@ def filled_after_round_1(config: Config, disk: Path, pages_left: int) -> Storage
             fill(disk, pages_left)
 
     try:
-        train(*resolve(config), str(disk / "run"), workers="local", watch=watch)
+        session.start(*resolve(config), str(disk / "run"), workers="local", watch=watch)
     except StorageFullError as error:
         return error
     return None
@@ -89,7 +88,7 @@ def check_and_go_on(disk: Path, error: StorageFullError, reference: str) -> int:
     rounds = [g.state.round for g in directory.generations()]
     assert rounds == list(range(last.state.round + 1))
     (disk / "filler").unlink()
-    assert resume(str(disk / "run"), workers="local")
+    assert session.resume(str(disk / "run"), workers="local")
     assert digest(RunDirectory(Storage.at(disk / "run"))) == reference
     assert [line.round for line in read_record(directory.storage)] == list(range(ROUNDS + 1))
     return last.state.round
@@ -120,9 +119,9 @@ def test_a_new_run_that_does_not_fit_says_so(config: Config, disk: Path) -> None
     resolved = resolve(config)
     fill(disk, 0)
     with pytest.raises(StorageFullError, match=r"/run"):
-        train(*resolved, str(disk / "run"), workers="local")
+        session.start(*resolved, str(disk / "run"), workers="local")
     (disk / "filler").unlink()
-    train(*resolved, str(disk / "run"), workers="local")
+    session.start(*resolved, str(disk / "run"), workers="local")
 
 
 def test_a_file_that_does_not_fit_leaves_the_old_one(disk: Path) -> None:

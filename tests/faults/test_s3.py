@@ -13,7 +13,7 @@ import pyarrow.fs as pafs
 import pytest
 from moto.server import ThreadedMotoServer
 
-from raymix import cli
+from raymix import cli, session
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.errors import CheckpointError, DamagedError, MissingError
 from raymix.evaluation import report_files as reporting
@@ -22,7 +22,6 @@ from raymix.mixture import Mixture
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory, digest
 from raymix.runs.record import Events, read_record
-from raymix.session import resume, train
 from raymix.storage import Storage
 
 PROGRAM = Path(__file__).with_name("killed_commits.py")
@@ -61,7 +60,7 @@ def config() -> Config:
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("local") / "run"
-    train(*resolve(config()), str(folder), workers="local")
+    session.start(*resolve(config()), str(folder), workers="local")
     return digest(RunDirectory(Storage.at(folder)))
 
 
@@ -69,7 +68,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
 def finished(options: str) -> str:
     """A run that was trained on S3 from its first to its last round."""
     uri = f"s3://bucket/finished?{options}"
-    train(*resolve(config()), uri, workers="local")
+    session.start(*resolve(config()), uri, workers="local")
     return uri
 
 
@@ -119,7 +118,7 @@ def test_a_run_has_the_bits_of_a_local_one(finished: str, reference: str) -> Non
     kept = [g.state.round for g in directory.generations() if directory.damage(g) is None]
     assert kept == [ROUNDS - 1, ROUNDS] and len(directory.generations()) == ROUNDS + 1
     assert directory.storage.read("samples.png").startswith(b"\x89PNG")
-    assert not resume(finished, workers="local")
+    assert not session.resume(finished, workers="local")
 
 
 def test_events_of_a_run_can_be_kept_there(uri: str, finished: str) -> None:
@@ -140,7 +139,7 @@ def test_a_run_can_be_used_from_there(finished: str, capsys: pytest.CaptureFixtu
 
 def test_training_there_again_is_refused(finished: str) -> None:
     with pytest.raises(CheckpointError, match=r"^s3://bucket/finished: already holds a run"):
-        train(*resolve(config()), finished, workers="local")
+        session.start(*resolve(config()), finished, workers="local")
 
 
 def test_an_old_writer_writes_nothing_more(finished: str) -> None:
@@ -192,7 +191,7 @@ def test_damage_falls_back_and_the_bits_are_the_same(
     if not (file == "manifest.json" and harm == "gone"):  # then it was never published
         assert newest.name in caplog.text
     storage.delete("samples.png")
-    assert resume(uri, workers="local")
+    assert session.resume(uri, workers="local")
     assert digest(RunDirectory(storage)) == reference
 
 
@@ -200,7 +199,7 @@ def test_damaged_settings_are_refused(uri: str, finished: str) -> None:
     storage = copied(finished, uri)
     storage.write("config.yaml", storage.read("config.yaml").replace(b"seed: 0", b"seed: 1"))
     with pytest.raises(DamagedError, match=r"/config\.yaml: is not what was written"):
-        resume(uri, workers="local")
+        session.resume(uri, workers="local")
 
 
 def copied(finished: str, to: str) -> Storage:

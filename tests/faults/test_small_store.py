@@ -11,13 +11,13 @@ import pytest
 import ray
 from ray.cluster_utils import Cluster
 
+from raymix import session
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory, digest
 from raymix.runs.record import read_record
 from raymix.runtime.fetching import may_spill
-from raymix.session import train
 from raymix.storage import Storage
 
 STORE_BYTES = 80 * 2**20
@@ -64,7 +64,7 @@ def nodes(num: int, store_bytes: int) -> Iterator[None]:
 def trained(settings: Config, out: Path, **options: Any) -> tuple[str, float]:
     """Digest and seconds."""
     start = time.monotonic()
-    train(*resolve(settings), str(out), **options)
+    session.start(*resolve(settings), str(out), **options)
     return digest(RunDirectory(Storage.at(out))), time.monotonic() - start
 
 

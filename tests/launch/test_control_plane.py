@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from launch.control_plane import Measured, exponent, null_run, summary, table, train
-from launch.null_family import null_scores
+from launch.null_family import null_log_ratios
 from raymix.runs.checkpoint import RunDirectory
 from raymix.storage import Storage
 
@@ -48,11 +48,11 @@ def test_null_components_load_no_torch_and_still_commit_every_round(run):
 
 
 def test_null_scores_are_the_same_again_and_others_for_each_component_and_round():
-    first, log_sum_exp = null_scores(0, 1, 2, 1000)
-    assert (first == null_scores(0, 1, 2, 1000)[0]).all() and (first >= -1).all() and (first < 0).all()
+    first, log_sum_exp = null_log_ratios(0, 1, 2, 1000)
+    assert (first == null_log_ratios(0, 1, 2, 1000)[0]).all() and (first >= -1).all() and (first < 0).all()
     assert log_sum_exp == pytest.approx(6.9 - 0.46, abs=0.05)  # ln 1000 + ln of the mean of e^r over [-1, 0)
-    assert abs(first - null_scores(0, 1, 3, 1000)[0]).mean() > 0.2
-    assert abs(first - null_scores(0, 2, 2, 1000)[0]).mean() > 0.2
+    assert abs(first - null_log_ratios(0, 1, 3, 1000)[0]).mean() > 0.2
+    assert abs(first - null_log_ratios(0, 2, 2, 1000)[0]).mean() > 0.2
 
 
 def found(num_components: int, seconds: float) -> Measured:

@@ -12,9 +12,9 @@ def test_winners_are_those_of_the_whole_matrix():
         num_components = int(rng.integers(1, 8))
         log_ratio_Kn = rng.normal(scale=10.0 ** rng.integers(-2, 5), size=(num_components, 30)).astype(np.float32)
         log_z_K = rng.normal(scale=5, size=num_components)
-        labels_n, best_n = winners(log_ratio_Kn, log_z_K)
+        positions_n, best_n = winners(log_ratio_Kn, log_z_K)
         s_Kn = log_ratio_Kn.astype(np.float64) - log_z_K[:, None]
-        np.testing.assert_array_equal(labels_n, s_Kn.argmax(0))
+        np.testing.assert_array_equal(positions_n, s_Kn.argmax(0))
         np.testing.assert_array_equal(best_n, s_Kn.max(0))
 
 
@@ -25,8 +25,8 @@ def test_ties_go_to_the_lowest_component():
 
 def test_logits_of_ten_thousand_are_ordered():
     log_ratio_Kn = np.array([[1e4, -1e4, 1e4, -1e4], [-1e4, 1e4, 9999.5, -9999.5]], np.float32)
-    labels_n, best_n = winners(log_ratio_Kn, [0.0, 0.0])
-    assert labels_n.tolist() == [0, 1, 0, 1]
+    positions_n, best_n = winners(log_ratio_Kn, [0.0, 0.0])
+    assert positions_n.tolist() == [0, 1, 0, 1]
     assert best_n.tolist() == [1e4, 1e4, 1e4, -9999.5]
 
 
@@ -55,10 +55,10 @@ def test_dealt_rows_follow_the_seed():
 @pytest.mark.parametrize("num_components", range(1, 11))
 def test_neighbouring_classes_share_a_component_when_there_are_fewer(num_components):
     classes = np.arange(10)
-    labels = from_classes(classes, 10, num_components, seed=0)
-    assert sorted(set(labels.tolist())) == list(range(num_components))
-    assert (np.diff(labels) >= 0).all()
-    sizes = np.bincount(labels)
+    positions = from_classes(classes, 10, num_components, seed=0)
+    assert sorted(set(positions.tolist())) == list(range(num_components))
+    assert (np.diff(positions) >= 0).all()
+    sizes = np.bincount(positions)
     assert sizes.max() - sizes.min() <= 1
 
 
@@ -70,26 +70,26 @@ def test_as_many_components_as_classes_are_the_classes():
 @pytest.mark.parametrize("num_components", [4, 5, 7, 9])
 def test_a_class_is_dealt_over_several_components_when_there_are_more(num_components):
     classes = np.repeat(np.arange(3), 600)
-    labels = from_classes(classes, 3, num_components, seed=0)
-    np.testing.assert_array_equal(labels % 3, classes)  # no component mixes classes
+    positions = from_classes(classes, 3, num_components, seed=0)
+    np.testing.assert_array_equal(positions % 3, classes)  # no component mixes classes
     own = [np.arange(c, num_components, 3) for c in range(3)]
     for c in range(3):
-        counts = np.bincount(labels[classes == c], minlength=num_components)[own[c]]
+        counts = np.bincount(positions[classes == c], minlength=num_components)[own[c]]
         share = 1 / len(own[c])
         error = np.sqrt(600 * share * (1 - share))
         assert (np.abs(counts - 600 * share) <= 5 * error).all()
 
 
 def test_control_bag_stays_and_random_changes_with_the_round():
-    def labels(mode, round, block=0, seed=3):
+    def positions(mode, round, block=0, seed=3):
         return control(mode, 60, None, 0, 4, seed, round, block)
 
-    np.testing.assert_array_equal(labels("bag", 0), labels("bag", 5))
-    assert (labels("random", 1) != labels("random", 2)).any()
+    np.testing.assert_array_equal(positions("bag", 0), positions("bag", 5))
+    assert (positions("random", 1) != positions("random", 2)).any()
     for mode in ("bag", "random"):
-        assert (labels(mode, 1, block=0) != labels(mode, 1, block=1)).any()
-        assert (labels(mode, 1, seed=3) != labels(mode, 1, seed=4)).any()
-        assert np.bincount(labels(mode, 1)).tolist() == [15] * 4
+        assert (positions(mode, 1, block=0) != positions(mode, 1, block=1)).any()
+        assert (positions(mode, 1, seed=3) != positions(mode, 1, seed=4)).any()
+        assert np.bincount(positions(mode, 1)).tolist() == [15] * 4
 
 
 def test_control_oracle_gives_the_classes_and_single_one_component():

@@ -33,16 +33,16 @@ def assign_in_blocks(own):
 
 
 def expected_assignment(log_ratio_NK, log_z_K, min_share):
-    """Labels (positions) and lent rows per position, from the whole matrix."""
+    """Winners' positions and lent rows per position, from the whole matrix."""
     num_rows, num_components = log_ratio_NK.shape
-    labels_N = (log_ratio_NK.astype(np.float64) - np.asarray(log_z_K)).argmax(1)
+    winners_N = (log_ratio_NK.astype(np.float64) - np.asarray(log_z_K)).argmax(1)
     target = min(int(np.ceil(min_share * num_rows / num_components)), num_rows)
     lent_K = []
     for k in range(num_components):
-        free = np.flatnonzero(labels_N != k)
-        need = max(0, target - int((labels_N == k).sum()))
+        free = np.flatnonzero(winners_N != k)
+        need = max(0, target - int((winners_N == k).sum()))
         lent_K.append(sorted(free[np.argsort(-log_ratio_NK[free, k], kind="stable")][:need].tolist()))
-    return labels_N, lent_K
+    return winners_N, lent_K
 
 
 def test_assignment_equals_that_of_the_whole_matrix(assign_in_blocks):
@@ -61,11 +61,11 @@ def test_assignment_equals_that_of_the_whole_matrix(assign_in_blocks):
 
         assigned_B, outcome, lent = assign_in_blocks(log_ratio_NK, sizes, components, log_z_K, min_share)
 
-        labels_N, lent_K = expected_assignment(log_ratio_NK, log_z_K, min_share)
+        winners_N, lent_K = expected_assignment(log_ratio_NK, log_z_K, min_share)
         ids = np.array(components)
-        np.testing.assert_array_equal(np.concatenate([a.labels for a in assigned_B]), ids[labels_N])
+        np.testing.assert_array_equal(np.concatenate([a.winners for a in assigned_B]), ids[winners_N])
         assert [lent[k] for k in components] == lent_K
-        won_K = np.bincount(labels_N, minlength=num_components)
+        won_K = np.bincount(winners_N, minlength=num_components)
         np.testing.assert_array_equal(outcome.won_K, won_K)
         np.testing.assert_array_equal(outcome.loads_K, won_K + [len(rows) for rows in lent_K])
         assert outcome.moved == sum(sizes) and len(outcome.flow_F3) == 0  # no assignment before
@@ -80,8 +80,8 @@ def test_assignment_does_not_depend_on_the_cut_into_blocks(assign_in_blocks):
     results = []
     for sizes in ([30], [10, 10, 10], [1, 28, 1], [1] * 30):
         assigned_B, outcome, lent = assign_in_blocks(log_ratio_NK, sizes, (0, 1, 2), [0.0, 0.1, 0.2], 0.8)
-        labels = np.concatenate([a.labels for a in assigned_B]).tolist()
-        results.append((labels, lent, outcome.won_K.tolist(), outcome.loads_K.tolist()))
+        winners = np.concatenate([a.winners for a in assigned_B]).tolist()
+        results.append((winners, lent, outcome.won_K.tolist(), outcome.loads_K.tolist()))
     assert results[0][1][0]  # something was lent
     assert all(result == results[0] for result in results)
 
@@ -89,7 +89,7 @@ def test_assignment_does_not_depend_on_the_cut_into_blocks(assign_in_blocks):
 def test_duplicate_rows_are_won_together_and_lent_in_row_order(assign_in_blocks):
     log_ratio_NK = np.tile(np.array([[0, 1]], np.float32), (6, 1))
     assigned_B, outcome, lent = assign_in_blocks(log_ratio_NK, [2, 3, 1], (0, 1), [0.0, 0.0], 1.0)
-    assert [a.labels.tolist() for a in assigned_B] == [[1, 1], [1, 1, 1], [1]]
+    assert [a.winners.tolist() for a in assigned_B] == [[1, 1], [1, 1, 1], [1]]
     assert lent == {0: [0, 1, 2], 1: []}
     assert assigned_B[1].rows_of(0).tolist() == [0]
     assert outcome.loads_K.tolist() == [3, 6]
@@ -142,26 +142,26 @@ def test_controls_lend_nothing_and_deal_every_row(mode, own):
     classes_B = [np.array([0, 1, 2, 2]), np.array([1]), np.array([2, 0, 0, 1, 1, 2])]
     owned = own([4, 1, 6], None, classes_B, 3, mode=mode, num_components=3, seed=4)
     outcome = owned.deal(2, owned.config.components)
-    labels = [a.labels.tolist() for a in owned.assigned_B]
-    assert [len(part) for part in labels] == [4, 1, 6]
+    winners = [a.winners.tolist() for a in owned.assigned_B]
+    assert [len(part) for part in winners] == [4, 1, 6]
     assert all(len(a.lent_rows) == 0 for a in owned.assigned_B)
     assert outcome.won_K.tolist() == outcome.loads_K.tolist()
     assert outcome.won_K.sum() == outcome.contingency_KC.sum() == 11
     if mode == "oracle":
-        assert labels == [classes.tolist() for classes in classes_B]
+        assert winners == [classes.tolist() for classes in classes_B]
     if mode == "single":
         assert outcome.won_K.tolist() == [11]
 
 
 def test_control_bag_is_the_same_in_every_round_and_random_is_not(own):
-    def labels(mode, round):
+    def winners(mode, round):
         owned = own([40, 40], mode=mode, num_components=3)
         owned.deal(round, owned.config.components)
-        return [a.labels.tolist() for a in owned.assigned_B]
+        return [a.winners.tolist() for a in owned.assigned_B]
 
-    assert labels("bag", 1) == labels("bag", 7)
-    assert labels("random", 1) != labels("random", 7)
-    assert labels("random", 1)[0] != labels("random", 1)[1]
+    assert winners("bag", 1) == winners("bag", 7)
+    assert winners("random", 1) != winners("random", 7)
+    assert winners("random", 1)[0] != winners("random", 1)[1]
 
 
 @pytest.mark.parametrize("mode", ["bag", "random", "oracle"])
@@ -170,39 +170,39 @@ def test_rows_dealt_to_who_competes_no_longer_go_to_the_rest(mode, own):
     rng = np.random.default_rng(0)
     classes_B = [rng.integers(0, 5, size) for size in sizes]
 
-    def labels(components):
+    def winners(components):
         owned = own(sizes, None, classes_B, 5, mode=mode, num_components=5, seed=3)
         outcome = owned.deal(2, components)
-        labels_N = np.concatenate([a.labels for a in owned.assigned_B])
-        np.testing.assert_array_equal(outcome.won_K, [(labels_N == k).sum() for k in components])
-        assert outcome.won_K.sum() == len(labels_N) == 101
-        return labels_N
+        winners_N = np.concatenate([a.winners for a in owned.assigned_B])
+        np.testing.assert_array_equal(outcome.won_K, [(winners_N == k).sum() for k in components])
+        assert outcome.won_K.sum() == len(winners_N) == 101
+        return winners_N
 
-    whole_N, left_N = labels((0, 1, 2, 3, 4)), labels((0, 2, 4))
+    whole_N, left_N = winners((0, 1, 2, 3, 4)), winners((0, 2, 4))
     dropped_N = np.isin(whole_N, [1, 3])
     assert dropped_N.any()
     np.testing.assert_array_equal(left_N[~dropped_N], whole_N[~dropped_N])
     assert set(left_N[dropped_N].tolist()) == {0, 2, 4}
     assert np.ptp([(left_N[dropped_N] == k).sum() for k in (0, 2, 4)]) <= 12  # in turn, but for where they lie
-    np.testing.assert_array_equal(left_N, labels((0, 2, 4)))
-    assert set(labels((3,)).tolist()) == {3}
+    np.testing.assert_array_equal(left_N, winners((0, 2, 4)))
+    assert set(winners((3,)).tolist()) == {3}
 
 
 def random_assigned(rng, components, sizes, lent_share=0.2):
     """Blocks of an assignment as balancing makes it: each row won by one component, some lent to others."""
     assigned_B = []
     for size in sizes:
-        labels = rng.choice(components, size).astype(np.int32)
-        lent = [(row, k) for row in range(size) for k in components if k != labels[row] and rng.random() < lent_share]
+        winners = rng.choice(components, size).astype(np.int32)
+        lent = [(row, k) for row in range(size) for k in components if k != winners[row] and rng.random() < lent_share]
         rows, to = np.array(lent, np.int32).reshape(-1, 2).T
-        assigned_B.append(Assigned(labels, rows, to))
+        assigned_B.append(Assigned(winners, rows, to))
     return assigned_B
 
 
 @pytest.fixture
 def reseeded(own):
     def reseed(donors, components, assigned_B, classes_B=None, num_classes=0, seed=1, round=4):
-        owned = own([len(assigned.labels) for assigned in assigned_B], None, classes_B, num_classes, seed=seed)
+        owned = own([len(assigned.winners) for assigned in assigned_B], None, classes_B, num_classes, seed=seed)
         owned.assigned_B = assigned_B
         outcome = owned.reseed(round, components, donors)
         return owned.assigned_B, outcome
@@ -227,42 +227,42 @@ def test_reseeding_moves_half_of_a_donors_rows_and_keeps_all_others(reseeded):
         for before, after, copy in zip(before_B, after_B, kept_copies, strict=True):
             for left, right in zip(before, copy, strict=True):
                 np.testing.assert_array_equal(left, right)  # what was given is left as it was
-            assert after.labels.dtype == np.int32 and len(after.labels) == len(before.labels)
+            assert after.winners.dtype == np.int32 and len(after.winners) == len(before.winners)
             for receiver, donor in donors.items():
-                of_donor = before.labels == donor
-                given = of_donor & (after.labels == receiver)
+                of_donor = before.winners == donor
+                given = of_donor & (after.winners == receiver)
                 assert given.sum() == of_donor.sum() // 2
-                assert (after.labels[of_donor & ~given] == donor).all()
-                assert (after.labels[before.labels == receiver] == receiver).all()  # it keeps what it won
+                assert (after.winners[of_donor & ~given] == donor).all()
+                assert (after.winners[before.winners == receiver] == receiver).all()  # it keeps what it won
                 moved += given.sum()
-            others = ~np.isin(before.labels, list(donors.values()))
-            np.testing.assert_array_equal(after.labels[others], before.labels[others])
+            others = ~np.isin(before.winners, list(donors.values()))
+            np.testing.assert_array_equal(after.winners[others], before.winners[others])
             on_loan = set(zip(before.lent_rows.tolist(), before.lent_to.tolist(), strict=True))
             expected = {(row, k) for row, k in on_loan if k not in donors}
             assert set(zip(after.lent_rows.tolist(), after.lent_to.tolist(), strict=True)) == expected
-            assert not any(after.labels[row] == k for row, k in expected)
-        labels_N = np.concatenate([after.labels for after in after_B])
+            assert not any(after.winners[row] == k for row, k in expected)
+        winners_N = np.concatenate([after.winners for after in after_B])
         classes_N = np.concatenate(classes_B)
         assert outcome.moved == moved == outcome.flow_F3[:, 2].sum()
         assert {(j, k) for j, k, _ in outcome.flow_F3.tolist()} <= {(donor, k) for k, donor in donors.items()}
-        assert outcome.won_K.tolist() == [(labels_N == k).sum() for k in components]
+        assert outcome.won_K.tolist() == [(winners_N == k).sum() for k in components]
         lent_N = np.concatenate([after.lent_to for after in after_B])
-        assert outcome.loads_K.tolist() == [(labels_N == k).sum() + (lent_N == k).sum() for k in components]
+        assert outcome.loads_K.tolist() == [(winners_N == k).sum() + (lent_N == k).sum() for k in components]
         for k, counts in zip(components, outcome.contingency_KC, strict=True):
-            assert counts.tolist() == np.bincount(classes_N[labels_N == k], minlength=3).tolist()
+            assert counts.tolist() == np.bincount(classes_N[winners_N == k], minlength=3).tolist()
 
 
 def test_reseeding_draws_from_its_seed(reseeded):
     assigned_B = random_assigned(np.random.default_rng(0), (2, 5, 7), [60, 60])
 
-    def labels(**seeds):
-        return [after.labels.tolist() for after in reseeded({5: 2}, (2, 5, 7), assigned_B, **seeds)[0]]
+    def winners(**seeds):
+        return [after.winners.tolist() for after in reseeded({5: 2}, (2, 5, 7), assigned_B, **seeds)[0]]
 
-    first = labels()
-    assert labels() == first
-    assert labels(seed=2) != first and labels(round=5) != first
+    first = winners()
+    assert winners() == first
+    assert winners(seed=2) != first and winners(round=5) != first
     same_B = [assigned_B[0]] * 2
-    halves = [after.labels.tolist() for after in reseeded({5: 2}, (2, 5, 7), same_B)[0]]
+    halves = [after.winners.tolist() for after in reseeded({5: 2}, (2, 5, 7), same_B)[0]]
     assert halves[0] != halves[1]  # each block draws for itself
 
 
@@ -270,7 +270,7 @@ def test_reseeding_from_one_row_moves_none(reseeded):
     none = np.empty(0, np.int32)
     assigned = Assigned(np.array([3, 8, 8], np.int32), np.array([1], np.int32), np.array([3], np.int32))
     (after,), outcome = reseeded({3: 8}, (3, 8), [Assigned(np.array([8], np.int32), none, none)])
-    assert after.labels.tolist() == [8] and outcome.moved == 0
+    assert after.winners.tolist() == [8] and outcome.moved == 0
     (after,), outcome = reseeded({3: 8}, (3, 8), [assigned])
-    assert sorted(after.labels.tolist()) == [3, 3, 8] and after.lent_rows.tolist() == []
+    assert sorted(after.winners.tolist()) == [3, 3, 8] and after.lent_rows.tolist() == []
     assert outcome.won_K.tolist() == outcome.loads_K.tolist() == [2, 1]

@@ -7,7 +7,7 @@ from scipy.special import softmax
 
 from raymix.config import BalanceConfig, ScheduleConfig
 from raymix.maths.modality import Cells
-from raymix.maths.structure import Plan
+from raymix.maths.structure import Reshaping
 from raymix.state import Change
 
 SIZES = [30, 1, 60]
@@ -26,7 +26,7 @@ def log_ratios_of(log_ratio_NK):
 
 
 def labels_of(owned):
-    return np.concatenate([assigned.labels for assigned in owned.assigned_B])
+    return np.concatenate([assigned.winners for assigned in owned.assigned_B])
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def everything(owned, log_ratios_BK):
     yield owned.look([(1, 6), (6,)])
     cells = Cells(np.array([[0.0, 0.0], [1.0, 1.0]]), None)
     changes = (Change("merge", (1, 9), (1,), {}, ""), Change("split", (6,), (6, 10), {}, ""))
-    yield owned.reshape(Plan((1, 6, 10), {1: 1, 6: 6, 10: 6}, {9: 1}, (((6,), (6, 10), cells),), changes, 11))
+    yield owned.reshape(Reshaping((1, 6, 10), {1: 1, 6: 6, 10: 6}, {9: 1}, (((6,), (6, 10), cells),), changes, 11))
 
 
 def test_values_stay_behind_their_handles(own, log_ratio_NK):

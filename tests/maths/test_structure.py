@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from raymix.maths.modality import Cells, Modality
-from raymix.maths.structure import Confusion, applied, counted, groups, plan, retired
+from raymix.maths.structure import Confusion, applied, candidates, counted, reshaping, retired
 from raymix.state import Lineage, State
 
 N = 10_000
@@ -46,8 +46,8 @@ def one(valley, num):
     return Modality(valley, cells_of(num) if num > 1 else None, (1 / num,) * num)
 
 
-def planned(state, looks, least=1, most=32, **pairs):
-    return plan(state, confusion_of(state, **pairs), looks, least, most)
+def decided(state, looks, least=1, most=32, **pairs):
+    return reshaping(state, confusion_of(state, **pairs), looks, least, most)
 
 
 def kinds(found):
@@ -103,21 +103,21 @@ def test_the_smallest_retire_first_and_some_are_left():
 def test_pairs_are_looked_at_most_confused_first_then_components_that_may_split():
     state = state_of(4_000, 3_000, 2_701, 299)
     confusion = confusion_of(state, p01=0.04, p20=0.3, p12=0.029, p13=0.9, p23=0.031)
-    assert groups(state, confusion) == [(1, 3), (0, 2), (0, 1), (2, 3), (0,), (1,), (2,)]
+    assert candidates(state, confusion) == [(1, 3), (0, 2), (0, 1), (2, 3), (0,), (1,), (2,)]
 
 
 def test_young_components_and_few_rows_are_not_looked_at():
     state = state_of(5_000, 4_720, 180, 100, born=[0, 4, 3, 3])
     confusion = confusion_of(state, p01=0.5, p02=0.5, p23=0.5)
-    assert groups(state, confusion) == [(0, 2), (0,)]  # 1 is young, 2 and 3 have 280 rows together
+    assert candidates(state, confusion) == [(0, 2), (0,)]  # 1 is young, 2 and 3 have 280 rows together
     tiny = state_of(299, 301)
-    assert groups(tiny, confusion_of(tiny)) == [(1,)]
+    assert candidates(tiny, confusion_of(tiny)) == [(1,)]
 
 
 def test_as_many_pairs_are_looked_at_as_there_are_components_thrice():
     state = state_of(*[N // 20] * 20)
     confusion = Confusion(np.array(state.won_K), np.full((20, 20), 100.0))
-    assert sum(len(group) == 2 for group in groups(state, confusion)) == 60
+    assert sum(len(candidate) == 2 for candidate in candidates(state, confusion)) == 60
 
 
 # ---- pairs
@@ -129,7 +129,7 @@ def test_as_many_pairs_are_looked_at_as_there_are_components_thrice():
 )
 def test_pairs_of_one_mode_merge_and_siblings_need_a_flatter_one(valley, split, merges):
     state = state_of(4_000, 6_000, split=split)
-    found = planned(state, {(0, 1): pair(valley)}, p01=0.5)
+    found = decided(state, {(0, 1): pair(valley)}, p01=0.5)
     assert kinds(found) == ([("merge", (0, 1), (1,))] if merges else [])
     if merges:
         assert found.components == (1,) and found.sources == {1: 1} and found.merged == {0: 1}
@@ -137,7 +137,7 @@ def test_pairs_of_one_mode_merge_and_siblings_need_a_flatter_one(valley, split, 
 
 
 def test_of_equals_the_lower_id_stays():
-    assert kinds(planned(state_of(5_000, 5_000), {(0, 1): pair(1.0)}, p01=0.5)) == [("merge", (0, 1), (0,))]
+    assert kinds(decided(state_of(5_000, 5_000), {(0, 1): pair(1.0)}, p01=0.5)) == [("merge", (0, 1), (0,))]
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_of_equals_the_lower_id_stays():
 )
 def test_pairs_of_two_modes_are_dealt_anew(valley, shares, moved, dealt):
     state = state_of(2_000, 3_000, 5_000)
-    found = planned(state, {(0, 1): pair(valley, shares, moved)}, p01=0.5)
+    found = decided(state, {(0, 1): pair(valley, shares, moved)}, p01=0.5)
     assert kinds(found) == ([("repartition", (0, 1), (0, 1))] if dealt else [])
     assert found.components == (0, 1, 2) and found.sources == {0: 0, 1: 1, 2: 2}
     assert [deal[:2] for deal in found.dealt] == ([((0, 1), (0, 1))] if dealt else [])
@@ -161,17 +161,17 @@ def test_pairs_of_two_modes_are_dealt_anew(valley, shares, moved, dealt):
 def test_each_component_changes_once_the_most_confused_pair_first():
     state = state_of(4_000, 3_000, 3_000)
     looks = {(0, 1): pair(1.0), (1, 2): pair(1.0), (0, 2): pair(0.1), (0,): one(0.1, 3), (2,): one(0.1, 2)}
-    found = planned(state, looks, p01=0.6, p12=0.5, p02=0.4)
+    found = decided(state, looks, p01=0.6, p12=0.5, p02=0.4)
     assert kinds(found) == [("merge", (0, 1), (0,)), ("split", (2,), (2, 3))]
-    untouched = planned(state, looks | {(0, 1): pair(0.5)}, p01=0.6, p12=0.5, p02=0.4)
+    untouched = decided(state, looks | {(0, 1): pair(0.5)}, p01=0.6, p12=0.5, p02=0.4)
     assert kinds(untouched) == [("merge", (1, 2), (1,)), ("split", (0,), (0, 3, 4))]
 
 
 def test_as_few_are_left_as_are_allowed():
     state = state_of(4_000, 3_000, 2_000, 1_000)
     looks = {(0, 1): pair(1.0), (2, 3): pair(1.0)}
-    assert len(planned(state, looks, least=3, p01=0.6, p23=0.5).components) == 3
-    assert planned(state, looks, least=4, p01=0.6, p23=0.5).changes == ()
+    assert len(decided(state, looks, least=3, p01=0.6, p23=0.5).components) == 3
+    assert decided(state, looks, least=4, p01=0.6, p23=0.5).changes == ()
 
 
 # ---- splits
@@ -180,7 +180,7 @@ def test_as_few_are_left_as_are_allowed():
 @pytest.mark.parametrize(("valley", "splits"), [(0.49, True), (0.5, False)])
 def test_a_component_of_several_modes_splits(valley, splits):
     state = state_of(4_000, 6_000, components=(3, 5), next_component=9)
-    found = planned(state, {(5,): one(valley, 3)})
+    found = decided(state, {(5,): one(valley, 3)})
     if not splits:
         assert found.changes == () and found.components == (3, 5)
         return
@@ -190,16 +190,16 @@ def test_a_component_of_several_modes_splits(valley, splits):
 
 
 def test_a_component_without_cells_does_not_split():
-    assert planned(state_of(N), {(0,): one(0.1, 1)}).changes == ()
+    assert decided(state_of(N), {(0,): one(0.1, 1)}).changes == ()
 
 
 def test_splits_stop_at_the_most_components_and_keep_the_largest_cells():
     state = state_of(6_000, 4_000)
     looks = {(0,): one(0.1, 4), (1,): one(0.1, 2)}
-    found = planned(state, looks, most=4)
+    found = decided(state, looks, most=4)
     assert kinds(found) == [("split", (0,), (0, 2, 3))]
     np.testing.assert_array_equal(found.dealt[0][2].centres_CP, [[0], [1], [2]])
-    assert planned(state, looks, most=2).changes == ()
+    assert decided(state, looks, most=2).changes == ()
 
 
 # ---- the state after
@@ -210,7 +210,7 @@ def test_the_state_knows_who_was_born_when_and_of_which_split():
         3_000, 1_000, 4_000, 2_000, components=(0, 2, 5, 6), split=[-1, 4, 4, -1], small=1, next_component=8
     )
     looks = {(0, 2): pair(1.0), (5,): one(0.1, 3)}
-    found = planned(state, looks, p01=0.5)
+    found = decided(state, looks, p01=0.5)
     after = applied(state, found)
     assert after.components == (0, 5, 6, 8, 9) and after.round == 5
     assert after.lineage == Lineage((0, 0, 0, 5, 5), (-1, 8, -1, 8, 8), (0, 0, 1, 0, 0), 10)
@@ -219,15 +219,15 @@ def test_the_state_knows_who_was_born_when_and_of_which_split():
 
 def test_ids_are_never_used_again():
     state = state_of(5_000, 5_000, next_component=2)
-    found = planned(state, {(0,): one(0.1, 2)})
+    found = decided(state, {(0,): one(0.1, 2)})
     merged = replace(applied(state, found), round=8)
-    left = applied(merged, planned(merged, {(0, 2): pair(1.0)}, p02=0.5))
+    left = applied(merged, decided(merged, {(0, 2): pair(1.0)}, p02=0.5))
     assert left.components == (0, 1)
-    again = planned(replace(left, round=11), {(0,): one(0.1, 2)})
+    again = decided(replace(left, round=11), {(0,): one(0.1, 2)})
     assert again.components == (0, 1, 3)
 
 
 def test_siblings_of_an_earlier_split_are_none_of_a_later_one():
     state = state_of(4_000, 3_000, 3_000, split=[1, 1, 1], next_component=3)
-    after = applied(state, planned(state, {(1,): one(0.1, 2)}))
+    after = applied(state, decided(state, {(1,): one(0.1, 2)}))
     assert after.lineage.split_K == (1, 3, 1, 3)

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 import torch
 
+from raymix import session
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, replaced
 from raymix.errors import DivergedError
 from raymix.evaluation.report_files import report_files
@@ -26,10 +27,9 @@ from raymix.runs import checkpoint
 from raymix.runs.checkpoint import Generation, RunDirectory, generator_name, read_assigned, read_tensors
 from raymix.runs.record import read_record
 from raymix.runs.rounds import RoundRecord
-from raymix.session import resume, train
 from raymix.storage import Storage
 from raymix.training import discriminators
-from raymix.training.discriminators import DiscriminatorPack, Judges
+from raymix.training.discriminators import DiscriminatorPack, DiscriminatorStack
 from raymix.training.generators import GeneratorPack
 from raymix.training.noise import MemberNoise
 from raymix.training.stacks import GeneratorStack
@@ -59,11 +59,11 @@ class Run:
         return read_record(self.directory.storage)
 
     @property
-    def labels(self) -> np.ndarray:
-        """Of all rows, at the last commit."""
+    def winners(self) -> np.ndarray:
+        """The winner of each row at the last commit."""
         names = sorted(name for name in self.last.files if name.startswith("labels-"))
         paths = [f"{self.last.folder}/{name}" for name in names]
-        return np.concatenate([read_assigned(self.directory.storage, path).labels for path in paths])
+        return np.concatenate([read_assigned(self.directory.storage, path).winners for path in paths])
 
     def files(self, round: int) -> dict[str, Any]:
         """Hashes of all files of a round, of pruned ones too."""
@@ -90,7 +90,7 @@ class Run:
         assert [line.round for line in self.lines] == list(range(round + 1))
 
     def resumed(self) -> "Run":
-        assert resume(str(self.out), workers="local")
+        assert session.resume(str(self.out), workers="local")
         return Run(self.out)
 
 
@@ -116,8 +116,8 @@ def config() -> Callable[..., Config]:
     return make
 
 
-def train_here(settings: Config, out: Path, **more: Any) -> Run:
-    train(*resolve(settings), str(out), workers="local", **more)
+def run_here(settings: Config, out: Path, **more: Any) -> Run:
+    session.start(*resolve(settings), str(out), workers="local", **more)
     return Run(out)
 
 
@@ -130,7 +130,7 @@ def run_at() -> type[Run]:
 @pytest.fixture(scope="session")
 def trained() -> Callable[..., Run]:
     """Train a config into a folder, in this process."""
-    return train_here
+    return run_here
 
 
 @pytest.fixture(scope="session")
@@ -143,7 +143,7 @@ def interrupted() -> Callable[..., Run]:
                 raise KeyboardInterrupt
 
         with pytest.raises(KeyboardInterrupt):
-            train_here(settings, out, watch=watch)
+            run_here(settings, out, watch=watch)
         assert Run(out).last.state.round == round
         return Run(out)
 
@@ -158,7 +158,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Config], 
     def run(settings: Config) -> Run:
         key = settings.model_dump_json()
         if key not in runs:
-            runs[key] = train_here(settings, tmp_path_factory.mktemp("undisturbed"))
+            runs[key] = run_here(settings, tmp_path_factory.mktemp("undisturbed"))
         return runs[key]
 
     return run
@@ -228,7 +228,7 @@ def times_one(values: Any, place: int, value: float) -> Any:
     return values * factors.view(-1, *[1] * (values.dim() - 1))
 
 
-# What is done to a pack or judges that work on components, and for as long as `patch` lasts.
+# What is done to a pack or a stack that works on components, and for as long as `patch` lasts.
 
 Components = Sequence[int]
 Update = Callable[[GeneratorStack, int, Any, MemberNoise], Any]
@@ -310,25 +310,27 @@ def poison_log_density(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fa
     patch.setattr(member, "log_density", lambda rows: with_one(log_density(rows), 5, fault.value), raising=False)
 
 
-def poison_logit(patch: pytest.MonkeyPatch, judges: Judges, fault: Fault, components: Components) -> None:
+def poison_logit(patch: pytest.MonkeyPatch, stack: DiscriminatorStack, fault: Fault, components: Components) -> None:
     """In all rows, for one head of a shared trunk or of the component's own network."""
     forward = Discriminator.forward
-    place = (..., judges.components.index(fault.component)) if judges.shared else components.index(fault.component)
+    place = (..., stack.components.index(fault.component)) if stack.shared else components.index(fault.component)
     poisoned = at_step(forward, lambda *args: with_one(forward(*args), place, fault.value))
     patch.setattr(Discriminator, "forward", poisoned)
 
 
-def poison_discriminator_loss(patch: pytest.MonkeyPatch, judges: Judges, fault: Fault, components: Components) -> None:
+def poison_discriminator_loss(
+    patch: pytest.MonkeyPatch, stack: DiscriminatorStack, fault: Fault, components: Components
+) -> None:
     loss, place = discriminators.discriminator_loss, components.index(fault.component)
-    poisoned = at_step(loss, lambda *args: with_one(loss(*args), (0, place) if judges.shared else place, fault.value))
+    poisoned = at_step(loss, lambda *args: with_one(loss(*args), (0, place) if stack.shared else place, fault.value))
     patch.setattr(discriminators, "discriminator_loss", poisoned)
 
 
 def poison_log_ratio(patch: pytest.MonkeyPatch, pack: DiscriminatorPack, fault: Fault, components: Components) -> None:
     """In one row of the block."""
-    judges = next(judges for judges in pack.judges if fault.component in judges.components)
-    log_ratios, place = judges.log_ratios, judges.components.index(fault.component)
-    patch.setattr(judges, "log_ratios", lambda block: with_one(log_ratios(block), (place, 5), fault.value))
+    stack = next(stack for stack in pack.stacks if fault.component in stack.components)
+    log_ratios, place = stack.log_ratios, stack.components.index(fault.component)
+    patch.setattr(stack, "log_ratios", lambda block: with_one(log_ratios(block), (place, 5), fault.value))
 
 
 PLANTS: dict[str, tuple[type, str, Callable[..., None]]] = {
@@ -339,8 +341,8 @@ PLANTS: dict[str, tuple[type, str, Callable[..., None]]] = {
     "fit": (GeneratorPack, "train", poison_fit),
     "sample": (GeneratorPack, "samples", poison_sample),
     "log density": (GeneratorPack, "score", poison_log_density),
-    "discriminator logit": (Judges, "train", poison_logit),
-    "discriminator loss": (Judges, "train", poison_discriminator_loss),
+    "discriminator logit": (DiscriminatorStack, "train", poison_logit),
+    "discriminator loss": (DiscriminatorStack, "train", poison_discriminator_loss),
     "log ratio": (DiscriminatorPack, "score", poison_log_ratio),
 }
 

@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
+from raymix import session
 from raymix.cli import main
 from raymix.errors import DataError
 from raymix.recipes.resolve import resolve
-from raymix.session import resume, train
 
 
 @pytest.fixture
@@ -33,7 +33,7 @@ def test_rows_that_are_no_longer_finite_are_refused_whatever_the_policy(value, s
     plant_in_file(rows_file, 250, value)  # in the last block
     message = rf"rows.npy, row 250: holds {value} \(value 1 of the row\); mend or drop the row"
     with pytest.raises(DataError, match=message):
-        train(resolved, spec, str(tmp_path / "run"), workers="local")
+        session.start(resolved, spec, str(tmp_path / "run"), workers="local")
     assert not (tmp_path / "run" / "generations").exists()
 
 
@@ -62,5 +62,5 @@ def test_rows_of_another_size_are_refused(change, settings, interrupted, rows_fi
     run = interrupted(settings, tmp_path / "run", round=0)
     np.save(rows_file, change(np.load(rows_file)))
     with pytest.raises(DataError, match=r"rows.npy: has changed since the run began, from 300 rows of \(2,\) float32"):
-        resume(str(run.out), workers="local")
+        session.resume(str(run.out), workers="local")
     assert run.last.state.round == 0

@@ -17,8 +17,8 @@ def assert_dropped(run, since=2):
     state = run.last.state
     assert state.round == 3 and state.components == (0, 2)
     assert sum(state.won_K) == 300 and sum(state.weights_K) == pytest.approx(1)
-    assert len(run.labels) == 300
-    assert [(run.labels == k).sum() for k in (0, 2)] == list(state.won_K)
+    assert len(run.winners) == 300
+    assert [(run.winners == k).sum() for k in (0, 2)] == list(state.won_K)
     for line in run.lines:
         competing = (0, 1, 2) if line.round < since else (0, 2)
         assert line.components == competing and sum(line.won_K) == 300
@@ -91,7 +91,7 @@ def test_one_after_another_is_dropped_but_not_the_last(config, run_at, trained, 
     run = trained(config("drop"), tmp_path / "two")
     assert [line.components for line in run.lines] == [(0, 1, 2), (0, 1, 2), (1,), (1,)]
     assert [len(line.mendings) for line in run.lines] == [0, 0, 2, 0]
-    assert run.lines[-1].won_K == (300,) and set(run.labels.tolist()) == {1}
+    assert run.lines[-1].won_K == (300,) and set(run.winners.tolist()) == {1}
 
     plant("log ratio", times=None, component=1)
     with diverges("a log ratio", -1, component=2):
@@ -104,7 +104,7 @@ def test_who_was_dropped_in_an_earlier_round_stays_away(config, trained, plant, 
     plant("generator loss", times=None, component=2, round=3)
     run = trained(config("drop"), tmp_path)
     assert [line.components for line in run.lines] == [(0, 1, 2), (1, 2), (1, 2), (1,)]
-    assert set(run.labels.tolist()) == {1}
+    assert set(run.winners.tolist()) == {1}
 
 
 @pytest.mark.parametrize("mode", ["bag", "random", "oracle"])
@@ -113,9 +113,9 @@ def test_a_control_deals_the_rows_to_the_others(mode, config, trained, plant, un
     plant("generator loss", times=None)
     run = trained(config("drop", mode=mode), tmp_path)
     assert_dropped(run)
-    moved = reference.labels == 1
-    np.testing.assert_array_equal(run.labels[~moved], reference.labels[~moved])
-    assert set(run.labels[moved].tolist()) == {0, 2}
+    moved = reference.winners == 1
+    np.testing.assert_array_equal(run.winners[~moved], reference.winners[~moved])
+    assert set(run.winners[moved].tolist()) == {0, 2}
     assert run.generators(3, 1) == reference.generators(1, 1)
 
 

@@ -13,11 +13,11 @@ def starved_2(monkeypatch):
     whole = DiscriminatorPack.score
 
     def score(self, round, block, components):
-        scores = whole(self, round, block, components)
-        if 2 in scores:
-            log_ratio_n, total = scores[2]
-            scores[2] = log_ratio_n - np.float32(100), total - 100
-        return scores
+        log_ratios = whole(self, round, block, components)
+        if 2 in log_ratios:
+            log_ratio_n, total = log_ratios[2]
+            log_ratios[2] = log_ratio_n - np.float32(100), total - 100
+        return log_ratios
 
     monkeypatch.setattr(DiscriminatorPack, "score", score)
 
@@ -79,5 +79,5 @@ def test_a_drop_after_it_leaves_every_row_with_one_owner(dropped, settings, trai
     rest = tuple(k for k in (0, 1, 2) if k != dropped)
     assert [line.components for line in run.lines] == [(0, 1, 2)] * 2 + [rest] * 4
     assert all(sum(line.won_K) == 300 for line in run.lines)
-    assert set(run.labels.tolist()) <= set(rest) and len(run.labels) == 300
+    assert set(run.winners.tolist()) <= set(rest) and len(run.winners) == 300
     assert interrupted(drop, tmp_path / "run", round=2).resumed().digest == run.digest

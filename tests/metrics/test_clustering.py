@@ -10,46 +10,46 @@ from raymix.errors import DataError
 from raymix.metrics.clustering import ari, contingency, matched_accuracy, nmi, purity
 
 
-def labelled_rows(seed: int) -> tuple[np.ndarray, np.ndarray, int, int]:
+def won_rows(seed: int) -> tuple[np.ndarray, np.ndarray, int, int]:
     rng = np.random.default_rng(seed)
     K, C = rng.integers(1, 7, 2)
     classes_N = rng.integers(0, C, rng.integers(1, 60))
-    labels_N = np.where(rng.random(classes_N.size) < rng.random(), classes_N % K, rng.integers(0, K, classes_N.size))
-    return labels_N, classes_N, int(K), int(C)
+    winners_N = np.where(rng.random(classes_N.size) < rng.random(), classes_N % K, rng.integers(0, K, classes_N.size))
+    return winners_N, classes_N, int(K), int(C)
 
 
 @pytest.mark.parametrize("seed", range(40))
 def test_nmi_and_ari_equal_scikit_learn(seed):
-    labels_N, classes_N, K, C = labelled_rows(seed)
-    counts_KC = contingency(labels_N, classes_N, K, C)
-    assert nmi(counts_KC) == pytest.approx(metrics.normalized_mutual_info_score(classes_N, labels_N), abs=1e-12)
-    assert ari(counts_KC) == pytest.approx(metrics.adjusted_rand_score(classes_N, labels_N), abs=1e-12)
+    winners_N, classes_N, K, C = won_rows(seed)
+    counts_KC = contingency(winners_N, classes_N, K, C)
+    assert nmi(counts_KC) == pytest.approx(metrics.normalized_mutual_info_score(classes_N, winners_N), abs=1e-12)
+    assert ari(counts_KC) == pytest.approx(metrics.adjusted_rand_score(classes_N, winners_N), abs=1e-12)
 
 
 @pytest.mark.parametrize("seed", range(20))
 def test_accuracies_equal_brute_force(seed):
-    labels_N, classes_N, K, C = labelled_rows(seed)
-    counts_KC = contingency(labels_N, classes_N, K, C)
-    votes = [np.bincount(classes_N[labels_N == k], minlength=C).argmax() for k in range(K)]
-    accuracy = np.mean(np.array(votes)[labels_N] == classes_N)
+    winners_N, classes_N, K, C = won_rows(seed)
+    counts_KC = contingency(winners_N, classes_N, K, C)
+    votes = [np.bincount(classes_N[winners_N == k], minlength=C).argmax() for k in range(K)]
+    accuracy = np.mean(np.array(votes)[winners_N] == classes_N)
     assert purity(counts_KC) == pytest.approx(accuracy)
     # a match gives every component its own class; component k > C gets a class that no row has
     matches = itertools.permutations(range(max(K, C)), K)
-    best = max(np.mean(np.array(match)[labels_N] == classes_N) for match in matches)
+    best = max(np.mean(np.array(match)[winners_N] == classes_N) for match in matches)
     assert matched_accuracy(counts_KC) == pytest.approx(best)
 
 
 def test_contingency_adds_up_over_blocks():
     rng = np.random.default_rng(0)
-    labels_N, classes_N = rng.integers(0, 4, 500), rng.integers(0, 3, 500).astype(np.uint8)
-    whole = contingency(labels_N, classes_N, 4, 3)
+    winners_N, classes_N = rng.integers(0, 4, 500), rng.integers(0, 3, 500).astype(np.uint8)
+    whole = contingency(winners_N, classes_N, 4, 3)
     parts = sum(
-        contingency(labels, classes, 4, 3)
-        for labels, classes in zip(np.array_split(labels_N, 3), np.array_split(classes_N, 3), strict=True)
+        contingency(winners, classes, 4, 3)
+        for winners, classes in zip(np.array_split(winners_N, 3), np.array_split(classes_N, 3), strict=True)
     )
     assert whole.dtype == np.int64
     np.testing.assert_array_equal(whole, parts)
-    np.testing.assert_array_equal(whole, metrics.cluster.contingency_matrix(labels_N, classes_N))
+    np.testing.assert_array_equal(whole, metrics.cluster.contingency_matrix(winners_N, classes_N))
 
 
 def test_a_table_of_a_billion_rows_gives_the_measures_of_its_proportions():
@@ -79,13 +79,13 @@ def test_a_table_without_rows_is_refused(measure):
 
 
 @pytest.mark.parametrize(
-    ("labels", "classes", "message"),
+    ("winners", "classes", "message"),
     [
-        ([0, 1], [0], "labels against"),
-        ([0, 2, 0], [0, 1, 0], "row 1: label 2; give numbers from 0 to 1"),
+        ([0, 1], [0], "winners against"),
+        ([0, 2, 0], [0, 1, 0], "row 1: winner 2; give numbers from 0 to 1"),
         ([0, 1, 0], [0, 1, -1], "row 2: class -1; give numbers from 0 to 2"),
     ],
 )
-def test_contingency_refuses_numbers_out_of_range(labels, classes, message):
+def test_contingency_refuses_numbers_out_of_range(winners, classes, message):
     with pytest.raises(DataError, match=message):
-        contingency(np.array(labels), np.array(classes), 2, 3)
+        contingency(np.array(winners), np.array(classes), 2, 3)

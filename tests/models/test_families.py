@@ -291,7 +291,7 @@ def test_what_a_latent_point_decodes_to_is_the_members_own_and_repeats(bench):
 @family_and_shape
 def test_the_prior_is_what_samples_come_from_and_encoding_leads_back_to_latents(bench):
     pack = bench.pack()
-    network = pack.stack_of(0).part([0]).network.eval()
+    network = pack.stack_of(0).only([0]).network.eval()
     if not isinstance(network, Decodes):
         pytest.skip("has no latent space")
     latents_nZ = pack.latents(0, 5, seed=3)

@@ -105,13 +105,13 @@ def test_a_plan_is_near_what_a_run_takes(name, settings, real_data, tmp_path):
     time.sleep(2)  # what was there before is gone from the object store
     watch = Watch()
     watch.start()
-    session.train(config, spec, str(tmp_path / "run"))
+    session.start(config, spec, str(tmp_path / "run"))
     watch.stopping.set()
     watch.join()
 
     by_class = {"GeneratorActor": "generators", "DiscriminatorActor": "discriminators"}
     for name, kind in by_class.items():
-        expected = sorted(seat.memory.host_bytes for seat in planned.seats if seat.kind == kind)
+        expected = sorted(actor.memory.host_bytes for actor in planned.actors if actor.kind == kind)
         measured = sorted(watch.own[name].values())
         assert len(expected) == len(measured)
         for plan_bytes, found in zip(expected, measured, strict=True):

@@ -7,7 +7,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from raymix.config import Config, DiscriminatorConfig, FamilyConfig, ResourcesConfig
 from raymix.data.source import DataSpec
 from raymix.families.registry import FAMILIES, close
-from raymix.planning.footprint import generator_footprint, judge_footprint
+from raymix.planning.footprint import discriminator_footprint, generator_footprint
 from raymix.recipes.resolve import fitted
 from raymix.runs.checkpoint import write_states
 from raymix.storage import Storage
@@ -34,15 +34,16 @@ def config_of(family="vae", trunk="separate", **model):
 def test_files_and_parameters_are_those_of_the_real_networks(family, trunk, tmp_path):
     config = config_of(family, trunk)
     packs = Packs(config, IMAGES, config.components)
-    generator, judge = generator_footprint(config, IMAGES), judge_footprint(config, IMAGES)
-    states = {"generator": packs.generators.state(0)} | {"judge": next(iter(packs.discriminators.states().values()))}
+    generator, discriminator = generator_footprint(config, IMAGES), discriminator_footprint(config, IMAGES)
+    own, *_ = packs.discriminators.states().values()
+    states = {"generator": packs.generators.state(0), "discriminator": own}
     files = write_states(Storage.at(tmp_path), ".", states)
     network = packs.generators.stack_of(0).network
     assert generator.parameters == sum(p.numel() for p in network.parameters() if p.requires_grad)
     assert files["generator"].num_bytes == pytest.approx(generator.file_bytes, rel=0.01)
     assert sum(value.nbytes for value in states["generator"].values()) == generator.state_bytes
-    assert files["judge"].num_bytes == pytest.approx(judge.file_bytes, rel=0.01)
-    assert sum(value.nbytes for value in states["judge"].values()) == judge.state_bytes
+    assert files["discriminator"].num_bytes == pytest.approx(discriminator.file_bytes, rel=0.01)
+    assert sum(value.nbytes for value in states["discriminator"].values()) == discriminator.state_bytes
 
 
 @pytest.mark.parametrize("family", ["vae", "dcgan"])

@@ -12,7 +12,7 @@ from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConf
 from raymix.data.source import DataSpec
 from raymix.errors import ResourceError
 from raymix.families.registry import close
-from raymix.planning.footprint import generator_footprint, judge_footprint
+from raymix.planning.footprint import discriminator_footprint, generator_footprint
 from raymix.planning.plan import plan
 from raymix.recipes.resolve import fitted
 from raymix.runtime.machines import GIB, machines_of
@@ -39,8 +39,8 @@ def planned(nodes, local_storage=True, **options):
 
 def test_each_component_has_a_node_and_the_trunk_its_own_where_there_are_enough():
     found = planned("64x(cpus=16,gpus=1,memory=64G)")
-    assert len(found.nodes) == 16 and all(len(node.seats) == 1 for node in found.nodes)
-    assert sorted(k for seat in found.seats if seat.kind == "generators" for k in seat.components) == list(range(15))
+    assert len(found.nodes) == 16 and all(len(node.actors) == 1 for node in found.nodes)
+    assert sorted(k for each in found.actors if each.kind == "generators" for k in each.components) == list(range(15))
     assert any("48 of 64 GPUs have no actor, 48 of 64 nodes among them" in limit for limit in found.limits)
 
 
@@ -48,7 +48,7 @@ def test_packs_of_gpus_are_settled_without_timing():
     found = planned("8xH200", pack="auto", fused="auto")
     assert found.config.resources.pack == 2 and found.config.resources.fused is True
     assert "a run times a few steps on a GPU first" in found.why_packed
-    assert len(found.seats) == 9 and {seat.gpus for seat in found.seats} == {1.0, 0.5}
+    assert len(found.actors) == 9 and {actor.gpus for actor in found.actors} == {1.0, 0.5}
 
 
 def test_bytes_of_blocks_samples_and_log_ratios():
@@ -73,7 +73,7 @@ def test_a_trunk_is_sent_all_samples_of_packs_elsewhere_and_keeps_its_log_ratios
     assert network.fakes == 15 * num_fakes(found.config, NUM, 15) * 784 * 4
     assert (network.rows, network.log_ratios) == (0, 0)
     assert network.labels == 14 * NUM * 4
-    trunk = judge_footprint(found.config, MNIST).file_bytes
+    trunk = discriminator_footprint(found.config, MNIST).file_bytes
     assert network.checkpoint == 14 * one + trunk  # one generator is on the coordinator's node
     assert planned("16x(cpus=1,memory=4G)", local_storage=False).traffic.checkpoint == 15 * one + trunk
     team = planned("17x(cpus=1,memory=4G)", workers=2).traffic
@@ -86,26 +86,26 @@ def test_several_workers_draw_score_and_write_no_more_than_one(nodes, trunk, wor
     few = DataConfig(block_bytes=784 * 7_000)
     options = {"num_components": 4, "trunk": trunk, "workers": workers, "workers_per_component": each, "data": few}
     found = planned(nodes, local_storage=False, **options)
-    made, labels = [node.resident for node in found.nodes], NUM * 2 // 8
-    assert len(found.seats) == 4 * each + (workers if trunk == "shared" else 4)
+    made, winners = [node.resident for node in found.nodes], NUM * 2 // 8
+    assert len(found.actors) == 4 * each + (workers if trunk == "shared" else 4)
     assert sum(node.fakes for node in made) == found.data.fakes
     assert sum(node.log_ratios for node in made) == pytest.approx(found.data.log_ratios, abs=len(made))
-    assert sum(node.files for node in made) == found.traffic.checkpoint == found.generation_bytes - labels
+    assert sum(node.files for node in made) == found.traffic.checkpoint == found.generation_bytes - winners
 
 
 def test_a_component_of_several_workers_is_sent_and_kept_once():
     found = planned("5x(cpus=1,memory=8G)", num_components=2, workers_per_component=2)
-    assert [[seat.name for seat in node.seats] for node in found.nodes] == [
+    assert [[actor.name for actor in node.actors] for node in found.nodes] == [
         *[["generators of pack-0"], ["generators of pack-0-worker-1"]],
         *[["generators of pack-1"], ["generators of pack-1-worker-1"], ["discriminators of trunk"]],
     ]
-    one, trunk = (each(found.config, MNIST).file_bytes for each in (generator_footprint, judge_footprint))
+    one, trunk = (each(found.config, MNIST).file_bytes for each in (generator_footprint, discriminator_footprint))
     assert found.traffic.checkpoint == one + trunk  # the other first worker is on the coordinator's node
     assert (found.traffic.first_rows, found.traffic.labels) == (4 * NUM * 784, 3 * NUM * 4)
     assert found.traffic.fakes == found.data.fakes == NUM * 784 * 4
     first, second, *_ = found.nodes[2:]
     assert (second.store_bytes, first.store_bytes) == (NUM * (784 + 4), NUM * (784 + 4 + 784 * 4 // 2))
-    assert second.seats[0].memory.host_bytes < first.seats[0].memory.host_bytes  # it draws no samples
+    assert second.actors[0].memory.host_bytes < first.actors[0].memory.host_bytes  # it draws no samples
 
 
 def test_samples_that_a_trunk_has_beside_it_are_not_sent_whoever_trains_there_too():
@@ -182,7 +182,7 @@ def test_what_does_not_fit_is_refused_as_a_run_is():
 def test_components_that_may_come_are_planned_for():
     schedule = ScheduleConfig(adapt=True, max_components=20, min_components=2)
     found = planned("cpus=4", num_components=5, pack=20, schedule=schedule)
-    assert len(found.seats[0].components) == 20 and found.data.log_ratios == 20 * NUM * 4
+    assert len(found.actors[0].components) == 20 and found.data.log_ratios == 20 * NUM * 4
 
 
 # ---- the command

@@ -58,9 +58,9 @@ def test_recipe_fits_the_shape_of_its_rows(name):
     spec = DataSpec(config.data.name, 60_000, shape, "uint8")
     check_choices(config)
     check_against_data(config, spec)
-    model, judge = config.model.resolved(spec), discriminators.resolved(config.discriminator, spec)
+    model, discriminator = config.model.resolved(spec), discriminators.resolved(config.discriminator, spec)
     family_of(model).build(model, shape)
-    discriminators.Discriminator(judge, shape, config.num_components)
+    discriminators.Discriminator(discriminator, shape, config.num_components)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -135,9 +135,9 @@ def test_settings_written_for_a_file_are_kept(vectors, images):
 
 
 def test_what_images_were_given_goes_back_to_auto_for_vectors(vectors):
-    judge = DiscriminatorConfig(body="conv", widths=(3,), lowpass=7, kernel=5)
+    discriminator = DiscriminatorConfig(body="conv", widths=(3,), lowpass=7, kernel=5)
     model = VAEConfig(body="conv", encoder=(7,), decoder=(9,), likelihood="bernoulli", latent=4)
-    config = with_data(Config(data=DataConfig(name="mnist"), model=model, discriminator=judge), vectors)
+    config = with_data(Config(data=DataConfig(name="mnist"), model=model, discriminator=discriminator), vectors)
     assert config.model == VAEConfig(latent=4)
     assert config.discriminator == DiscriminatorConfig(kernel=5)
 

@@ -18,8 +18,8 @@ def config(num=6, **values):
     base = Config(
         num_components=num, data=DataConfig(offset=(0.0,), scale=(1.0,)), model=VAEConfig(latent=2).resolved(SPEC)
     )
-    judge = {"discriminator.body": "mlp", "discriminator.widths": (8,), "discriminator.lowpass": 0}
-    return replaced(base, judge | {"schedule.rounds": 5} | values)
+    discriminator = {"discriminator.body": "mlp", "discriminator.widths": (8,), "discriminator.lowpass": 0}
+    return replaced(base, discriminator | {"schedule.rounds": 5} | values)
 
 
 def pacing(fused_s, alone_s):

@@ -41,8 +41,8 @@ def test_vectors_are_scaled_per_column_and_get_mlps(vectors):
     np.testing.assert_allclose(config.data.offset, rows.mean(0))
     np.testing.assert_allclose(config.data.scale, [1 / rows[:, 0].std(), 1 / rows[:, 1].std(), 1], rtol=1e-9)
     assert config.model == VAEConfig(body="mlp", encoder=(50, 50), decoder=(50, 50), likelihood="gaussian")
-    judge = config.discriminator
-    assert (judge.body, judge.widths, judge.lowpass) == ("mlp", (50, 50), 0)
+    discriminator = config.discriminator
+    assert (discriminator.body, discriminator.widths, discriminator.lowpass) == ("mlp", (50, 50), 0)
 
 
 def test_images_are_scaled_by_one_constant_and_get_convolutions(images):
@@ -104,14 +104,14 @@ def test_what_needs_images_is_refused_for_vectors(vectors, settings, field):
 
 
 def test_own_density_needs_a_family_that_has_one(vectors):
-    judge = DiscriminatorConfig(body="none")
+    discriminator = DiscriminatorConfig(body="none")
     with pytest.raises(ConfigError, match=r"discriminator\.body: family vae has no log-density"):
-        resolve(Config(num_components=2, data=vectors[0], discriminator=judge))
-    centroids = {"discriminator": judge, "model": CentroidConfig()}
+        resolve(Config(num_components=2, data=vectors[0], discriminator=discriminator))
+    centroids = {"discriminator": discriminator, "model": CentroidConfig()}
     with pytest.raises(ConfigError, match="pretrain_epochs"):
         resolve(Config(num_components=2, data=vectors[0], **centroids))
     resolve(Config(num_components=2, data=vectors[0], schedule=ScheduleConfig(pretrain_epochs=0), **centroids))
-    resolve(Config(num_components=2, data=vectors[0], discriminator=judge, mode="random"))  # nobody judges
+    resolve(Config(num_components=2, data=vectors[0], discriminator=discriminator, mode="random"))  # nobody judges
 
 
 def test_several_workers_need_a_family_that_learns_from_batches_in_parts(vectors):

@@ -60,28 +60,28 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def groups(folder: Path) -> list[comparison.Group]:
+def repeats(folder: Path) -> list[comparison.Repeats]:
     return comparison.grouped([comparison.entry(str(folder / name)) for name in ("a0", "a1", "bag", "wide")])
 
 
-def test_runs_that_differ_in_seed_or_machine_are_one_group(folder: Path) -> None:
-    found = groups(folder)
-    assert [len(group.entries) for group in found] == [2, 1, 1]
-    assert [group.label for group in found] == ["", "", "encoder 150-150"]
+def test_runs_that_differ_in_seed_or_machine_are_repeats(folder: Path) -> None:
+    found = repeats(folder)
+    assert [len(each.entries) for each in found] == [2, 1, 1]
+    assert [each.label for each in found] == ["", "", "encoder 150-150"]
     assert found[0].values("kde_log_likelihood") == [-3.0, -4.0]
     assert found[0].entries[0].num_rows_seen == 30 * BASE.schedule.batch_size
 
 
-def test_runs_measured_otherwise_or_on_other_rows_are_groups_of_their_own(tmp_path: Path) -> None:
+def test_runs_measured_otherwise_or_on_other_rows_are_no_repeats(tmp_path: Path) -> None:
     first = comparison.entry(run(tmp_path / "a", BASE, -3.0))
     other = comparison.entry(run(tmp_path / "b", replaced(BASE, {"seed": 1}), -4.0))
     fewer = replace(other, measures={**(other.measures or {}), "num_samples": 100})
     shorter = replace(other, spec=replace(SPEC, num_rows=300))
     moved = replace(other, config=replaced(other.config, {"data.path": "somewhere/rows.npy"}))
-    assert [group.label for group in comparison.grouped([first, other])] == [""]
-    assert [group.label for group in comparison.grouped([first, fewer])] == ["num_samples 500", "num_samples 100"]
-    assert [group.label for group in comparison.grouped([first, shorter])] == ["rows 600", "rows 300"]
-    assert [group.label for group in comparison.grouped([first, moved])] == ["data synthetic-5", "data rows"]
+    assert [each.label for each in comparison.grouped([first, other])] == [""]
+    assert [each.label for each in comparison.grouped([first, fewer])] == ["num_samples 500", "num_samples 100"]
+    assert [each.label for each in comparison.grouped([first, shorter])] == ["rows 600", "rows 300"]
+    assert [each.label for each in comparison.grouped([first, moved])] == ["data synthetic-5", "data rows"]
 
 
 def test_a_field_is_named_in_full_where_its_last_part_is_not_enough() -> None:
@@ -95,7 +95,7 @@ def test_a_seed_that_was_trained_twice_is_told(tmp_path: Path) -> None:
 
 
 def test_a_row_has_mean_and_spread_and_the_best_is_marked(folder: Path) -> None:
-    table = comparison.compare(groups(folder))
+    table = comparison.compare(repeats(folder))
     assert table.headings == [
         *("differs in", "mode", "K", "parameters", "rows seen", "seeds"),
         *("kde_log_likelihood", "minutes"),
@@ -116,12 +116,12 @@ def test_lower_is_better_where_it_is_and_some_do_not_compete() -> None:
 
 
 def test_modes_apart_are_not_marked(folder: Path) -> None:
-    table = comparison.compare(groups(folder), apart=("compete",))
+    table = comparison.compare(repeats(folder), apart=("compete",))
     assert [row[6].best for row in table.rows] == [False, False, True]
 
 
 def test_markdown_and_latex_hold_the_same_cells(folder: Path) -> None:
-    table = comparison.compare(groups(folder))
+    table = comparison.compare(repeats(folder))
     lines = comparison.markdown(table).splitlines()
     assert lines[1] == "| " + " | ".join(["---"] * 8) + " |"
     assert "| **-3.5 ± 0.71** |" in lines[2]

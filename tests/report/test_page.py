@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from raymix.evaluation.portrait import plan
+from raymix.evaluation.portrait import amounts
 from raymix.report.page import render
 from raymix.runs.rounds import TermValues
 
@@ -174,7 +174,7 @@ def test_a_part_of_a_large_data_set_is_said_to_be_one(make_lines, make_portrait,
 
 def test_large_colour_images_of_noise_stay_within_bounds(make_lines, make_portrait, make_settings):
     shape, K = (3, 64, 64), 15
-    todo = plan(shape, K)
+    todo = amounts(shape, K)
     config, spec = make_settings(shape, K)
     portrait = make_portrait(shape, range(K), num=todo.shown)
     check(render(make_lines(K, rounds=1), config, spec, {}, portrait), K)

@@ -17,12 +17,12 @@ from raymix.runs import checkpoint
 from raymix.runs.checkpoint import (
     Generation,
     RunDirectory,
+    assignment_name,
     best_of,
     digest,
     discriminator_name,
     finite_or_none,
     generator_name,
-    labels_name,
     read_assigned,
     read_tensors,
     write_assigned,
@@ -67,13 +67,13 @@ def directory_at(path):
 
 
 def commit(directory, round=0, *, measure=None, tensors=None, assigned=None, state=None):
-    """Publish a round with one generator and, in blocks, its labels."""
+    """Publish a round with one generator and, in blocks, its assignment."""
     storage, folder = directory.storage, directory.folder_for(round)
     name = generator_name(0)
     files = {name: write_tensors(storage, f"{folder}/{name}", tensors or TENSORS)}
     assigned = assigned or [Assigned.of(np.array([0, 0, 3])), Assigned.of(np.array([0, 3, 0]))]
     for b, block in enumerate(assigned):
-        files[labels_name(b)] = write_assigned(storage, f"{folder}/{labels_name(b)}", block)
+        files[assignment_name(b)] = write_assigned(storage, f"{folder}/{assignment_name(b)}", block)
     generation = directory.prepared(state or state_of(round), files, record_of(round, measure))
     directory.publish(generation)
     return generation
@@ -117,10 +117,10 @@ def test_tensors_come_back_with_shape_type_and_bits(tmp_path, order):
 )
 def test_assignment_comes_back_row_by_row(tmp_path, assigned):
     storage = Storage.at(tmp_path)
-    write_assigned(storage, "labels.parquet", assigned)
-    back = read_assigned(storage, "labels.parquet")
+    write_assigned(storage, "assignment.parquet", assigned)
+    back = read_assigned(storage, "assignment.parquet")
     assert [array.dtype for array in back] == [np.int32] * 3
-    np.testing.assert_array_equal(back.labels, assigned.labels)
+    np.testing.assert_array_equal(back.winners, assigned.winners)
     pairs = sorted(zip(assigned.lent_rows.tolist(), assigned.lent_to.tolist(), strict=True))
     assert list(zip(back.lent_rows.tolist(), back.lent_to.tolist(), strict=True)) == pairs
     for k in range(8):
@@ -128,7 +128,7 @@ def test_assignment_comes_back_row_by_row(tmp_path, assigned):
 
 
 def test_names_sort_by_number():
-    assert labels_name(2) < labels_name(10) and generator_name(2) < generator_name(10)
+    assert assignment_name(2) < assignment_name(10) and generator_name(2) < generator_name(10)
     assert discriminator_name(4, shared=True) == "trunk.safetensors" != discriminator_name(4, shared=False)
 
 
@@ -246,7 +246,7 @@ def flip_a_byte(path):
     [flip_a_byte, lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes()[:-1])],
     ids=["flipped bit", "missing", "cut short"],
 )
-@pytest.mark.parametrize("file", [generator_name(0), labels_name(1)])
+@pytest.mark.parametrize("file", [generator_name(0), assignment_name(1)])
 def test_damaged_file_falls_back_with_a_warning(tmp_path, directory, caplog, file, harm):
     commit(directory, 0)
     damaged = commit(directory, 1)
@@ -477,15 +477,15 @@ def test_a_new_writer_deletes_parts_of_files(tmp_path):
 # ---- digest
 
 
-LABELS = np.array([0, 3, 0, 0, 3, 0], np.int32)
+WINNERS = np.array([0, 3, 0, 0, 3, 0], np.int32)
 LENT_ROWS, LENT_TO = np.array([4, 0, 4], np.int32), np.array([0, 3, 7], np.int32)
 
 
-def in_blocks(cuts, labels=LABELS, lent_rows=LENT_ROWS, lent_to=LENT_TO):
+def in_blocks(cuts, winners=WINNERS, lent_rows=LENT_ROWS, lent_to=LENT_TO):
     blocks = []
-    for start, stop in zip([0, *cuts], [*cuts, len(labels)], strict=True):
+    for start, stop in zip([0, *cuts], [*cuts, len(winners)], strict=True):
         here = (start <= lent_rows) & (lent_rows < stop)
-        blocks.append(Assigned(labels[start:stop], lent_rows[here] - start, lent_to[here]))
+        blocks.append(Assigned(winners[start:stop], lent_rows[here] - start, lent_to[here]))
     return blocks
 
 
@@ -519,7 +519,7 @@ def changed(name, change):
         {"tensors": TENSORS | {"network/weight": TENSORS["network/weight"].view(np.int32)}},
         {"tensors": {name + "_": value for name, value in TENSORS.items()}},
         {"tensors": TENSORS | {"network/more": np.zeros(0)}},
-        {"assigned": in_blocks([3], labels=np.array([0, 3, 0, 0, 3, 3], np.int32))},
+        {"assigned": in_blocks([3], winners=np.array([0, 3, 0, 0, 3, 3], np.int32))},
         {"assigned": in_blocks([3], lent_rows=np.array([4, 1, 4], np.int32))},
         {"assigned": in_blocks([3], lent_to=np.array([0, 3, 8], np.int32))},
         {"round": 1},

@@ -55,7 +55,7 @@ def test_a_record_tells_of_changes_and_has_losses_of_those_who_are_left():
     assert record.generator_steps_K == record.discriminator_steps_K == (10, 10, 0)
 
 
-def test_a_round_without_judges_or_steps_has_neither_losses_nor_terms():
+def test_a_round_without_discriminators_or_steps_has_neither_losses_nor_terms():
     record = round_record(STATE, RoundInfo(2, tuple(Fit(k, 0, math.nan) for k in (0, 3, 5)), (), 4))
     assert record.terms == {} and record.term_K("bound") == record.discriminator_loss_K == (None,) * 3
     assert record.generator_steps_K == record.discriminator_steps_K == (0, 0, 0)

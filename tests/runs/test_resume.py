@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from raymix import session
 from raymix.config import (
     Config,
     DataConfig,
@@ -22,7 +23,6 @@ from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory, digest
 from raymix.runs.record import read_record
-from raymix.session import resume, train
 from raymix.storage import Storage
 
 ROUNDS = 8
@@ -47,7 +47,7 @@ def run_digest(out: Path) -> str:
 @pytest.fixture(scope="module")
 def reference(tmp_path_factory: pytest.TempPathFactory) -> str:
     out = tmp_path_factory.mktemp("undisturbed") / "run"
-    train(*resolve(config()), str(out), workers="local")
+    session.start(*resolve(config()), str(out), workers="local")
     return run_digest(out)
 
 
@@ -73,7 +73,7 @@ def test_a_run_whose_driver_was_killed_ends_with_the_same_digest(
     driver.wait()
     assert committed_rounds(out) <= ROUNDS, "the run was over before it was killed"
 
-    assert resume(str(out), workers=workers)
+    assert session.resume(str(out), workers=workers)
     assert run_digest(out) == reference
     assert [line.round for line in read_record(Storage.at(out))] == list(range(ROUNDS + 1))
     assert (out / "samples.png").exists() is report
@@ -82,10 +82,10 @@ def test_a_run_whose_driver_was_killed_ends_with_the_same_digest(
 @pytest.mark.parametrize("report", [True, False])
 def test_resuming_a_finished_run_does_nothing(report: bool, tmp_path: Path) -> None:
     out = tmp_path / "run"
-    train(*resolve(config(rounds=1, report=report)), str(out), workers="local")
+    session.start(*resolve(config(rounds=1, report=report)), str(out), workers="local")
     assert (out / "report.html").exists() is (out / "samples.png").exists() is report
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    assert not resume(str(out), workers="local")
+    assert not session.resume(str(out), workers="local")
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
 
 
@@ -93,14 +93,14 @@ def test_resuming_a_run_without_a_commit_starts_it(tmp_path: Path, reference: st
     out = tmp_path / "run"
     resolved, spec = resolve(config())
     RunDirectory(Storage.at(out)).create(resolved, spec, {})
-    assert resume(str(out), workers="local")
+    assert session.resume(str(out), workers="local")
     assert run_digest(out) == reference
 
 
 def test_training_into_a_directory_that_holds_a_run_is_refused(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    train(*resolve(config(rounds=0)), str(out), workers="local")
+    session.start(*resolve(config(rounds=0)), str(out), workers="local")
     before = run_digest(out)
     with pytest.raises(CheckpointError, match="already holds a run"):
-        train(*resolve(config(rounds=1)), str(out), workers="local")
+        session.start(*resolve(config(rounds=1)), str(out), workers="local")
     assert run_digest(out) == before

@@ -8,13 +8,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from raymix import session
 from raymix.config import Config, DataConfig, DiscriminatorConfig, EvaluationConfig, ResourcesConfig, ScheduleConfig
 from raymix.errors import DataError
 from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory
 from raymix.runs.record import read_record
-from raymix.session import train
 from raymix.storage import Storage
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -33,7 +33,7 @@ def config(features: str = "auto", report: bool = True) -> Config:
 
 
 def test_an_evaluator_that_dies_is_replaced_and_the_round_measured_as_if_nothing_had_happened(tmp_path: Path) -> None:
-    train(*resolve(config()), str(tmp_path / "local"), workers="local")
+    session.start(*resolve(config()), str(tmp_path / "local"), workers="local")
     killed = []
 
     def kill_once() -> None:
@@ -48,7 +48,7 @@ def test_an_evaluator_that_dies_is_replaced_and_the_round_measured_as_if_nothing
 
     killer = threading.Thread(target=kill_once, daemon=True)
     killer.start()
-    train(*resolve(config()), str(tmp_path / "ray"), workers="ray")
+    session.start(*resolve(config()), str(tmp_path / "ray"), workers="ray")
     assert killed
     here, there = (read_record(Storage.at(tmp_path / workers)) for workers in ("local", "ray"))
     assert [line.measures for line in here] == [line.measures for line in there]
@@ -65,7 +65,7 @@ def test_a_round_that_cannot_be_measured_counts_and_says_so(tmp_path: Path, monk
         raise DataError("is gone", "the test set")
 
     monkeypatch.setattr("raymix.evaluation.evaluate.evaluate", fail)
-    train(*resolve(config(report=False)), str(tmp_path / "run"), workers="local")
+    session.start(*resolve(config(report=False)), str(tmp_path / "run"), workers="local")
     lines = read_record(Storage.at(tmp_path / "run"))
     assert [line.measures for line in lines] == [None, None]
     assert all("not measured: the test set: is gone" in line.warnings for line in lines)
@@ -78,7 +78,7 @@ def test_a_page_that_cannot_be_made_leaves_what_was_learned(
         raise DataError("has changed", "the data set")
 
     monkeypatch.setattr("raymix.evaluation.report_files.report_files", fail)
-    train(*resolve(config()), str(tmp_path / "run"), workers="local")
+    session.start(*resolve(config()), str(tmp_path / "run"), workers="local")
     assert RunDirectory(Storage.at(tmp_path / "run")).require_last().state.round == 1
     assert "try `raymix report`" in caplog.text
 
@@ -86,5 +86,5 @@ def test_a_page_that_cannot_be_made_leaves_what_was_learned(
 @pytest.mark.parametrize("workers", ["local", "ray"])
 def test_what_cannot_be_measured_is_refused_before_anything_is_written(workers: str, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="Inception"):
-        train(*resolve(config("inception")), str(tmp_path / "run"), workers=workers)
+        session.start(*resolve(config("inception")), str(tmp_path / "run"), workers=workers)
     assert not (tmp_path / "run").exists()

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import ray
 
+from raymix import session
 from raymix.cli import main
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.families.vae import VAEConfig
@@ -19,7 +20,6 @@ from raymix.runtime.groups import _held
 from raymix.runtime.identity import name_of, prefix_of, run_id_of
 from raymix.runtime.living import living_coordinator
 from raymix.runtime.messages import FILE, Messages
-from raymix.session import resume, train
 from raymix.storage import Storage
 
 
@@ -134,7 +134,7 @@ def test_a_detached_run_is_seen_stopped_resumed_and_leaves_nothing(
     out, alone = tmp_path / "run", tmp_path / "alone"
     config, spec = resolve(settings(rounds=60))
     places: list[Any] = []
-    train(config, spec, str(out), detached=places.append)
+    session.start(config, spec, str(out), detached=places.append)
     assert [place.name for place in places] == ["coordinator"]
     wait_for(lambda: len(read_record(Storage.at(out))) > 1, "a round")
 
@@ -159,7 +159,7 @@ def test_a_detached_run_is_seen_stopped_resumed_and_leaves_nothing(
     assert "detached coordinator starts on " in told and "asked to end after the present round" in told
 
     short = config.model_copy(update={"schedule": config.schedule.model_copy(update={"rounds": done})})
-    train(short, spec, str(alone), workers="local")
+    session.start(short, spec, str(alone), workers="local")
     assert digest_of(out) == digest_of(alone)
 
 
@@ -170,18 +170,18 @@ def test_resume_watches_a_run_that_lives_and_a_run_that_was_ended_at_once_goes_o
 ) -> None:
     out, alone = tmp_path / "run", tmp_path / "alone"
     config, spec = resolve(settings(rounds=12))
-    train(config, spec, str(alone), workers="local")
-    train(config, spec, str(out), detached=lambda place: None)
+    session.start(config, spec, str(alone), workers="local")
+    session.start(config, spec, str(out), detached=lambda place: None)
     wait_for(lambda: read_record(Storage.at(out)), "a round")
     assert main(["stop", str(out), "--address", "auto", "--now"]) == 0
     assert "go on with `raymix resume" in capsys.readouterr().out
     assert not is_named(out)
     assert not _held(prefix_of(run_id_of(str(out))))
 
-    assert resume(str(out), detached=lambda place: None)
+    assert session.resume(str(out), detached=lambda place: None)
     rounds: list[int] = []
-    assert resume(str(out), watch=lambda status: rounds.extend(line.round for line in status.lines))
+    assert session.resume(str(out), watch=lambda status: rounds.extend(line.round for line in status.lines))
     assert rounds == list(range(13))
     assert digest_of(out) == digest_of(alone)
-    assert not resume(str(out))
+    assert not session.resume(str(out))
     wait_for(lambda: not is_named(out), "the coordinator to leave")

@@ -9,6 +9,7 @@ from importlib.util import find_spec
 import pytest
 import ray
 
+from raymix import session
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
 from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve
@@ -18,7 +19,6 @@ from raymix.runs.run import Status
 from raymix.runtime.identity import prefix_of, run_id_of
 from raymix.runtime.logs import log_folder, session_folder
 from raymix.runtime.metrics import METRICS, Exporter, Sample, samples
-from raymix.session import train
 from raymix.storage import Storage
 
 EXPORTS = bool(find_spec("prometheus_client") and find_spec("opencensus"))  # which come with ray[default]
@@ -122,7 +122,7 @@ def settings():
 
 @dataclass
 class Seen:
-    """Of a run, while and after it went on."""
+    """What was seen of a run, while and after it went on."""
 
     record: list[RoundRecord]
     names: set[str]
@@ -145,7 +145,7 @@ def seen(ray_cluster, tmp_path_factory):
             time.sleep(0.5)
             metrics.update(scraped(run))
 
-    train(config, spec, str(out), watch=watch)
+    session.start(config, spec, str(out), watch=watch)
     logs = {file.stem: file.read_text() for file in log_folder(session_folder(), run).iterdir()}
     own = {name.removeprefix(prefix_of(run)) for name in names if name.startswith(prefix_of(run))}
     return Seen(read_record(Storage.at(out)), own, logs, metrics)

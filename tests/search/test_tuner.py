@@ -42,7 +42,7 @@ def run(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def digests(out: Path) -> dict[tuple[int, int], str]:
-    """Of every trial, by K and seed."""
+    """The digest of every trial, by K and seed."""
     found = {}
     for folder in (out / "trials").iterdir():
         directory = RunDirectory(Storage.at(folder))
@@ -218,7 +218,7 @@ def test_trials_take_little_more_than_plain_runs(tmp_path: Path) -> None:
         started = time.monotonic()
         for seed in range(4):
             config, spec = resolve(replaced(base, {"seed": seed}))
-            session.train(config, spec, str(tmp_path / f"plain-{seed}"))
+            session.start(config, spec, str(tmp_path / f"plain-{seed}"))
         seconds["plain"] = time.monotonic() - started
         started = time.monotonic()
         out = tmp_path / "search"

@@ -34,7 +34,7 @@ def make_setting() -> Callable[..., Setting]:
         seed: int = 0,
         model: dict[str, Any] | None = None,
         fused: bool = True,
-        **judge: Any,
+        **discriminator: Any,
     ) -> Setting:
         spec = DataSpec("file", 100, (columns,), "float32")
         family = {"family": "vae", "encoder": (8,), "decoder": (8,), "latent": 2} if model is None else model
@@ -44,7 +44,7 @@ def make_setting() -> Callable[..., Setting]:
                 seed=seed,
                 data=DataConfig(offset=(0.0,), scale=(1.0,)),
                 model=FamilyConfig(**family),
-                discriminator=discriminators.resolved(DiscriminatorConfig(**judge), spec),
+                discriminator=discriminators.resolved(DiscriminatorConfig(**discriminator), spec),
                 schedule=ScheduleConfig(batch_size=16),
                 assign=AssignConfig(),
                 resources=ResourcesConfig(fused=fused),

@@ -42,16 +42,16 @@ BLOCKS = [normal(1, 100), normal(2, 60)]
 
 
 def same(a, b):
-    """Equal states of all judges, bit for bit."""
+    """Equal states of all networks, bit for bit."""
     assert a.keys() == b.keys()
-    for judge in a:
-        assert a[judge].keys() == b[judge].keys()
-        assert all(a[judge][name].tobytes() == b[judge][name].tobytes() for name in a[judge])
+    for network in a:
+        assert a[network].keys() == b[network].keys()
+        assert all(a[network][name].tobytes() == b[network][name].tobytes() for name in a[network])
     return True
 
 
 def differ(a, b):
-    return any(a[judge][name].tobytes() != b[judge][name].tobytes() for judge in a for name in a[judge])
+    return any(a[network][name].tobytes() != b[network][name].tobytes() for network in a for name in a[network])
 
 
 @pytest.mark.parametrize("trunk", ["separate", "shared"])
@@ -62,23 +62,23 @@ def test_log_ratios_are_those_of_the_densities(make_setting, trunk, columns, num
     pack.train(1, [real[:1000], real[1000:]], fakes_of(COMPONENTS, num_fakes, columns))
     rows = normal(3, 1000, columns)
     rows = rows[(np.abs(rows) < 1.5).all(1)]  # where all have mass
-    scores = pack.score(1, rows, pack.components)
+    log_ratios = pack.score(1, rows, pack.components)
     for k, (mean, sd) in COMPONENTS.items():
         truth = (norm.logpdf(rows, mean, sd) - norm.logpdf(rows)).sum(1)
-        assert np.sqrt(np.mean((scores[k][0] - truth) ** 2)) < TOLERANCE_NATS
+        assert np.sqrt(np.mean((log_ratios[k][0] - truth) ** 2)) < TOLERANCE_NATS
 
 
 @pytest.mark.parametrize("trunk", ["separate", "shared"])
 def test_scores_are_minus_the_logits_with_their_log_sum_exp(make_setting, trunk):
     pack = DiscriminatorPack(make_setting(trunk=trunk, **QUICK), (2, 5, 9))
-    scores = pack.score(0, BLOCKS[0], pack.components)
-    assert list(scores) == [2, 5, 9]
-    (judges,) = pack.judges
-    members = len(judges.keys)
+    log_ratios = pack.score(0, BLOCKS[0], pack.components)
+    assert list(log_ratios) == [2, 5, 9]
+    (stack,) = pack.stacks
+    members = len(stack.keys)
     with torch.inference_mode():
-        logits = judges.stack.network(torch.from_numpy(BLOCKS[0]).expand(members, 100, 2))  # (M, 100, H)
-    for i, k in enumerate(scores):
-        values, total = scores[k]
+        logits = stack.stack.network(torch.from_numpy(BLOCKS[0]).expand(members, 100, 2))  # (M, 100, H)
+    for i, k in enumerate(log_ratios):
+        values, total = log_ratios[k]
         own = logits[0, :, i] if trunk == "shared" else logits[i, :, 0]
         assert values.dtype == np.float32 and values.shape == (100,)
         np.testing.assert_array_equal(values, -own.numpy())
@@ -144,20 +144,18 @@ def test_fit_holds_steps_and_the_smoothed_loss_of_each_head(make_setting, watche
 @pytest.mark.parametrize("trunk", ["separate", "shared"])
 def test_each_head_is_judged_by_its_own_fakes(make_setting, trunk, heads):
     """Head h is paired with the fakes of its own component, in order."""
-    (judges,) = DiscriminatorPack(
-        make_setting(trunk=trunk, **QUICK), heads if trunk == "separate" else (0, 1, 2)
-    ).judges
-    members = len(judges.keys)
+    (stack,) = DiscriminatorPack(make_setting(trunk=trunk, **QUICK), heads if trunk == "separate" else (0, 1, 2)).stacks
+    members = len(stack.keys)
     real = torch.from_numpy(normal(4, members * 12)).view(members, 12, 2)
     fake = torch.from_numpy(normal(5, 2 * len(heads))).view(members, -1, 2)
     with torch.no_grad():
-        real_logits, fake_logits = judges.stack.network(real), judges.stack.network(fake)
+        real_logits, fake_logits = stack.stack.network(real), stack.stack.network(fake)
     pairs = [(0, h, 2 * i) for i, h in enumerate(heads)] if trunk == "shared" else [(m, 0, 0) for m in range(members)]
     expected = [
         discriminator_loss(real_logits[m : m + 1, :, h : h + 1], fake_logits[m : m + 1, i : i + 2, h : h + 1]).item()
         for m, h, i in pairs
     ]
-    losses = descend(judges.stack.network, real, fake, heads if trunk == "shared" else [0], Alone(1))
+    losses = descend(stack.stack.network, real, fake, heads if trunk == "shared" else [0], Alone(1))
     assert losses.shape == ((1, len(heads)) if trunk == "shared" else (members, 1))
     np.testing.assert_allclose(losses.flatten().numpy(), expected, rtol=1e-6)
 
@@ -166,8 +164,8 @@ def test_each_head_is_judged_by_its_own_fakes(make_setting, trunk, heads):
 def test_a_step_lowers_the_mean_over_heads(make_setting, trunk):
     """The gradient of one head of three is a third in a shared trunk, and whole in a discriminator of its own."""
     setting = make_setting(trunk=trunk, **QUICK, optimiser="sgd", learning_rate=0.1)
-    (judges,) = DiscriminatorPack(setting, (0, 1, 2)).judges
-    network, members = judges.stack.network, len(judges.keys)
+    (stack,) = DiscriminatorPack(setting, (0, 1, 2)).stacks
+    network, members = stack.stack.network, len(stack.keys)
     real, fake = torch.zeros(members, 5, 2), torch.zeros(members, 6, 2)
     before = network.heads.bias.detach().clone()
     with torch.no_grad():
@@ -213,20 +211,20 @@ def test_loss_stays_at_chance_when_the_fakes_are_the_data(make_setting, trunk):
 @pytest.mark.parametrize("guard_steps", [20, 60])
 def test_guard_stops_early_but_not_before_its_steps(make_setting, trunk, guard_steps):
     far = {k: normal(k, 300, mean=30.0) for k in (0, 1)}
-    judge = {**QUICK, "epochs": 20.0, "learning_rate": 0.02}
-    guarded = judge | {"guard_loss": 0.3, "guard_steps": guard_steps}
+    discriminator = {**QUICK, "epochs": 20.0, "learning_rate": 0.02}
+    guarded = discriminator | {"guard_loss": 0.3, "guard_steps": guard_steps}
     fits = DiscriminatorPack(make_setting(trunk=trunk, **guarded), (0, 1)).train(1, BLOCKS, far)
     for fit in fits:
         assert guard_steps <= fit.steps < 200
         assert fit.loss < 0.31
-    unguarded = DiscriminatorPack(make_setting(trunk=trunk, **judge), (0, 1)).train(1, BLOCKS, far)
+    unguarded = DiscriminatorPack(make_setting(trunk=trunk, **discriminator), (0, 1)).train(1, BLOCKS, far)
     assert [fit.steps for fit in unguarded] == [200, 200]
 
 
 def test_guard_of_a_shared_trunk_looks_at_the_mean_over_heads(make_setting):
-    judge = {**QUICK, "epochs": 10.0, "learning_rate": 0.02, "guard_loss": 0.3, "trunk": "shared"}
+    discriminator = {**QUICK, "epochs": 10.0, "learning_rate": 0.02, "guard_loss": 0.3, "trunk": "shared"}
     mixed = {0: normal(0, 300, mean=30.0), 1: normal(9, 300)}  # one told apart at once, one not at all
-    fits = DiscriminatorPack(make_setting(**judge), (0, 1)).train(1, BLOCKS, mixed)
+    fits = DiscriminatorPack(make_setting(**discriminator), (0, 1)).train(1, BLOCKS, mixed)
     assert fits[0].loss < 0.3 < fits[1].loss
     assert [fit.steps for fit in fits] == [100, 100]
 
@@ -269,30 +267,30 @@ def test_rounds_train_from_their_own_seed(make_setting, trunk):
 @pytest.mark.parametrize("fused", [True, False])
 def test_a_separate_discriminator_does_not_depend_on_its_pack(make_setting, fused, optimiser, batch_norm):
     """Within rounding: the largest difference was 3e-7 after 50 steps (5 seeds)."""
-    judge = QUICK | {"epochs": 5.0, "optimiser": optimiser, "batch_norm": batch_norm}
-    setting = make_setting(fused=fused, **judge)
+    discriminator = QUICK | {"epochs": 5.0, "optimiser": optimiser, "batch_norm": batch_norm}
+    setting = make_setting(fused=fused, **discriminator)
     pack = DiscriminatorPack(setting, (0, 1, 2))
-    fits, scores = pack.train(1, BLOCKS, fakes_of((0, 1, 2))), pack.score(1, BLOCKS[0], pack.components)
+    fits, log_ratios = pack.train(1, BLOCKS, fakes_of((0, 1, 2))), pack.score(1, BLOCKS[0], pack.components)
     for fit, k in zip(fits, (0, 1, 2), strict=True):
         alone = DiscriminatorPack(setting, (k,))
         (own,) = alone.train(1, BLOCKS, fakes_of((k,)))
-        own_scores = alone.score(1, BLOCKS[0], alone.components)
+        own_log_ratios = alone.score(1, BLOCKS[0], alone.components)
         assert own.steps == fit.steps == 50
         assert own.loss == pytest.approx(fit.loss, rel=1e-5)
         assert_close(alone.states(), {name: pack.states()[name] for name in alone.names})
-        np.testing.assert_allclose(own_scores[k][0], scores[k][0], rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(own_log_ratios[k][0], log_ratios[k][0], rtol=1e-4, atol=1e-5)
         if not fused:
             assert same(alone.states(), {name: pack.states()[name] for name in alone.names})
-            assert own == fit and own_scores[k][0].tobytes() == scores[k][0].tobytes()
+            assert own == fit and own_log_ratios[k][0].tobytes() == log_ratios[k][0].tobytes()
 
 
 def assert_close(a, b):
-    """Equal names of judges and tensors, and numbers within rounding."""
+    """Equal names of networks and tensors, and numbers within rounding."""
     assert a.keys() == b.keys()
-    for judge in a:
-        assert a[judge].keys() == b[judge].keys()
-        for name, values in a[judge].items():
-            np.testing.assert_allclose(values, b[judge][name], rtol=1e-4, atol=1e-5, err_msg=name)
+    for network in a:
+        assert a[network].keys() == b[network].keys()
+        for name, values in a[network].items():
+            np.testing.assert_allclose(values, b[network][name], rtol=1e-4, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("pack", [1, 2, 3])
@@ -309,7 +307,7 @@ def test_separate_discriminators_are_stacked_as_the_config_packs_them(make_setti
     setting = make_setting(num=5, **QUICK)
     config = setting.config.model_copy(update={"resources": setting.config.resources.model_copy(update={"pack": 2})})
     pack = DiscriminatorPack(replace(setting, config=config), (0, 1, 3, 4))
-    assert [judges.components for judges in pack.judges] == [(0,), (1,), (3, 4)]
+    assert [stack.components for stack in pack.stacks] == [(0,), (1,), (3, 4)]
     fits = pack.train(1, BLOCKS, {k: normal(k, 50) for k in (0, 3, 4)})
     assert [fit.component for fit in fits] == [0, 3, 4]
     assert list(pack.score(1, BLOCKS[0], (0, 4))) == [0, 4]
@@ -361,14 +359,14 @@ def test_what_all_share_is_slowed_for_all(make_setting, component, trunk):
 def test_only_those_who_trained_are_looked_at(make_setting):
     pack = DiscriminatorPack(make_setting(**QUICK, restart=False), (0, 1, 2))
     with torch.no_grad():
-        pack.judges[0].stack.network.heads.bias[1] = float("inf")
+        pack.stacks[0].stack.network.heads.bias[1] = float("inf")
     assert [fit.component for fit in pack.train(1, BLOCKS, fakes_of((0, 2)))] == [0, 2]
 
 
 @pytest.mark.parametrize("fused", [True, False])
 def test_guard_stops_one_separate_discriminator_while_the_others_go_on(make_setting, fused):
-    judge = {**QUICK, "epochs": 10.0, "learning_rate": 0.02, "guard_loss": 0.3, "guard_steps": 20}
-    setting = make_setting(fused=fused, **judge)
+    discriminator = {**QUICK, "epochs": 10.0, "learning_rate": 0.02, "guard_loss": 0.3, "guard_steps": 20}
+    setting = make_setting(fused=fused, **discriminator)
     fakes = {0: normal(0, 300, mean=30.0), 1: normal(9, 300), 2: normal(2, 300, mean=8.0), 3: normal(8, 300)}
     pack = DiscriminatorPack(setting, tuple(fakes))
     fits = pack.train(1, BLOCKS, fakes)
@@ -403,7 +401,7 @@ def test_training_does_not_depend_on_the_cut_into_blocks(make_setting):
     assert same(whole.states(), parts.states())
 
 
-def test_judges_are_one_each_or_one_for_all(make_setting):
+def test_discriminators_are_one_each_or_one_for_all(make_setting):
     separate = DiscriminatorPack(make_setting(**QUICK), (1, 4))
     assert separate.names == ["discriminator-00001.safetensors", "discriminator-00004.safetensors"]
     shared = DiscriminatorPack(make_setting(trunk="shared", **QUICK), (1, 4))
@@ -425,6 +423,6 @@ def test_divergence_names_the_component(make_setting, trunk, fused):
 def test_a_log_ratio_that_is_not_finite_diverges(make_setting):
     pack = DiscriminatorPack(make_setting(**QUICK), (0, 1))
     with torch.no_grad():
-        pack.judges[0].stack.network.heads.bias[1] = float("inf")
+        pack.stacks[0].stack.network.heads.bias[1] = float("inf")
     with pytest.raises(DivergedError, match="component 1: a log ratio is not finite in round 2"):
         pack.score(2, BLOCKS[0], pack.components)

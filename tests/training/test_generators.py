@@ -248,10 +248,10 @@ def test_a_centroid_is_the_mean_of_its_shard(make_setting):
 def test_a_centroid_scores_half_the_squared_distance_in_float64(make_setting):
     pack = GeneratorPack(make_setting(model=CENTROID), (0, 1))
     pack.initialise(BLOCKS)
-    scores = pack.score(1, BLOCKS[0], pack.components)
+    log_ratios = pack.score(1, BLOCKS[0], pack.components)
     for k in (0, 1):
         expected = -0.5 * np.square(BLOCKS[0].astype(np.float64) - pack.state(k)["network/mu"]).sum(1)
-        values, total = scores[k]
+        values, total = log_ratios[k]
         assert values.dtype == np.float64
         np.testing.assert_allclose(values, expected, rtol=1e-13)
         assert total == pytest.approx(logsumexp(expected))

@@ -28,7 +28,7 @@ def pack(components=COMPONENTS, row_shape=(3,), **model):
 
 def decoded(generators, component, latents_BZ):
     """(B, *row_shape) in scaled units."""
-    network = generators.stack_of(component).part([component]).network.eval()
+    network = generators.stack_of(component).only([component]).network.eval()
     assert isinstance(network, Decodes)
     with torch.inference_mode():
         return network.decode(torch.as_tensor(latents_BZ, dtype=torch.float32)[None])[0].double().numpy()

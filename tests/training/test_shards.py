@@ -1,4 +1,4 @@
-"""Which rows a component sees, against the labels."""
+"""Which rows a component sees, against the winners."""
 
 import numpy as np
 import pytest
@@ -19,9 +19,9 @@ def numbers(view):
 
 
 def test_a_shard_holds_rows_won_and_rows_lent_in_order():
-    labels = np.array([5, 2] * 6, np.int32)
+    winners = np.array([5, 2] * 6, np.int32)
     assigned_B = [
-        Assigned(labels, np.array([0, 4, 1], np.int32), np.array([2, 2, 5], np.int32)),
+        Assigned(winners, np.array([0, 4, 1], np.int32), np.array([2, 2, 5], np.int32)),
         Assigned(np.full(5, 5, np.int32), NONE, NONE),
     ]
     found = shards(ROWS_B, iter(assigned_B), (2, 5, 7))

@@ -106,38 +106,38 @@ def test_members_of_a_stack_train_as_each_does_alone():
 def test_a_part_is_a_copy_that_is_put_back(keys, steps):
     stack = stack_of(steps=steps)
     before = {k: stack.state(k) for k in KEYS}
-    part = stack.part(keys)
-    assert part.keys == keys
-    assert all(same(part.state(k), before[k]) for k in keys)
-    step(part, 9)
+    some = stack.only(keys)
+    assert some.keys == keys
+    assert all(same(some.state(k), before[k]) for k in keys)
+    step(some, 9)
     assert all(same(stack.state(k), before[k]) for k in KEYS)  # nothing is shared
-    stack.put(part)
+    stack.put(some)
     for k in KEYS:
-        same(stack.state(k), part.state(k) if k in keys else before[k])
+        same(stack.state(k), some.state(k) if k in keys else before[k])
     for i in range(2):  # from here on each counts its own steps
         step(stack, i)
-    expected = [float(part.state(k)["optimiser/adam/step"]) if k in keys else steps for k in KEYS]
+    expected = [float(some.state(k)["optimiser/adam/step"]) if k in keys else steps for k in KEYS]
     assert [float(stack.state(k)["optimiser/adam/step"]) for k in KEYS] == [each + 2 for each in expected]
 
 
 def test_all_of_a_stack_is_itself():
     stack = stack_of()
-    assert stack.part(KEYS) is stack
+    assert stack.only(KEYS) is stack
     stack.put(stack)
 
 
 def test_a_part_of_a_part_is_put_into_the_whole():
     stack = stack_of(steps=2)
     before = stack.state(4)
-    part = stack.part((0, 7))
-    step(part, 1)
-    stack.put(part)
-    last = part.part((7,))
+    some = stack.only((0, 7))
+    step(some, 1)
+    stack.put(some)
+    last = some.only((7,))
     step(last, 2)
     stack.put(last)
     assert [float(stack.state(k)["optimiser/adam/step"]) for k in KEYS] == [2, 3, 4]
     same(stack.state(4), before)
-    same(stack.state(0), part.state(0))
+    same(stack.state(0), some.state(0))
     same(stack.state(7), last.state(7))
 
 
@@ -145,9 +145,9 @@ def test_a_part_that_was_put_back_trains_on_as_alone():
     """The optimisers see what was put."""
     stack, alone = stack_of(steps=2), stack_of((0,), steps=2)
     for i in range(3):
-        part = stack.part((0,))
-        step(part, i)
-        stack.put(part)
+        some = stack.only((0,))
+        step(some, i)
+        stack.put(some)
         step(stack, 10 + i)
         step(alone, i)
         step(alone, 10 + i)
