@@ -60,7 +60,7 @@ def test_train_shows_rounds_on_stderr_and_the_outcome_on_stdout(
         out, err = capsys.readouterr()
         folder = f"runs/synthetic-3-00{number}"
         lines = out.splitlines()
-        assert " ".join(lines[0].split()) == "component weight load loss discriminator loss"
+        assert " ".join(lines[0].split()) == "component weight load bound, nats per row discriminator loss"
         assert [line.split()[0] for line in lines[1:4]] == ["0", "1", "2"]
         assert lines[4].startswith("nmi ")
         assert f"run: {folder}" in lines
@@ -88,7 +88,7 @@ def test_status_tells_a_finished_run(run: str, capsys: pytest.CaptureFixture[str
     for text in (run, "mode compete, K = 3", "synthetic-3, 300 rows", "state: finished", "round 2/2", "nmi "):
         assert text in shown
     assert [line.split(": ")[:2] for line in shown.splitlines()[-4:]] == [
-        [heading, "0"] for heading in ("weight", "load", "loss", "discriminator loss")
+        [heading, "0"] for heading in ("weight", "load", "bound, nats per row", "discriminator loss")
     ]
 
 

@@ -64,4 +64,4 @@ def test_centroids_give_the_assignments_of_kmeans(case: int, tmp_path: Path) -> 
     np.testing.assert_array_equal(mixture.predict(rows), reference.labels_)
     centres_found = np.stack([mixture.sample(1, component=k)[0][0] for k in range(len(centres))])
     np.testing.assert_allclose(centres_found, reference.cluster_centers_, rtol=0, atol=1e-12)
-    assert mixture.record_["rows_moved"] == 0
+    assert mixture.record_.rows_moved == 0

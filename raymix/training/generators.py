@@ -290,6 +290,7 @@ def require_finite(
     for m, k in enumerate(components):
         bad_S, bad_L = np.nonzero(~np.isfinite(terms_SML[:, m]))
         if len(bad_S):
-            raise DivergedError(k, round, steps_before + int(bad_S[0]), f"the loss ({names[bad_L[0]]})")
+            quantity = f"the loss term {names[bad_L[0]]}" if bad_L[0] else "the loss"  # the first speaks for all
+            raise DivergedError(k, round, steps_before + int(bad_S[0]), quantity)
     for k in stack.not_finite():
         raise DivergedError(k, round, steps_before + len(terms_SML) - 1, "a gradient or weight")

@@ -305,9 +305,13 @@ def poison_sample(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, 
 
 
 def poison_log_density(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, components: Components) -> None:
-    member: Any = pack.stack_of(fault.component).network
-    log_density = member.log_density
-    patch.setattr(member, "log_density", lambda rows: with_one(log_density(rows), 5, fault.value), raising=False)
+    log_density = pack.log_density
+
+    def poisoned(component: int, block: Any) -> Any:
+        values = log_density(component, block)
+        return with_one(values, 5, fault.value) if component == fault.component else values
+
+    patch.setattr(pack, "log_density", poisoned)
 
 
 def poison_logit(patch: pytest.MonkeyPatch, stack: DiscriminatorStack, fault: Fault, components: Components) -> None:

@@ -95,7 +95,7 @@ def test_the_page_of_a_run_on_images(browser: Browser, reports: dict[str, Path],
 @pytest.mark.parametrize("width", WIDTHS)
 def test_the_page_of_a_run_in_the_plane(browser: Browser, reports: dict[str, Path], width: int) -> None:
     found = look(browser, reports["synthetic-3"], width)
-    assert found["images"] == 0 and found["figures"] == 3 * 3 + 2 + 4 + 2 and found["embedded"] >= 3 * 2 + 2
+    assert found["images"] == 0 and found["figures"] == 3 * 3 + 2 + 3 + 3 + 2 and found["embedded"] >= 3 * 2 + 2
 
 
 @pytest.mark.parametrize("shape", [(3, 20, 30), (5,)])

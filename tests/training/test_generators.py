@@ -137,7 +137,7 @@ def test_divergence_names_component_round_and_step(make_setting, monkeypatch, st
     with pytest.raises(DivergedError) as caught:
         train(pack, steps + 1, round=4)
     assert (caught.value.component, caught.value.round, caught.value.step) == (7, 4, wanted)
-    assert caught.value.quantity == "the loss (kl)"
+    assert caught.value.quantity == "the loss term kl"
 
 
 @pytest.mark.parametrize("name", ["raw_sigma", "encoder.1.weight"])
