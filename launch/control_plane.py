@@ -77,9 +77,9 @@ class Measured:
     round_s: float
     phases: dict[str, float]
     cpu_s: float
-    """Of the coordinator's process, per round."""
+    """Processor time of the coordinator's process, per round."""
     private_bytes: int
-    """Of the coordinator's process, at the end."""
+    """Memory of the coordinator's process at the end."""
     calls: Counter[str]
     """Remote calls of a round by name, from the coordinator and from actors."""
     actor_bytes: int

@@ -53,7 +53,7 @@ def cases(data_dir: Path, faces: Path) -> dict[str, list[str]]:
 
 
 def digest(options: list[str], out: str) -> str:
-    """Of a run with these options, or what the command line said instead."""
+    """The digest of a run with these options, or what the command line said instead."""
     said, told = io.StringIO(), io.StringIO()
     with redirect_stdout(io.StringIO()), redirect_stderr(told):
         code = main(["train", *_in_order(options), "--out", out])

@@ -128,7 +128,7 @@ def _name_of_function(function: Any) -> str:
 
 
 class Found(NamedTuple):
-    """Of one process of the run."""
+    """What is counted in one process of the run."""
 
     calls: Counter[str]
     private_bytes: int
@@ -197,7 +197,7 @@ class Mark(NamedTuple):
 
     round: int
     seconds: Mapping[str, float]
-    """Of each phase of the round."""
+    """Wall time of each phase of the round."""
     wall_s: float
     cpu_s: float
     calls: Counter[str]
@@ -213,7 +213,7 @@ class NullCoordinator(Coordinator):
         self.calls = Calls()
         self.marks: list[Mark] = []
         self.actors: list[Found] = []
-        """Of all actors, after the last commit."""
+        """What all actors counted, after the last commit."""
         super().__init__(*args)
 
     def _run(self) -> None:
@@ -235,5 +235,5 @@ class NullCoordinator(Coordinator):
             self.actors = ray.get([seat.actor.found.remote() for seat in self.crew.seats])
 
     def measured(self) -> tuple[list[Mark], Found, list[Found]]:
-        """Of the coordinator round by round and now, and of the actors."""
+        """What the coordinator counted round by round and now, and the actors."""
         return self.marks, found_here(self.calls), self.actors

@@ -38,9 +38,9 @@ class Arguments:
     """
 
     address: Annotated[str, tyro.conf.arg(metavar="URL")] = "http://127.0.0.1:8265"
-    """Of the cluster's dashboard, often the near end of `ray dashboard cluster.yaml` or of an SSH tunnel."""
+    """The cluster's dashboard, often the near end of `ray dashboard cluster.yaml` or of an SSH tunnel."""
     name: str | None = None
-    """Of the job, for `--attach` and `ray job stop`; unset: the recipe and the time."""
+    """The job's name, for `--attach` and `ray job stop`; unset: the recipe and the time."""
     attach: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
     """Watch this job instead, from its first line on."""
     no_wait: bool = False
@@ -167,7 +167,7 @@ class Lines:
             self.show(passed)
 
     def show(self, text: str) -> None:
-        """Of all that was written so far, show what is new."""
+        """Show what is new of all that was written so far."""
         print(text[self.shown :], end="", flush=True)
         self.shown = max(self.shown, len(text))
 

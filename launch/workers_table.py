@@ -62,7 +62,7 @@ class Actor(GeneratorActor):
     def losses(
         self, steps: int, rows_B: list[Any], assigned_B: list[Any], rank: int, meeting: Meeting | None
     ) -> list[float]:
-        """Of so many phases of one step."""
+        """The losses of so many phases of one step."""
         from raymix.seeds import Phase
         from raymix.training.shards import shards
 
@@ -74,7 +74,7 @@ class Actor(GeneratorActor):
         return [fit.loss for (fit,) in fits]
 
     def processor_s(self) -> float:
-        """Of this process."""
+        """Processor time of this process."""
         return time.process_time()
 
 
@@ -110,7 +110,7 @@ class Workers:
         ray.get(calls)
 
     def losses(self, steps: int) -> np.ndarray:
-        """Of each of so many steps."""
+        """The loss of each of so many steps."""
         meeting = self.meeting()
         calls = [
             each.losses.remote(steps, self.rows, self.assigned, rank, meeting) for rank, each in enumerate(self.actors)

@@ -50,12 +50,12 @@ class Lineage:
 
     @classmethod
     def fresh(cls, num_components: int) -> Self:
-        """Of components that nothing happened to yet."""
+        """The lineage of components that nothing happened to yet."""
         none = (0,) * num_components
         return cls(none, (-1,) * num_components, none, num_components)
 
     def only(self, places: Sequence[int]) -> Self:
-        """Of the components at some places alone."""
+        """The lineage of the components at some places alone."""
         born_K, split_K, small_rounds_K = (
             tuple(values[i] for i in places) for values in (self.born_K, self.split_K, self.small_rounds_K)
         )
@@ -193,8 +193,7 @@ class Fit(NamedTuple):
     """Mean over the phase (of a generator its family's first term); of a discriminator the smoothed loss at its end
     (half the sum of both sides, in nats, 0.693 is chance). nan when no step was taken."""
     terms: Mapping[str, Term] = MappingProxyType({})
-    """Of a generator: what there is to tell of its losses, by name; a critic's is called critic. Empty when no step was
-    taken."""
+    """What there is to tell of a generator's losses, by name; a critic's is called critic. Empty without steps."""
     saturated: bool = False
     """Whether the family says that a critic with such a loss has little left to teach."""
 

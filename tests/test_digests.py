@@ -63,7 +63,7 @@ def test_in_process_and_ray_give_one_digest_for_adversarial_components(fused: bo
 def test_two_workers_of_a_component_give_one_digest_and_another_than_one_worker(
     num: int, family: str, tmp_path: Path
 ) -> None:
-    """Of networks with BatchNorm, whose statistics are of both parts; the parts are unequal, too."""
+    """The networks have BatchNorm, whose statistics are of both parts; the parts are unequal, too."""
     config = adversarial() if family == "dcgan" else replaced(adversarial(), {"model": CONVOLUTIONS})
     short = {"schedule.rounds": 1, "data.num_rows": 300, "data.block_bytes": 100 * 64}
     config = replaced(config, short | {"num_components": num, "schedule.batch_size": 33, "resources.pack": 1})

@@ -154,7 +154,7 @@ class PairsConfig(AdversarialConfig, extra="forbid"):
     family: Literal["pairs"] = "pairs"
     """This family."""
     units: Positive = 16
-    """Of every hidden layer."""
+    """Units of every hidden layer."""
     latent: Positive = 2
     """Dimensions of the latent space."""
 

@@ -18,7 +18,7 @@ def test_every_method_sees_as_many_rows(name: str) -> None:
     experiment = EXPERIMENTS[name]
 
     def steps(config: Config) -> int:
-        """Of all generators, with 64,000 rows dealt equally."""
+        """Steps of all generators, with 64,000 rows dealt equally."""
         loads = [64_000 // len(config.components)] * len(config.components)
         rows = config.schedule.epochs_per_round * 64_000
         each = sum(round_steps(rows, config, config.components, loads).values())

@@ -41,7 +41,7 @@ class PlainSNDCGAN(nn.Module):
         self.generator, self.critic = nn.Sequential(*generator), nn.Sequential(*critic)
 
     def critic_loss(self, rows: Tensor) -> Tensor:
-        """Of rows in [-1, 1]."""
+        """The critic's loss on rows in [-1, 1]."""
         with torch.no_grad():
             fakes = self.fakes(len(rows))
         return 0.5 * (F.relu(1 - self.critic(rows)).mean() + F.relu(1 + self.critic(fakes)).mean())

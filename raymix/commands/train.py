@@ -170,7 +170,7 @@ def check_address(arguments: Any, out: str | None) -> None:
 
 
 def where_to(arguments: Any, out: str) -> dict[str, Any]:
-    """Of a run's arguments those that say where it goes."""
+    """The arguments that say where a run goes."""
     detached = partial(tell_detached, out, arguments.address) if arguments.detach else None
     where = {"workers": arguments.workers, "address": arguments.address, "wait_s": arguments.wait_for_resources}
     return where | {"detached": detached}

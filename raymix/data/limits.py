@@ -6,20 +6,20 @@ one per row. No size is believed that the bytes of the file could not fill.
 """
 
 MAX_BYTES = 2**28
-"""Of an encoded image, a Parquet page, an array in Fortran order inside an archive."""
+"""Bytes of an encoded image, a Parquet page, an array in Fortran order inside an archive."""
 MAX_PIXELS = 2**24
-"""Of one image: 4096 x 4096."""
+"""Pixels of one image: 4096 x 4096."""
 MAX_SIDE = 2**14
-"""Of one image: some decoders pad whole lines at a time."""
+"""Pixels of one image's side: some decoders pad whole lines at a time."""
 MAX_COLUMNS = 2**20
-"""Of vectors: as many moments are taken."""
+"""Columns of vectors: as many moments are taken."""
 MAX_LABEL = 1000
 """Characters of the name of a class or a column."""
 MAX_ROWS = 2**32
-"""Of one Parquet file: a run of equal values takes a few bytes however long it is."""
+"""Rows of one Parquet file: a run of equal values takes a few bytes however long it is."""
 MAX_HEADER_BYTES = 2**12
-"""Of an npy file: the header is Python text, which numpy parses whole."""
+"""Bytes of an npy file's header: it is Python text, which numpy parses whole."""
 MAX_SCANS = 100
-"""Of one JPEG: each passes over all pixels again."""
+"""Scans of one JPEG: each passes over all pixels again."""
 DEFLATE_RATIO = 1032
 """Deflate cannot compress by a larger factor."""

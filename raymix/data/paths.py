@@ -24,7 +24,7 @@ def shown(text: str) -> str:
 
 
 def num_bytes(path: Place) -> int:
-    """Of a file."""
+    """The size of a file."""
     return path.num_bytes if isinstance(path, RemotePath) else path.stat().st_size
 
 

@@ -28,7 +28,7 @@ NUM_NEIGHBOURS = 5_000  # rows of each side that precision and recall look at: t
 
 
 def image_measures(subject: Subject) -> Measured:
-    """Of rows (n, C, H, W). Raises `DataError` for features that the data or the machine does not allow."""
+    """Measures of rows (n, C, H, W). Raises `DataError` for features that the data or the machine does not allow."""
     features = chosen_features(subject)
     held_out = inversion_errors(subject)
     if features is None:

@@ -18,7 +18,7 @@ BANDWIDTHS = tuple(0.005 * 2 ** (i / 2) for i in range(18))  # of the mean stand
 
 
 def vector_measures(subject: Subject) -> Measured:
-    """Of rows (n, D) in data units. Raises `DataError`."""
+    """Measures of rows (n, D) in data units. Raises `DataError`."""
     data, settings = subject.config.data, subject.settings
     pieces = list(subject.samples())
     samples = np.concatenate([rows for _, rows in pieces])

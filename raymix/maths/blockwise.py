@@ -125,7 +125,7 @@ class Reseed(NamedTuple):
     components: tuple[int, ...]
     num_classes: int
     seeds: dict[int, int]
-    """Of the draw for each receiver in this block."""
+    """The seed of the draw for each receiver in this block."""
 
 
 def halve(task: Reseed, assigned: Assigned, classes_n: NDArray[np.integer] | None) -> tuple[Assigned, Counts]:

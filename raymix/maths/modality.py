@@ -43,7 +43,7 @@ class Cells(NamedTuple):
 
     centres_CP: NDArray[np.float64]
     frame: Frame | None
-    """Of the centres; None where it is the rows' own."""
+    """The axes of the centres; None where it is the rows' own."""
 
     @one_thread
     def places(self, rows_nD: Rows) -> NDArray[np.int64]:
@@ -64,9 +64,9 @@ class Modality(NamedTuple):
     cells: Cells | None
     """The modes of one component, or the two cells of a pair; None where there is but one."""
     shares_C: tuple[float, ...]
-    """Of the rows in each cell, the largest first for one component."""
+    """Shares of the rows in each cell, the largest first for one component."""
     moved: float = 0.0
-    """Of a pair: the share of its rows that the cells, each given to the component that has most of it, would move."""
+    """The share of a pair's rows that the cells, each given to the component that has most of it, would move."""
 
 
 def squared_distances(rows_nP: Rows, centres_CP: Rows) -> NDArray[np.float64]:

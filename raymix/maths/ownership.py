@@ -54,7 +54,7 @@ class Ownership:
         """The `Assigned` of each block; None before any assignment."""
         self.scored: tuple[int, ...] = ()
         self.log_ratios_BK: list[list[Handle]] = []
-        """Of the components that were scored last."""
+        """Log ratios of the components that were scored last."""
         self.shared = Shared((), [], [])
 
     def take_log_ratios(self, components: tuple[int, ...], log_ratios_BK: list[list[Handle]]) -> None:

@@ -67,12 +67,13 @@ def pick(
 
 
 class Look(NamedTuple):
-    """Of which candidate, and in which units."""
+    """Which candidate is looked at, and in which units."""
 
     candidate: int
     num_rows: int
-    """Of the candidate, N of the data set."""
+    """Rows of the candidate."""
     num_all: int
+    """Rows of the data set."""
     scale: tuple[float, ...]
     is_image: bool
 
@@ -123,5 +124,5 @@ def reshape(
 
 
 def most_rows(row_shape: Sequence[int]) -> int:
-    """Of a candidate that are looked at."""
+    """Rows of a candidate that are looked at, at most."""
     return min(MOST_ROWS, max(FEWEST_ROWS, MOST_VALUES // int(np.prod(row_shape))))

@@ -23,7 +23,7 @@ from raymix.metrics.health import SATURATED
 
 
 def unit(kind: Adversary) -> str:
-    """Of both losses: cross-entropies are in nats, margins and critics' values in nothing."""
+    """The unit of both losses: cross-entropies are in nats, margins and critics' values in nothing."""
     return "nats" if kind == "non-saturating" else ""
 
 

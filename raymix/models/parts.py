@@ -46,11 +46,11 @@ class Part:
 
     @property
     def share(self) -> float:
-        """Of the batch's rows."""
+        """This worker's share of the batch's rows."""
         return self.shares[self.colleague.rank]
 
     def places(self, batches: int) -> NDArray[np.int64]:
-        """Of its rows among those of several batches, one after another."""
+        """Places of its rows among those of several batches, one after another."""
         return np.arange(batches * self.batch_size).reshape(batches, -1)[:, self.rows].ravel()
 
     def summed(self, own: Tensor) -> Tensor:

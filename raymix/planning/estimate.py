@@ -49,11 +49,11 @@ class DataPlane:
     labels: int
     """The assignment."""
     log_ratios: int
-    """Of all components, K x N float32."""
+    """Log ratios of all components, K x N float32."""
     fakes: int
     """Samples of all generators that discriminators see in a round."""
     largest_block: int
-    """Of rows."""
+    """Rows of the largest block."""
 
     @property
     def while_judged(self) -> int:
@@ -72,7 +72,7 @@ class DataPlane:
 
 
 def data_plane(config: Config, spec: DataSpec) -> DataPlane:
-    """Of a resolved config."""
+    """What a run of a resolved config keeps there."""
     num, K = spec.num_rows, config.most_components
     has_discriminators = config.competes and not config.own_density
     bounds = block_bounds(spec, config.data.block_bytes)
@@ -90,14 +90,14 @@ def data_plane(config: Config, spec: DataSpec) -> DataPlane:
 
 @dataclass(frozen=True)
 class Memory:
-    """Of one actor."""
+    """What one actor takes."""
 
     host_bytes: int
     gpu_bytes: int = 0
 
 
 def generator_memory(config: Config, spec: DataSpec, one: Footprint, members: int, rank: int, on_gpu: bool) -> Memory:
-    """Of the actor that holds the generators of a pack, at its fullest: as the worker of this number."""
+    """What the actor that holds a pack's generators takes at its fullest, as the worker of this number."""
     together = members if config.resources.fused is not False else 1
     num, row_bytes = num_fakes(config, spec.num_rows, config.most_components), _sample_bytes(spec)
     drawn = min(members, max(1, SAMPLES_BYTES // max(1, num * row_bytes)))  # as `GeneratorPack.groups` has it
@@ -114,7 +114,7 @@ def generator_memory(config: Config, spec: DataSpec, one: Footprint, members: in
 
 
 def discriminator_memory(config: Config, spec: DataSpec, one: Footprint, members: int, on_gpu: bool) -> Memory:
-    """Of an actor that holds discriminators, at its fullest: those of `members` components, or the trunk of all."""
+    """What an actor with discriminators takes at its fullest: those of `members` components, or the trunk of all."""
     shared = config.discriminator.trunk == "shared"
     networks = 1 if shared else members
     together = networks if config.resources.fused is not False else 1
@@ -142,18 +142,18 @@ def _sample_bytes(spec: DataSpec) -> int:
 
 
 def _chunk_bytes(spec: DataSpec, batch_size: int) -> int:
-    """Of a member's batches that are gathered at a time, while they are scaled."""
+    """A member's batches that are gathered at a time, while they are scaled."""
     batch = batch_size * _sample_bytes(spec)
     return CHUNK_COPIES * max(1, CHUNK_BYTES // batch) * batch
 
 
 def helper_bytes(data: DataPlane) -> int:
-    """Of one process that reads or assigns a block."""
+    """Memory of one process that reads or assigns a block."""
     return PROCESS_BYTES + data.largest_block
 
 
 def generation_bytes(config: Config, spec: DataSpec, generator: Footprint, discriminator: Footprint | None) -> int:
-    """Of the files of one round."""
+    """Size of the files of one round."""
     K = config.most_components
     files = K if has_separate_discriminators(config) else 1
     discriminators = 0 if discriminator is None else files * discriminator.file_bytes
@@ -166,15 +166,15 @@ class Work:
     """Floating-point operations of one round."""
 
     generators: float
-    """Of all, samples included."""
+    """All generators' work, samples included."""
     samples: float
-    """Of that, for samples, which of a component's workers the first draws."""
+    """What of it is for samples, which the first of a component's workers draws."""
     discriminators: float
-    """Of all, scoring included."""
+    """All discriminators' work, scoring included."""
 
 
 def round_work(config: Config, spec: DataSpec, generator: Footprint, discriminator: Footprint | None) -> Work:
-    """Of a round with equal loads and discriminators that no guard stops."""
+    """The work of a round with equal loads and discriminators that no guard stops."""
     num, K = spec.num_rows, config.most_components
     trained = round_rows(config, spec) * generator.step.flops / config.schedule.batch_size
     if discriminator is None:

@@ -29,9 +29,9 @@ class Footprint:
     parameters: int
     """Numbers that are trained."""
     state_bytes: int
-    """Of what the next step needs: parameters, buffers, moments."""
+    """What the next step needs: parameters, buffers, moments."""
     file_bytes: int
-    """Of its file in a checkpoint."""
+    """Its file in a checkpoint."""
     step: Use
     """One update on a batch, with the gradients."""
     batch: Use
@@ -49,8 +49,8 @@ class MetaNoise:
 
 
 def generator_footprint(config: Config, spec: DataSpec) -> Footprint:
-    """Of one generator, with its critic if it has one; `batch` are SAMPLE_BATCH samples. One in closed form takes no
-    steps."""
+    """What one generator takes, with its critic if it has one; `batch` are SAMPLE_BATCH samples. One in closed form
+    takes no steps."""
     config = close(config)
     with torch.device(META):
         network = family_of(config.model).build(config.model, spec.row_shape)
@@ -66,8 +66,8 @@ def generator_footprint(config: Config, spec: DataSpec) -> Footprint:
 
 
 def discriminator_footprint(config: Config, spec: DataSpec) -> Footprint:
-    """Of one discriminator: of a component, or the trunk of all with a head for each; `batch` are SCORE_BATCH rows that
-    are scored."""
+    """What one discriminator takes: a component's, or the trunk of all with a head for each; `batch` are SCORE_BATCH
+    rows that are scored."""
     settings = config.discriminator
     heads = config.most_components if settings.trunk == "shared" else 1
     with torch.device(META):

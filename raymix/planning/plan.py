@@ -24,7 +24,7 @@ class ActorPlan:
     """One actor."""
 
     kind: Literal["generators", "discriminators"]
-    """Of what it holds."""
+    """What it holds."""
     group: str
     rank: int
     """Its number among the actors that train the same, of which the first alone draws samples and writes files."""
@@ -58,7 +58,7 @@ class NodePlan:
 
     @property
     def gpu_bytes(self) -> int:
-        """Of its fullest GPU, where actors share one as the config asks."""
+        """Memory of its fullest GPU, where actors share one as the config asks."""
         shares = [(actor.memory.gpu_bytes, actor.gpus) for actor in self.actors if actor.gpus]
         return max((math.floor(1 / gpus + 1e-6) * each for each, gpus in shares), default=0)
 
@@ -76,7 +76,7 @@ class Plan:
     traffic: Traffic
     work: Work
     generation_bytes: int
-    """Of one checkpoint."""
+    """Size of one checkpoint."""
     kept_generations: int
     limits: tuple[str, ...]
     """What limits the run, the worst first."""

@@ -18,7 +18,7 @@ MOST_FREQUENT = 5
 class Cell:
     text: str
     share: float
-    """Of the component's rows."""
+    """The share of the component's rows."""
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,7 @@ class Entry:
     num_rows_seen: int
     """Rows that all generators trained on, pre-training included: the budget."""
     minutes: float
-    """Of all recorded phases."""
+    """Wall time of all recorded phases."""
     rounds: int
     num_components: int
     """At the last round."""

@@ -59,7 +59,7 @@ class Portrait:
 
     components: tuple[ComponentPortrait, ...]
     num_rows: int
-    """Of the data set."""
+    """Rows of the data set."""
     num_read: int
     """Rows from which all real rows were drawn: the whole data set, or some of its blocks."""
     num_searched: int

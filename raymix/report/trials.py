@@ -13,7 +13,7 @@ class Trial:
 
     id: str
     values: Mapping[str, Any]
-    """Of the fields that were varied."""
+    """Values of the fields that were varied."""
     rounds: int
     """Committed so far."""
     rounds_asked: int
@@ -22,13 +22,13 @@ class Trial:
     """The search's measure at the last round, None where it was not measured."""
     num_components: int
     parameters: int
-    """Of all generators."""
+    """Parameters of all generators."""
     rows: int
     """That all generators have trained on."""
     flops: float
-    """Of the generators' updates for these rows."""
+    """Arithmetic of the generators' updates for these rows."""
     seconds: float
-    """Of all recorded phases."""
+    """Wall time of all recorded phases."""
     failure: str = ""
     """What it failed with for good."""
 

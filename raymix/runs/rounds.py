@@ -36,7 +36,7 @@ class RoundRecord(Standing):
     discriminator_steps_K: tuple[int, ...]
     """Steps of each discriminator."""
     discriminator_loss_K: tuple[float | None, ...]
-    """Of each discriminator the smoothed loss at the end of the round, in nats; None where there is none."""
+    """Smoothed loss of each discriminator at the end of the round, in nats; None where there is none."""
     seconds: Mapping[str, float]
     """Wall time per phase."""
     flow_F3: tuple[tuple[int, int, int], ...] = ()
@@ -55,15 +55,15 @@ class RoundRecord(Standing):
     warnings: tuple[str, ...] = ()
     """What a reader of the numbers should not have to find."""
     committed_bytes: int | None = None
-    """Of the round's files; None in records of older versions."""
+    """Size of the round's files; None in records of older versions."""
     spilled_bytes: int = 0
-    """Of the rows, those that lay on disks at the commit because they outgrow the cluster's memory."""
+    """Rows' bytes that lay on disks at the commit because they outgrow the cluster's memory."""
     measures: Mapping[str, Any] | None = None
     """What was evaluated, None where nothing was."""
 
     @property
     def num_rows(self) -> int:
-        """Of the data set."""
+        """Rows of the data set."""
         return sum(self.won_K)
 
     @property

@@ -74,7 +74,7 @@ class Status:
     rounds: int
     doing: str
     share_done: float | None = None
-    """Of the present phase, where its steps are known."""
+    """The share of the present phase that is done, where its steps are known."""
     ended: bool = False
     stopped: bool = False
     failure: Exception | None = None

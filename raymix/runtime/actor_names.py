@@ -27,7 +27,7 @@ class Name(NamedTuple):
 
 
 def label(role: str, group: Group, own_component: bool) -> str:
-    """Of an actor with the `role` generator or discriminator in a group: by its component where it has one alone.
+    """An actor's label, by its `role` (generator or discriminator) in a group and its component where it has one alone.
 
     `own_component`: components stay in the groups that were made for them, which is not so where K may change.
     """

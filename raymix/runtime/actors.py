@@ -127,15 +127,15 @@ class Worker:
 
     @ray.method(concurrency_group="watch")
     def pid(self) -> int:
-        """Of this process; answered once the constructor has returned. Raises `WorkerLostError` when another has to
-        take its place."""
+        """The number of this process; answered once the constructor has returned. Raises `WorkerLostError` when another
+        has to take its place."""
         if self.torn:
             raise WorkerLostError("lost its rows in the middle of a phase", f"process {os.getpid()}")
         return os.getpid()
 
     @ray.method(concurrency_group="watch")
     def process(self, name: str) -> Process:
-        """Of this actor under a name that whoever asks gives it."""
+        """This actor's process, under a name that whoever asks gives it."""
         return Process(name, os.getpid(), ray.util.get_node_ip_address())
 
 

@@ -45,7 +45,7 @@ class Coordinator:
     """Runs the loop in a thread from the last commit; answers `status` and `stop` meanwhile."""
 
     classes = ACTORS
-    """Of the crew's actors."""
+    """Classes of the crew's actors."""
 
     def __init__(
         self,

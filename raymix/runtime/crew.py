@@ -94,7 +94,7 @@ class Crew:
         return found
 
     def newcomers(self, components: Sequence[int]) -> set[int]:
-        """Of some components those whose generators would sit otherwise than now, or with others."""
+        """Those of some components whose generators would sit otherwise than now, or with others."""
         now = {(self.groups.index(seat.group), seat.kind): seat.members for seat in self.seats}
         asked = [(place, members) for place, members in self.members(components).items() if place[1] is GeneratorActor]
         return {k for place, members in asked if now.get(place) != members for k in members}
@@ -272,7 +272,7 @@ class Crew:
         return [seat for seat in self.seats if seat.group is self.groups[position]]
 
     def processes(self) -> list[Process]:
-        """Of the actors that have started and answer at once."""
+        """Processes of the actors that have started and answer at once."""
         answers = [seat.actor.process.remote(seat.name) for seat in self.seats]
         ready, _ = ray.wait(answers, num_returns=len(answers), timeout=LOOK_S) if answers else ([], [])
         found = []

@@ -77,7 +77,7 @@ class Fetcher:
 
 
 def bytes_in_a_round(config: Config, spec: DataSpec) -> int:
-    """Of the data set and of the samples that discriminators see in a round."""
+    """Size of the data set and of the samples that discriminators see in a round."""
     num = config.most_components
     has_discriminators = config.competes and not config.own_density
     samples = num_fakes(config, spec.num_rows, num) * num if has_discriminators else 0
@@ -85,7 +85,7 @@ def bytes_in_a_round(config: Config, spec: DataSpec) -> int:
 
 
 def sample_bytes(spec: DataSpec) -> int:
-    """Of one sample, in float32."""
+    """Size of one sample, in float32."""
     return 4 * math.prod(spec.row_shape)
 
 

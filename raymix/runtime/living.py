@@ -78,7 +78,7 @@ class Living:
     status: Status
     """With all record lines."""
     processes: list[Process]
-    """Of the coordinator, and of the actors that answer."""
+    """The coordinator's, and those of the actors that answer."""
 
 
 def look(coordinator: Any) -> Living:

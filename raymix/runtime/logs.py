@@ -30,17 +30,17 @@ C = TypeVar("C", bound=type)
 
 
 def log_folder(session: str | Path, run_id: str) -> Path:
-    """Of a run's actors on a node, by the node's session folder."""
+    """Where a run's actors log on a node, by the node's session folder."""
     return Path(session) / "logs" / "raymix" / run_id
 
 
 def log_file(session: str | Path, name: Name) -> Path:
-    """Of an actor, on the node where it ran, by that node's session folder."""
+    """An actor's log on the node where it ran, by that node's session folder."""
     return log_folder(session, name.run_id) / f"{name.label}.log"
 
 
 def session_folder() -> str:
-    """Of Ray on this process's node."""
+    """Ray's session folder on this process's node."""
     node: Any = ray._private.worker.global_worker.node
     return str(node.get_session_dir_path())
 

@@ -40,7 +40,7 @@ class Activity:
 
     @property
     def share_done(self) -> float | None:
-        """Of the present phase, where its steps are known."""
+        """The share of the present phase that is done, where its steps are known."""
         if not self.steps_to_do:
             return None
         if self.steps_before is None:
@@ -92,7 +92,7 @@ class Lookout:
 
 
 def first_diverged(refs: Sequence[Ref], error: DivergedError, timeout_s: float) -> DivergedError:
-    """Of all components that diverge in a phase the one with the lowest id, whoever told first."""
+    """The component with the lowest id of all that diverge in a phase, whoever told first."""
     ready, _ = ray.wait(list(refs), num_returns=len(refs), timeout=timeout_s)
     found = [error]
     for ref in ready:

@@ -52,11 +52,11 @@ class Machine:
 
     node: Node
     memory_bytes: int
-    """Of the whole machine, the object store's among it."""
+    """Memory of the whole machine, the object store's among it."""
     store_bytes: int
-    """Of the object store."""
+    """Memory of the object store."""
     gpu_bytes: int = 0
-    """Of each GPU; 0 where it is not known."""
+    """Memory of each GPU; 0 where it is not known."""
 
     @property
     def about(self) -> str:

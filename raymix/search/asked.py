@@ -47,7 +47,7 @@ class Search:
     match: Terms | None = None
     """Make trials equal to the base config in parameters (by width), or in steps or arithmetic (by rounds)."""
     seed: int = 0
-    """Of what grid, random and optuna draw; pbt draws by Python's own generator."""
+    """Seed of what grid, random and optuna draw; pbt draws by Python's own generator."""
 
     def __post_init__(self) -> None:
         bounds = {"num_samples": 1, "max_concurrent": 0, "time_budget_s": 0}
@@ -69,7 +69,7 @@ class Search:
         return self.scheduler == "asha" and self.method != "pbt" and base.schedule.rounds > GRACE_ROUNDS
 
     def num_trials(self, space: Space) -> int:
-        """Of a resolved search."""
+        """How many trials a resolved search has."""
         grid = math.prod(len(values.values) for values in space.values() if isinstance(values, Choices))
         return (self.num_samples or 1) * (grid if self.method == "grid" else 1)
 
@@ -102,7 +102,7 @@ class Task:
     """What the fields of `objective.ONCE` were before the search."""
 
     def config(self, values: Mapping[str, Any]) -> Config:
-        """Of one trial. Raises `ConfigError`."""
+        """The config of one trial. Raises `ConfigError`."""
         config, terms = applied(self.base, values, self.spec), self.asked.match
         return matched(config, self.spec, applied(self.base, {}, self.spec), terms) if terms else config
 

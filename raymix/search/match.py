@@ -26,15 +26,15 @@ class Cost(NamedTuple):
     """What a run trains, and what that takes."""
 
     parameters: int
-    """Of all generators."""
+    """Parameters of all generators."""
     rows: int
     """That all generators train on."""
     flops: float
-    """Of their updates, forward and backward."""
+    """Arithmetic of their updates, forward and backward."""
 
 
 def cost(config: Config, spec: DataSpec) -> Cost:
-    """Of a resolved config."""
+    """What a run of a resolved config costs."""
     parameters, flops_per_row = of_one(config, spec)
     rows = total_rows(config, spec.num_rows)
     return Cost(parameters * len(config.components), rows, rows * flops_per_row)

@@ -121,7 +121,7 @@ def reason(error: BaseException | None) -> str:
 
 
 def tuner_of(task: Task, space: Space) -> Tuner:
-    """Of a new search."""
+    """The tuner of a new search."""
     asked = task.asked
     domains = {name: tune_domain(asked, values) for name, values in space.items()}
     return Tuner(

@@ -183,7 +183,7 @@ def descend(
     num_real, num_fakes = real.shape[1], fake.shape[1] // len(heads)
 
     def gradient(part: int) -> torch.Tensor:
-        """Of one part of the batch, flat, with its share of the losses at the end."""
+        """The gradient of one part of the batch, flat, with its share of the losses at the end."""
         some = fake.unflatten(1, (len(heads), -1))[:, :, part :: team.parts].flatten(1, 2)
         logits = own_logits(network, real[:, part :: team.parts], some, heads)
         loss_MH = partial_loss(*logits, num_real, num_fakes)

@@ -15,7 +15,7 @@ class Use(NamedTuple):
     """What a piece of work takes."""
 
     num_bytes: int = 0
-    """Of tensors that it made, at most at a time; what kernels use beside them is not seen."""
+    """Bytes of tensors that it made, at most at a time; what kernels use beside them is not seen."""
     flops: float = 0.0
     """Floating-point operations of matrix products and convolutions, forward and backward."""
 

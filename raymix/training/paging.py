@@ -20,7 +20,7 @@ class PagedBlocks:
     fetch: Callable[[int], Rows]
     """The rows of a block, (n, *row_shape); they may be given back when nobody refers to them any more."""
     ahead_bytes: int
-    """Of rows that may be gathered in one pass, into memory of one's own."""
+    """Bytes of rows that may be gathered in one pass, into memory of one's own."""
     _held: tuple[int, Rows] | None = field(default=None, init=False, repr=False)
 
     def __len__(self) -> int:

@@ -77,14 +77,14 @@ def config(
 
 
 def undisturbed_digest(settings: Config, out: Path) -> str:
-    """Of the same run in one process. What is measured and drawn beside it takes longer, and leaves no trace in it."""
+    """The digest of the same run in one process, without what is measured and drawn, which leaves no trace in it."""
     beside = {"schedule.evaluate_every": 0, "schedule.report": False}
     session.start(*resolve(replaced(settings, beside)), str(out), workers="local")
     return digest(RunDirectory(Storage.at(out)))
 
 
 def pids_of(run_id: str) -> dict[str, int]:
-    """Of a run's coordinator and its actors that have started, by name, as the coordinator tells."""
+    """Processes of a run's coordinator and its actors that have started, by name, as the coordinator tells."""
     coordinator = ray.get_actor(name_of(run_id), namespace=NAMESPACE)
     return {process.name: process.pid for process in ray.get(coordinator.processes.remote(), timeout=15)}
 

@@ -41,7 +41,7 @@ def _config(folder: Path, name: str) -> DataConfig:
 
 
 def _digest(source: Source) -> str:
-    """Of all rows and labels, which must be what the source says of them."""
+    """A digest of all rows and labels, which must be what the source says of them."""
     spec, digest = source.spec, hashlib.sha256()
     for start, stop in block_bounds(spec, BLOCK_BYTES):
         rows, labels = source.read(start, stop)
@@ -72,7 +72,7 @@ def outcome(config: DataConfig) -> str:
 
 
 def _resident_bytes(kind: str) -> int:
-    """Of this process: at present (`VmRSS`, which also begins the count of the peak anew) or at its peak (`VmHWM`)."""
+    """Memory of this process: now (`VmRSS`, which also begins the count of the peak anew) or at its peak (`VmHWM`)."""
     if kind == "VmRSS":
         Path("/proc/self/clear_refs").write_text("5")
     line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith(kind))

@@ -15,7 +15,7 @@ from raymix.maths.ownership import Ownership
 
 @pytest.fixture(scope="session")
 def own() -> Callable[..., Ownership]:
-    """Of blocks of some sizes, or of given rows; `values` are the config's fields."""
+    """An ownership of blocks of some sizes, or of given rows; `values` are the config's fields."""
 
     def make(
         sizes: Sequence[int],

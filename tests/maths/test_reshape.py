@@ -30,7 +30,7 @@ def log_ratios_of(log_ratio_KN):
 
 
 def shared_of(components, positions_N):
-    """Of positions in these components."""
+    """How these components share rows, by positions of winners."""
     won_BK = [np.bincount(part, minlength=len(components)) for part in cut(positions_N)]
     return Shared(components, [part.astype(np.int32) for part in cut(positions_N)], won_BK)
 

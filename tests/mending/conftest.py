@@ -60,7 +60,7 @@ class Run:
 
     @property
     def winners(self) -> np.ndarray:
-        """Of all rows, at the last commit."""
+        """The winner of each row at the last commit."""
         names = sorted(name for name in self.last.files if name.startswith("labels-"))
         paths = [f"{self.last.folder}/{name}" for name in names]
         return np.concatenate([read_assigned(self.directory.storage, path).winners for path in paths])

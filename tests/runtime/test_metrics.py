@@ -122,7 +122,7 @@ def settings():
 
 @dataclass
 class Seen:
-    """Of a run, while and after it went on."""
+    """What was seen of a run, while and after it went on."""
 
     record: list[RoundRecord]
     names: set[str]

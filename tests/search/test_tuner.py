@@ -42,7 +42,7 @@ def run(words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 def digests(out: Path) -> dict[tuple[int, int], str]:
-    """Of every trial, by K and seed."""
+    """The digest of every trial, by K and seed."""
     found = {}
     for folder in (out / "trials").iterdir():
         directory = RunDirectory(Storage.at(folder))
