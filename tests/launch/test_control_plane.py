@@ -47,7 +47,7 @@ def test_null_components_load_no_torch_and_still_commit_every_round(run):
     assert last.record.rows_moved > 1000
 
 
-def test_null_scores_are_the_same_again_and_others_for_each_component_and_round():
+def test_null_log_ratios_are_the_same_again_and_others_for_each_component_and_round():
     first, log_sum_exp = null_log_ratios(0, 1, 2, 1000)
     assert (first == null_log_ratios(0, 1, 2, 1000)[0]).all() and (first >= -1).all() and (first < 0).all()
     assert log_sum_exp == pytest.approx(6.9 - 0.46, abs=0.05)  # ln 1000 + ln of the mean of e^r over [-1, 0)

@@ -25,7 +25,7 @@ def log_ratios_of(log_ratio_NK):
     return [list(np.ascontiguousarray(part.T)) for part in cut(log_ratio_NK)]
 
 
-def labels_of(owned):
+def winners_of(owned):
     return np.concatenate([assigned.winners for assigned in owned.assigned_B])
 
 
@@ -90,17 +90,17 @@ def test_values_stay_behind_their_handles(own, log_ratio_NK):
 def test_rows_move_from_where_the_last_assignment_left_them(own, log_ratio_NK):
     owned = own(SIZES, mode="random", num_components=10)
     owned.deal(0, COMPONENTS)
-    dealt_N = labels_of(owned)
+    dealt_N = winners_of(owned)
     owned.take_log_ratios(COMPONENTS, log_ratios_of(log_ratio_NK))
     outcome = owned.assign(1, LOG_Z_K)
     won_N = np.array(COMPONENTS)[(log_ratio_NK.astype(float) - LOG_Z_K).argmax(1)]
-    np.testing.assert_array_equal(labels_of(owned), won_N)
+    np.testing.assert_array_equal(winners_of(owned), won_N)
     assert outcome.moved == (dealt_N != won_N).sum() > 0
     halved = owned.reseed(1, COMPONENTS, {9: 1})
-    assert halved.moved == (labels_of(owned) != won_N).sum() > 0
-    halved_N = labels_of(owned)
-    assert owned.deal(0, COMPONENTS).moved == (labels_of(owned) != halved_N).sum()
-    np.testing.assert_array_equal(labels_of(owned), dealt_N)
+    assert halved.moved == (winners_of(owned) != won_N).sum() > 0
+    halved_N = winners_of(owned)
+    assert owned.deal(0, COMPONENTS).moved == (winners_of(owned) != halved_N).sum()
+    np.testing.assert_array_equal(winners_of(owned), dealt_N)
 
 
 @pytest.mark.parametrize("round", [0, 1, 2, 5])
@@ -120,11 +120,11 @@ def test_those_who_are_left_share_the_rows_by_their_own_log_ratios(left, own, lo
     owned = own(SIZES, num_components=10, schedule=ADAPTING)
     owned.take_log_ratios(COMPONENTS, log_ratios_of(log_ratio_NK))
     owned.assign(2, LOG_Z_K)
-    before = labels_of(owned)
+    before = winners_of(owned)
     found = owned.share(tuple(COMPONENTS[i] for i in left), [LOG_Z_K[i] for i in left])
     s_NK = log_ratio_NK[:, left].astype(float) - np.array(LOG_Z_K)[list(left)]
     winners, q_NK = s_NK.argmax(1), softmax(s_NK, axis=1)
     np.testing.assert_array_equal(found.won_K, np.bincount(winners, minlength=len(left)))
     expected_KK = [q_NK[winners == place].sum(0) for place in range(len(left))]
     np.testing.assert_allclose(found.posterior_KK, expected_KK, rtol=1e-12)
-    np.testing.assert_array_equal(labels_of(owned), before)  # nothing is done yet
+    np.testing.assert_array_equal(winners_of(owned), before)  # nothing is done yet
