@@ -21,7 +21,7 @@ from launch.experiments import EXPERIMENTS, Experiment, Target
 from raymix.config import Config, DiscriminatorConfig, dump_config, load_config
 from raymix.errors import ConfigError, RaymixError
 from raymix.evaluation.images import require_measurable
-from raymix.families.registry import close
+from raymix.models.registry import close
 from raymix.recipes.resolve import resolve
 from raymix.report import comparison
 from raymix.runs.checkpoint import RunDirectory

@@ -1,8 +1,7 @@
 """Algorithm 1 (Locatello et al.) and nothing else.
 
-`train_mixture` and the round below it are all there is: who trains, judges, scores and assigns, and in which order. How
-that is done (in this process, in Ray actors) is behind `Workers`; what is made of it (checkpoints, records, progress)
-is behind `observe`.
+`train_mixture` is all there is: who trains, judges, scores and assigns, and in which order. How that is done (in this
+process, in Ray actors) is behind `Workers`; what is made of it (checkpoints, records, progress) is behind `observe`.
 
 Axes: N rows, K components that compete, B blocks.
 """
@@ -70,33 +69,28 @@ class Workers(Protocol):
 
 
 def train_mixture(config: Config, workers: Workers, state: State, observe: Observe) -> State:
-    """Run the rounds that `state` leaves to do, and return the last state."""
+    """Run the rounds that `state` leaves to do, and return the last state. Round 0 pre-trains on all rows where the
+    others train on shards, and so gives the first assignment."""
     while state.round < config.schedule.rounds:
-        state = next_round(config, workers, state, observe)
-    return state
-
-
-def next_round(config: Config, workers: Workers, before: State, observe: Observe) -> State:
-    """One pass of the outer loop. Round 0 pre-trains on all rows instead, and so gives the first assignment."""
-    seconds, discriminators = Seconds(), list[Fit]()
-    trained = train_generators(config, workers, before, seconds)
-    if config.competes:
-        with timed("train discriminators", seconds):
-            discriminators = workers.train_discriminators(before.round + 1, before.components)
-    state, outcome = partition(config, workers, before.next_round(), seconds)
-    generators = trained()
-    info = RoundInfo(
-        round=state.round,
-        generators=tuple(generators),
-        discriminators=tuple(discriminators),
-        moved=outcome.moved,
-        contingency_KC=outcome.contingency_KC,
-        flow_F3=outcome.flow_F3,
-        seconds=seconds,
-    )
-    state, info = reseed(config, workers, state, info)
-    state, info = adapt(config, workers, state, info)
-    observe(state, info)
+        seconds, discriminators = Seconds(), list[Fit]()
+        trained = train_generators(config, workers, state, seconds)
+        if config.competes:
+            with timed("train discriminators", seconds):
+                discriminators = workers.train_discriminators(state.round + 1, state.components)
+        state, outcome = partition(config, workers, state.next_round(), seconds)
+        generators = trained()
+        info = RoundInfo(
+            round=state.round,
+            generators=tuple(generators),
+            discriminators=tuple(discriminators),
+            moved=outcome.moved,
+            contingency_KC=outcome.contingency_KC,
+            flow_F3=outcome.flow_F3,
+            seconds=seconds,
+        )
+        state, info = reseed(config, workers, state, info)
+        state, info = adapt(config, workers, state, info)
+        observe(state, info)
     return state
 
 

@@ -80,7 +80,7 @@ class DataConfig(Frozen):
 class FamilyConfig(Frozen):
     """The generator's family and its settings.
 
-    Kept open here; the registry in `raymix.families` holds the closed form of each family.
+    Kept open here; the registry in `raymix.models` holds the closed form of each family.
     """
 
     model_config = ConfigDict(extra="allow")

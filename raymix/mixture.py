@@ -20,8 +20,8 @@ from raymix.errors import CheckpointError, ConfigError, DataError, RaymixError
 from raymix.evaluation.evaluate import evaluate
 from raymix.evaluation.samples import sample_mixture
 from raymix.evaluation.subject import Subject
-from raymix.families.registry import close
 from raymix.maths.assignment import winners
+from raymix.models.registry import close
 from raymix.recipes.catalogue import recipe, with_data
 from raymix.recipes.resolve import resolve
 from raymix.runs import checkpoint

@@ -10,11 +10,11 @@ from raymix import __version__
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError
-from raymix.families.registry import close
 from raymix.local import LocalWorkers
+from raymix.models.registry import close
 from raymix.recipes.packing import packed
 from raymix.runs.checkpoint import RunDirectory
-from raymix.runs.run import Progress, Status, run
+from raymix.runs.run import Progress, Run, Status
 from raymix.runtime.driver import Detached, Reserved, cluster, packed_for_cluster, require_room, run_on_ray
 from raymix.runtime.living import living_coordinator, watch_until_end
 from raymix.storage import Storage
@@ -119,5 +119,5 @@ def attached(config: Config, uri: str, watch: Watch, detached: Detached | None) 
 def run_here(config: Config, spec: DataSpec, directory: RunDirectory, watch: Watch) -> None:
     """The loop in this process."""
     progress = Progress(config.schedule.rounds, watch=watch)
-    run(config, spec, directory, lambda: LocalWorkers(config, spec, progress.report), progress)
+    Run(config, spec, directory, progress).finish(lambda: LocalWorkers(config, spec, progress.report))
     progress.report(ended=True)

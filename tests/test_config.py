@@ -15,8 +15,8 @@ from raymix.config import (
     load_config,
 )
 from raymix.errors import ConfigError
-from raymix.families.registry import close
 from raymix.families.vae import VAEConfig
+from raymix.models.registry import close
 from raymix.recipes.catalogue import RECIPES
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from raymix.families.registry import FAMILIES
+from raymix.models.registry import FAMILIES
 
 ROOT = Path(__file__).parents[1] / "raymix"
 
@@ -94,7 +94,7 @@ def test_families_do_not_import_each_other() -> None:
     families = {str(family.generator).split(":")[0] for family in FAMILIES.values()}
     for family in families:
         text = (ROOT.parent / f"{family.replace('.', '/')}.py").read_text()
-        assert not any(other in text for other in families | {"raymix.families.registry"})
+        assert not any(other in text for other in families | {"raymix.models.registry"})
 
 
 def imports_of(file: Path) -> set[str]:

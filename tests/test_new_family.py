@@ -22,11 +22,11 @@ from raymix.config import Positive
 from raymix.errors import ConfigError
 from raymix.families.adversarial import AdversarialConfig
 from raymix.families.autoencoder import AutoencoderConfig
-from raymix.families.registry import FAMILIES, Family, close
 from raymix.models import critic_losses, networks
 from raymix.models.adversarial import Adversarial
 from raymix.models.autoencoder import Autoencoder
 from raymix.models.base import Bounds, ComponentPosterior, Decodes, Encodes, Noise, Terms
+from raymix.models.registry import FAMILIES, Family, close
 from raymix.models.stacked import Linear
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory

@@ -7,7 +7,7 @@ import tyro
 from pydantic import BaseModel
 
 from raymix.config import Config, FamilyConfig, config_from_mapping
-from raymix.families.registry import FAMILIES, close
+from raymix.models.registry import FAMILIES, close
 
 SHORT = {"schedule.rounds": "rounds", "data.dir": "data-dir", "data.labels": "labels"}
 """Second names of fields that everyone changes."""

@@ -12,10 +12,10 @@ from raymix.config import replaced
 from raymix.evaluation.images import image_measures
 from raymix.evaluation.subject import Count, Subject, ignore
 from raymix.evaluation.vectors import vector_measures
-from raymix.families.registry import close
 from raymix.metrics import clustering
 from raymix.metrics.catalogue import MEASURES
 from raymix.metrics.health import effective_components
+from raymix.models.registry import close
 from raymix.runs.checkpoint import Generation, RunDirectory, finite_or_none
 from raymix.runs.rounds import RoundRecord
 from raymix.training.packs import load_generators

@@ -17,7 +17,7 @@ from sklearn.neighbors import NearestNeighbors
 from raymix.config import Config
 from raymix.data.blocks import read_blocks
 from raymix.data.source import DataSpec, block_bounds
-from raymix.families.registry import close
+from raymix.models.registry import close
 from raymix.report.contents import ComponentPortrait, Grid, Neighbours, Portrait, Rows
 from raymix.report.thumbnails import SIDE
 from raymix.runs.checkpoint import Generation, RunDirectory, assignment_name, read_assigned

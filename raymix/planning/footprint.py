@@ -9,9 +9,9 @@ from torch import Tensor, nn
 
 from raymix.config import Config
 from raymix.data.source import DataSpec
-from raymix.families.registry import close, family_of
 from raymix.models.base import ClosedForm, StackedModule
 from raymix.models.discriminators import Discriminator
+from raymix.models.registry import close, family_of
 from raymix.training.discriminators import SCORE_BATCH, descend
 from raymix.training.generators import SAMPLE_BATCH
 from raymix.training.metering import Use, used

@@ -9,9 +9,9 @@ from raymix.data.synthetic import is_synthetic
 from raymix.errors import ConfigError
 from raymix.families.dcgan import DCGANConfig, SNDCGANConfig
 from raymix.families.gan import GANConfig
-from raymix.families.registry import close
 from raymix.families.shapes import is_large_image
 from raymix.families.vae import VAEConfig
+from raymix.models.registry import close
 
 
 def digits() -> Config:

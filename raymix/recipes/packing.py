@@ -21,8 +21,8 @@ from raymix.budgets import equal_steps, pretrain_steps
 from raymix.cache import cache_folder, write_whole
 from raymix.config import Config
 from raymix.data.source import DataSpec
-from raymix.families.registry import close, family_of
 from raymix.models.base import ClosedForm
+from raymix.models.registry import close, family_of
 from raymix.seeds import Phase
 from raymix.training.batches import RowView
 from raymix.training.discriminators import DiscriminatorPack

@@ -8,9 +8,9 @@ from raymix.data.remote import is_remote
 from raymix.data.scan import Summary, scaling, scan
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
-from raymix.families.registry import close, family_of
 from raymix.models import discriminators
 from raymix.models.base import ClosedForm, HasCritic, LogDensity
+from raymix.models.registry import close, family_of
 
 
 def resolve(config: Config) -> tuple[Config, DataSpec]:

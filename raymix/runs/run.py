@@ -109,9 +109,22 @@ class Run:
     """The rounds of one run: each is repeated until it is committed, or its failure is given up."""
 
     def __init__(
-        self, config: Config, spec: DataSpec, directory: RunDirectory, progress: Progress, stopping: Callable[[], bool]
+        self,
+        config: Config,
+        spec: DataSpec,
+        directory: RunDirectory,
+        progress: Progress,
+        stopping: Callable[[], bool] = lambda: False,
+        restarted: bool = False,
     ) -> None:
-        """Takes over the directory."""
+        """Takes over the directory.
+
+        `restarted` says that this process took the place of one that died: the third death without a commit between is
+        given up. Raises `WorkerLostError`.
+        """
+        deaths = directory.take_over(restarted)
+        if deaths >= TRIES:
+            raise WorkerLostError(f"died {deaths} times without a commit between", "the coordinator", "look at its log")
         self.config, self.spec, self.directory = config, spec, directory
         self.progress, self.stopping = progress, stopping
         self.mendings: list[Mending] = []
@@ -126,7 +139,11 @@ class Run:
         progress.report()
 
     def finish(self, employ: Callable[[], RunWorkers]) -> State:
-        """Do the rounds that are left, draw the picture, and return the last state."""
+        """Do the rounds that are left, draw the picture, and return the last state.
+
+        `employ` makes new workers. Raises what the workers raise and what cannot be mended, and `Stopped` after the
+        round in which `stopping` became true.
+        """
         workers: RunWorkers | None = None
         try:
             while True:
@@ -225,25 +242,3 @@ class Run:
             if self.stopping():
                 raise Stopped
             workers.settle(directory, generation)
-
-
-def run(
-    config: Config,
-    spec: DataSpec,
-    directory: RunDirectory,
-    employ: Callable[[], RunWorkers],
-    progress: Progress,
-    *,
-    stopping: Callable[[], bool] = lambda: False,
-    restarted: bool = False,
-) -> State:
-    """Take over the directory, do the rounds it leaves to do, and return the last state.
-
-    `employ` makes new workers. `restarted` says that this process took the place of one that died; the third death
-    without a commit between is given up. Raises what the workers raise and what cannot be mended, and `Stopped` after
-    the round in which `stopping` became true.
-    """
-    deaths = directory.take_over(restarted)
-    if deaths >= TRIES:
-        raise WorkerLostError(f"died {deaths} times without a commit between", "the coordinator", "look at its log")
-    return Run(config, spec, directory, progress, stopping).finish(employ)

@@ -59,7 +59,7 @@ class Worker:
 
     def _prepare(self) -> None:
         """Load what networks need."""
-        from raymix.families.registry import close
+        from raymix.models.registry import close
         from raymix.training.setting import Setting
 
         self.setting = Setting.of(close(self.config), self.spec, use_gpu=bool(ray.get_gpu_ids()))

@@ -18,7 +18,7 @@ from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, RaymixError
 from raymix.runs.checkpoint import RunDirectory
-from raymix.runs.run import Progress, Status, Stopped, run
+from raymix.runs.run import Progress, Run, Status, Stopped
 from raymix.runtime.actor_names import Name
 from raymix.runtime.actors import Process
 from raymix.runtime.capacity import fitting_groups
@@ -80,15 +80,8 @@ class Coordinator:
         log.info("%s %s on %s, process %d", kind, "starts again" if restarted else "starts", node_ip(), os.getpid())
         try:
             remove_groups(prefix_of(self.run_id))  # of a coordinator that died
-            run(
-                self.config,
-                self.spec,
-                self.directory,
-                self._employ,
-                self.progress,
-                stopping=self._asked_to_stop,
-                restarted=restarted,
-            )
+            run = Run(self.config, self.spec, self.directory, self.progress, self._asked_to_stop, restarted)
+            run.finish(self._employ)
             log.info("the run is finished")
         except Stopped:
             self.stopped = True

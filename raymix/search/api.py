@@ -7,7 +7,7 @@ from typing import Any
 from ray.tune import ResultGrid
 
 from raymix.config import Config, replaced
-from raymix.families.registry import close
+from raymix.models.registry import close
 from raymix.recipes.catalogue import recipe
 from raymix.recipes.resolve import resolve
 from raymix.runtime.driver import cluster

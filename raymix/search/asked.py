@@ -8,8 +8,8 @@ from typing import Any, Literal, get_args
 from raymix.config import Config, config_from_mapping
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, ConfigError, MissingError
-from raymix.families.registry import close
 from raymix.metrics.catalogue import MEASURES
+from raymix.models.registry import close
 from raymix.report.trials import WIDTH, described
 from raymix.runs.checkpoint import RunDirectory
 from raymix.runs.record import SEARCH

@@ -11,8 +11,8 @@ from raymix.budgets import pretrain_steps, round_steps
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
-from raymix.families.registry import close, family_of
 from raymix.models.base import ClosedForm
+from raymix.models.registry import close, family_of
 from raymix.training.metering import Meter
 from raymix.training.noise import MemberNoise
 

@@ -4,8 +4,8 @@ from typing import Any
 
 from raymix.config import Config, dump_config, replaced
 from raymix.errors import CheckpointError, MissingError
-from raymix.families.registry import close
 from raymix.metrics.catalogue import MEASURES
+from raymix.models.registry import close
 from raymix.report.search_page import render_search
 from raymix.report.trials import WIDTH, Trial, ranked
 from raymix.runs.checkpoint import RunDirectory

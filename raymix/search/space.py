@@ -20,7 +20,7 @@ import yaml
 from raymix.config import Config, FamilyConfig, known_fields, replaced, unknown_field
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
-from raymix.families.registry import close
+from raymix.models.registry import close
 from raymix.recipes.resolve import check_against_data, check_choices, fitted
 from raymix.report.trials import WIDTH
 

@@ -14,9 +14,9 @@ import torch
 from numpy.typing import NDArray
 
 from raymix.errors import DivergedError
-from raymix.families.registry import family_of
 from raymix.models.base import ClosedForm, DataInitialised, Decodes, HasCritic, LogDensity, StackedGenerator
 from raymix.models.parts import Colleague, Part
+from raymix.models.registry import family_of
 from raymix.seeds import Phase, numpy_rng, phase_seed
 from raymix.state import Fit, Term
 from raymix.training.batches import Draws, RowView, all_batches
@@ -86,6 +86,8 @@ class GeneratorPack:
             own = {k: todo[k] for k in stack.keys if todo.get(k)}
             if own and isinstance(stack.network, ClosedForm):
                 fits |= self._fit_exactly(stack, stack.network, own, round, shards, progress)
+            elif own and self.setting.config.resources.workers_per_component == 1:
+                fits |= self._take_steps(stack, phase, round, shards, own, progress)
             elif own:
                 fits |= self._share_steps(stack, phase, round, shards, own, progress, colleague)
         return [fits[k] for k in steps]
@@ -120,8 +122,6 @@ class GeneratorPack:
     ) -> dict[int, Fit]:
         """`_take_steps` by all workers of a component; where this process is alone, in a thread for each, on copies."""
         workers = self.setting.config.resources.workers_per_component
-        if workers == 1:
-            return self._take_steps(stack, phase, round, shards, steps, progress)
         assert len(stack.keys) == 1
 
         def shared_out(each: Colleague, own: GeneratorStack, told: Progress) -> dict[int, Fit]:

@@ -9,9 +9,9 @@ from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.families.dcgan import DCGANConfig, SNDCGANConfig
 from raymix.families.gan import GANConfig
-from raymix.families.registry import FAMILIES
 from raymix.models.base import Decodes, HasCritic
 from raymix.models.gan import GAN
+from raymix.models.registry import FAMILIES
 from raymix.training.noise import MemberNoise
 
 B = 4

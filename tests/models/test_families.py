@@ -10,8 +10,8 @@ import torch
 from raymix.config import Config, DataConfig, FamilyConfig, ScheduleConfig
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
-from raymix.families.registry import FAMILIES, close, family_of
 from raymix.models.base import ClosedForm, DataInitialised, Decodes, Encodes, HasCritic, LogDensity, StackedGenerator
+from raymix.models.registry import FAMILIES, close, family_of
 from raymix.runs.checkpoint import read_tensors, write_tensors
 from raymix.seeds import Phase
 from raymix.storage import Storage

@@ -6,7 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from raymix.config import Config, DiscriminatorConfig, FamilyConfig, ResourcesConfig
 from raymix.data.source import DataSpec
-from raymix.families.registry import FAMILIES, close
+from raymix.models.registry import FAMILIES, close
 from raymix.planning.footprint import discriminator_footprint, generator_footprint
 from raymix.recipes.resolve import fitted
 from raymix.runs.checkpoint import write_states

@@ -11,7 +11,7 @@ from raymix.cli import main
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, replaced
 from raymix.data.source import DataSpec
 from raymix.errors import ResourceError
-from raymix.families.registry import close
+from raymix.models.registry import close
 from raymix.planning.footprint import discriminator_footprint, generator_footprint
 from raymix.planning.plan import plan
 from raymix.recipes.resolve import fitted

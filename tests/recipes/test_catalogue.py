@@ -9,10 +9,10 @@ from raymix.data.source import DataSpec
 from raymix.data.synthetic import is_synthetic, modes
 from raymix.errors import ConfigError, DataError
 from raymix.families.centroid import CentroidConfig
-from raymix.families.registry import close, family_of
 from raymix.families.vae import VAEConfig
 from raymix.models import discriminators
 from raymix.models.base import HasCritic
+from raymix.models.registry import close, family_of
 from raymix.recipes.catalogue import RECIPES, recipe, with_data
 from raymix.recipes.resolve import check_against_data, check_choices, resolve
 

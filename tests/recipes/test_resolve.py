@@ -15,8 +15,8 @@ from raymix.config import (
 )
 from raymix.errors import ConfigError, DataError
 from raymix.families.centroid import CentroidConfig
-from raymix.families.registry import close
 from raymix.families.vae import VAEConfig
+from raymix.models.registry import close
 from raymix.recipes.resolve import resolve
 
 

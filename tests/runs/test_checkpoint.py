@@ -12,7 +12,7 @@ import pytest
 from raymix.config import Config, FamilyConfig
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, DamagedError, MissingError
-from raymix.families.registry import close
+from raymix.models.registry import close
 from raymix.runs import checkpoint
 from raymix.runs.checkpoint import (
     Generation,

@@ -5,7 +5,7 @@ import pytest
 from raymix.budgets import pretrain_steps, round_steps
 from raymix.config import Config, replaced
 from raymix.errors import ConfigError
-from raymix.families.registry import close
+from raymix.models.registry import close
 from raymix.recipes.catalogue import recipe
 from raymix.recipes.resolve import resolve
 from raymix.search.match import cost, matched, of_one

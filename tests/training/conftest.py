@@ -15,8 +15,8 @@ from raymix.config import (
     ScheduleConfig,
 )
 from raymix.data.source import DataSpec
-from raymix.families.registry import close
 from raymix.models import discriminators
+from raymix.models.registry import close
 from raymix.training.setting import Setting
 
 

@@ -5,9 +5,9 @@ import torch
 from raymix.config import Config, DataConfig, FamilyConfig
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError, DataError
-from raymix.families.registry import close
 from raymix.families.vae import VAEConfig
 from raymix.models.base import Decodes
+from raymix.models.registry import close
 from raymix.training.generators import GeneratorPack
 from raymix.training.inversion import invert
 from raymix.training.setting import Setting
