@@ -27,8 +27,11 @@ class Inspect:
 def inspect(argv: list[str]) -> None:
     arguments = parse(Inspect, argv, "data inspect")
     config = named_data(arguments.path, arguments.data_dir, arguments.labels)
-    for line in describe_lines(scan(open_source(config), config.block_bytes)):
+    source = open_source(config)
+    for line in describe_lines(scan(source, config.block_bytes)):
         print(line)
+    for note in source.notes:
+        print(f"read: {note}")
 
 
 def named_data(place: str, folder: str | None = None, labels: str | None = None) -> DataConfig:

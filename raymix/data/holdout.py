@@ -5,7 +5,9 @@ Within each m rows that follow each other one is drawn by the seed, so any range
 Shapes: n rows of a range.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +37,14 @@ class HeldRows:
                 f"{whole.num_rows} rows are too few to hold one out of {self.every}", whole.name, "raise data.holdout"
             )
         return replace(whole, num_rows=held if self.held_out else whole.num_rows - held)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        return self.whole.settings
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        return self.whole.notes
 
     def read(self, start: int, stop: int) -> Block:
         """Rows start <= i < stop of these. Raises `DataError` with file and row."""

@@ -3,8 +3,9 @@
 Shapes: N rows of the whole, n rows of a range.
 """
 
-from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, Self
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,6 +89,10 @@ class RowSource:
     labels: Labels | None = None
     limit: int | None = None
     """Number of first rows that count; None for all."""
+    columns: tuple[str, ...] = ()
+    """As in `DataSpec`; the next two are as in `Source`."""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.labels is not None:
@@ -97,7 +102,7 @@ class RowSource:
     def spec(self) -> DataSpec:
         classes = self.labels.classes if self.labels else ()
         num_rows = self.reader.num_rows if self.limit is None else self.limit
-        return DataSpec(self.name, num_rows, self.reader.row_shape, self.reader.dtype, classes)
+        return DataSpec(self.name, num_rows, self.reader.row_shape, self.reader.dtype, classes, self.columns)
 
     def read(self, start: int, stop: int) -> Block:
         """Rows start <= i < stop. Raises `DataError` with file and row."""

@@ -3,8 +3,9 @@
 Shapes: n rows of a range, C H W of an image (channels first), D columns of a vector.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,6 +32,8 @@ class DataSpec:
     """NumPy's name of the rows' type."""
     classes: tuple[str, ...] = ()
     """Names of the classes in the order of their numbers; empty where labels are unknown."""
+    columns: tuple[str, ...] = ()
+    """Names of the columns that make up a vector, in order; empty where they have none."""
 
     @property
     def is_image(self) -> bool:
@@ -46,6 +49,16 @@ class Source(Protocol):
 
     @property
     def spec(self) -> DataSpec: ...
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """Fields of `DataConfig` that were left open, as they were taken in reading; a run keeps them."""
+        ...
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was taken by its name or left out in reading, a clause each, for whoever trains on it."""
+        ...
 
     def read(self, start: int, stop: int) -> Block:
         """Rows start <= i < stop. Raises `DataError` with file and row."""

@@ -1,5 +1,6 @@
 """From a config as written to one without `auto` and unset values that depend on the data, checked against it."""
 
+import logging
 import os
 
 from raymix.config import Config
@@ -12,6 +13,8 @@ from raymix.models import discriminators
 from raymix.models.base import ClosedForm, HasCritic, LogDensity
 from raymix.models.registry import close, family_of
 
+log = logging.getLogger(__name__)
+
 
 def resolve(config: Config) -> tuple[Config, DataSpec]:
     """Read the whole data set once and fit the config to it.
@@ -21,7 +24,10 @@ def resolve(config: Config) -> tuple[Config, DataSpec]:
     """
     config = close(config)
     check_choices(config)
-    summary = scan(open_source(config.data), config.data.block_bytes)
+    source = open_source(config.data)
+    for note in source.notes:
+        log.warning("%s: %s", source.spec.name, note)
+    summary = scan(source, config.data.block_bytes)
     spec = summary.spec
     check_against_data(config, spec)
     found = dict(zip(("offset", "scale"), scaling(summary), strict=True))
@@ -32,7 +38,7 @@ def resolve(config: Config) -> tuple[Config, DataSpec]:
             raise ConfigError(what, f"data.{name}", "give one, or one per column of a vector")
     places = {name: getattr(config.data, name) for name in ("path", "dir", "labels")}
     absolute = {name: where_it_lies(place) for name, place in places.items() if place}
-    data = config.data.model_copy(update={**constants, **absolute})
+    data = config.data.model_copy(update={**source.settings, **constants, **absolute})
     resolved = fitted(config.model_copy(update={"data": data}), spec)
     if resolved.model.unbounded:
         check_unit_interval(resolved, summary, *resolved.model.unbounded)

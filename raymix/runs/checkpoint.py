@@ -35,7 +35,9 @@ from raymix.runs.rounds import RoundRecord
 from raymix.state import Assigned, State
 from raymix.storage import FileStamp, Storage
 
-FORMAT = 3
+FORMAT = 4
+READABLE = (3, 4)
+"""Formats of run directories that are read: 3 had no names of columns."""
 KEPT = 2
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -97,14 +99,16 @@ class RunDirectory:
             )
         try:
             run = self.storage.read_json("run.json")
-            if run["format"] != FORMAT:
-                raise CheckpointError(f"format {run['format']} is not {FORMAT}", self.storage.where("run.json"))
+            if run["format"] not in READABLE:
+                what = f"format {run['format']} is not {' or '.join(map(str, READABLE))}"
+                raise CheckpointError(what, self.storage.where("run.json"))
             settings = self.storage.read("config.yaml", FileStamp(*run["config"]))
         except DamagedError as error:
             advice = "put the file back as it was, or begin a new run"
             raise DamagedError(error.what, error.where, advice) from None
         data = run["data"]
-        spec = DataSpec(**{**data, "row_shape": tuple(data["row_shape"]), "classes": tuple(data["classes"])})
+        lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
+        spec = DataSpec(**(data | lists))
         return parse_config(settings, self.storage.where("config.yaml")), spec
 
     def take_over(self, restarted: bool = False) -> int:
