@@ -55,6 +55,9 @@ class DataConfig(Frozen):
     """Where the files of a known data set lie (or are downloaded to)."""
     labels: str | None = None
     """A file with one label per row; used for evaluation and by the `oracle` control only."""
+    columns: tuple[str, ...] | None = None
+    """Names of the columns that make up a row, in order: which to read of a Parquet file (unset: all numbers), or what
+    those of an array are called. A run keeps them, and matches by name what it is given later."""
     num_rows: Positive | None = None
     """Take the first rows only; of an embedded random data set, how many to draw."""
     seed: Annotated[int, Field(ge=0)] = 0
@@ -67,14 +70,15 @@ class DataConfig(Frozen):
     offset: tuple[float, ...] | None = None
     """Subtracted from every value before training: one number, or one per column. Computed from the data when unset."""
     scale: tuple[float, ...] | None = None
-    """Multiplies what is left: one number, or one per column. Computed from the data when unset."""
+    """Multiplies what is left: one number, or one per column, where 0 holds a column that never changes at its offset.
+    Computed from the data when unset."""
 
-    @field_validator("scale")
+    @field_validator("columns")
     @classmethod
-    def _scale_can_be_undone(cls, scale: tuple[float, ...] | None) -> tuple[float, ...] | None:
-        if scale is not None and 0 in scale:
-            raise ValueError("must not be 0, samples could not be brought back to data units")
-        return scale
+    def _columns_differ(cls, columns: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if columns is not None and (len(set(columns)) != len(columns) or not columns):
+            raise ValueError("must be different names, one at least")
+        return columns
 
 
 class FamilyConfig(Frozen):

@@ -15,6 +15,7 @@ from sklearn.base import BaseEstimator, ClusterMixin
 
 from raymix import session
 from raymix.config import Config, replaced
+from raymix.data.frames import as_labels, as_rows
 from raymix.data.layout import array_layout
 from raymix.errors import CheckpointError, ConfigError, DataError, RaymixError
 from raymix.evaluation.evaluate import evaluate
@@ -38,7 +39,7 @@ class Mixture(ClusterMixin, BaseEstimator):
     temporary one when not given). `overrides` maps dotted field names to values: {"schedule.rounds": 4}.
 
     After `fit`: `weights_` (K,) mixing weights, `labels_` (N,) the component of each training row, `config_` the
-    resolved config, `directory_` the run directory.
+    resolved config, `directory_` the run directory; `feature_names_in_` (D,) of rows whose columns have names.
     """
 
     def __init__(
@@ -65,8 +66,10 @@ class Mixture(ClusterMixin, BaseEstimator):
     def fit(self, X: ArrayLike | None = None, y: ArrayLike | None = None) -> Self:
         """Train on rows X (n, D), (n, H, W) or (n, C, H, W); None trains on the recipe's own data.
 
-        `y` (n,) are labels for evaluation and the `oracle` control; training never sees them. The rows are written to
-        the run directory first and read as any file. Raises `DataError`, `ConfigError`, `CheckpointError`.
+        X may be an array, a tensor, or a frame of pandas, polars or pyarrow: its columns are then known by name. `y`
+        (n,) are labels, numbers or text, for evaluation and the `oracle` control; training never sees them. The rows
+        are written to the run directory first and read as any file. Raises `DataError`, `ConfigError`,
+        `CheckpointError`.
         """
         config = self._config()
         if self.workers not in ("local", "ray"):
@@ -77,7 +80,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         if RunDirectory(out).holds_run:
             raise CheckpointError("already holds a run", out.uri, "give another `out`, or Mixture.load it")
         if X is not None:
-            config = self._with_arrays(config, np.asarray(X), None if y is None else np.asarray(y), out)
+            config = self._with_arrays(config, X, y, out)
         try:
             config, spec = resolve(config)
         except RaymixError:
@@ -94,23 +97,21 @@ class Mixture(ClusterMixin, BaseEstimator):
         return replaced(config, {k: v for k, v in named.items() if v is not None} | (self.overrides or {}))
 
     @staticmethod
-    def _with_arrays(config: Config, rows: NDArray[Any], labels: NDArray[Any] | None, out: Storage) -> Config:
+    def _with_arrays(config: Config, X: ArrayLike, y: ArrayLike | None, out: Storage) -> Config:
         if not out.is_local:
             raise ConfigError("arrays can be fitted into a local directory only", "out", "write them to a file first")
+        rows, columns = as_rows(X, "the rows", config.data.columns or ())
+        array_layout(rows.shape, rows.dtype, "the rows")
+        arrays = {"rows": rows} | ({} if y is None else {"labels": as_labels(y, "the labels")})
         folder = Path(out.uri) / "data"
-        arrays = {name: array for name, array in (("rows", rows), ("labels", labels)) if array is not None}
-        for name, array in arrays.items():
-            if array.dtype == object:
-                raise DataError("holds Python objects", f"the array of {name}", "give numbers of one shape per row")
-        array_layout(rows.shape, rows.dtype, "the array of rows")
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
             raise CheckpointError("is there already", str(folder), "give another `out`") from None
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
-        path, label_path = str(folder / "rows.npy"), None if labels is None else str(folder / "labels.npy")
-        return with_data(config, path, label_path)
+        path, label_path = str(folder / "rows.npy"), None if y is None else str(folder / "labels.npy")
+        return replaced(with_data(config, path, label_path), {"data.columns": columns or config.data.columns})
 
     # ---- using
 
@@ -129,13 +130,14 @@ class Mixture(ClusterMixin, BaseEstimator):
         scorer = self._packs().scorer
         if scorer is None:
             raise ConfigError(f"{self.config_.mode} trains no discriminators", "mode", "assign with a `compete` run")
-        log_ratios = scorer.score(self.state_.round, self._rows(np.asarray(X)), self.state_.components)
+        log_ratios = scorer.score(self.state_.round, self._rows(X), self.state_.components)
         log_ratio_Kn = [log_ratios[k][0] for k in self.state_.components]
         positions, best = winners(log_ratio_Kn, self.state_.log_z_K)
         return np.array(self.state_.components, np.int64)[positions], best
 
-    def _rows(self, rows: NDArray[Any]) -> NDArray[Any]:
-        """Rows as the readers lay them out, in the shape the data set has, checked."""
+    def _rows(self, X: ArrayLike) -> NDArray[Any]:
+        """Rows as the readers lay them out, columns matched by name, in the shape the data set has, checked."""
+        rows, _ = as_rows(X, "the rows", self.spec_.columns)
         shape = self.spec_.row_shape
         layout = array_layout(rows.shape, rows.dtype, "the rows")
         if layout.row_shape not in (shape, (self.n_features_in_,)):
@@ -189,6 +191,8 @@ class Mixture(ClusterMixin, BaseEstimator):
         self._generation, self.generation_, self.state_ = generation, generation.name, generation.state
         self.weights_ = np.array(self.state_.weights_K)
         self.n_features_in_ = int(np.prod(spec.row_shape))
+        if len(spec.columns) == self.n_features_in_:
+            self.feature_names_in_ = np.array(spec.columns, dtype=object)
         names = sorted(name for name in generation.files if name.startswith("labels-"))
         parts = [checkpoint.read_assigned(storage, f"{generation.folder}/{name}").winners for name in names]
         self.labels_ = np.concatenate(parts).astype(np.int64)

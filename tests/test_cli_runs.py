@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from PIL import Image
@@ -235,3 +236,63 @@ def test_train_on_ray_shows_the_same(tmp_path: Path, run: str, capsys: pytest.Ca
     for round in range(3):
         assert err.count(f"round {round}/2: ") == 1
     assert answer(["digest", out], capsys) == answer(["digest", run], capsys)
+
+
+# ---- rows whose columns have names
+
+
+@pytest.fixture(scope="module")
+def frame() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    owner = np.arange(150) % 3
+    rows = np.array([[0, 0], [8, 0], [0, 8.0]])[owner] + rng.normal(size=(150, 2))
+    frame = pd.DataFrame({"height": rows[:, 0], "weight": 30 * rows[:, 1], "class": owner})
+    return frame.sample(frac=1, random_state=0)
+
+
+@pytest.fixture(scope="module")
+def of_frame(frame: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> str:
+    folder = tmp_path_factory.mktemp("frame")
+    frame.to_parquet(folder / "people.parquet")
+    out = str(folder / "run")
+    quick = [each for each in QUICK[1:] if "num-rows" not in each]
+    assert main(["train", "synthetic-3", "--data", str(folder / "people.parquet"), *quick, "--out", out]) == 0
+    return out
+
+
+def test_inspect_says_what_was_taken_by_name(
+    frame: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    frame.to_parquet(tmp_path / "people.parquet")
+    lines = answer(["data", "inspect", str(tmp_path / "people.parquet")], capsys).splitlines()
+    assert lines[0] == "file:people.parquet: 150 rows, vectors (D,) = (2,), float64, 0.0 MiB"
+    assert lines[1] == "columns: height, weight"
+    assert lines[-2:] == [
+        "read: column class is taken for labels by its name; data.columns names what else is data",
+        "read: column __index_level_0__ is the frame's index and left out",
+    ]
+
+
+def test_a_run_knows_the_names_of_its_columns(
+    of_frame: str, frame: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = json.loads(Path(of_frame, "run.json").read_text())
+    assert (run["format"], run["data"]["columns"]) == (4, ["height", "weight"])
+    page = Path(of_frame, "report.html").read_text()
+    assert "2 columns (file:people.parquet: height, weight)" in page
+    answer(["sample", of_frame, "--num", "20", "--out", str(tmp_path / "x.parquet")], capsys)
+    assert pq.read_table(tmp_path / "x.parquet").column_names == ["height", "weight", "component"]
+
+
+def test_assign_matches_columns_by_name(
+    of_frame: str, frame: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = []
+    for name, each in (("as_trained", frame), ("swapped", frame[["weight", "class", "height"]].assign(note="x"))):
+        each.to_parquet(tmp_path / f"{name}.parquet")
+        answer(["assign", of_frame, str(tmp_path / f"{name}.parquet"), "--out", str(tmp_path / f"{name}.npy")], capsys)
+        found.append(np.load(tmp_path / f"{name}.npy"))
+    np.testing.assert_array_equal(*found)
+    frame[["height"]].to_parquet(tmp_path / "half.parquet")
+    assert main(["assign", of_frame, str(tmp_path / "half.parquet"), "--out", str(tmp_path / "half.npy")]) == 2
+    assert "half.parquet: has no column weight" in capsys.readouterr().err

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
+import pyarrow as pa
 import pytest
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -105,7 +107,8 @@ def test_ray_workers_fit_the_same_mixture(tmp_path: Path, ray_cluster: None) -> 
     [
         (np.array([[1.0, np.nan], [0.0, 1.0]]), "nan"),
         (np.array([["a"], ["b"]]), "numbers"),
-        (np.array([[1], [None]], dtype=object), "Python objects"),
+        (np.array([[1], [None]], dtype=object), "row 1: has no value"),
+        (pd.DataFrame({"a": pd.array([1, None], dtype="Int64")}), r"row 1: holds nan \(column a\)"),
         (np.zeros((2, 3)), "components for 2 rows"),
     ],
 )
@@ -144,3 +147,58 @@ def test_unfit_rows_leave_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(DataError):
         raymix.Mixture("synthetic-3", out=tmp_path / "run").fit(np.full((9, 2), np.nan))
     assert not list((tmp_path / "run").iterdir())
+
+
+# ---- columns with names, and the units of the data
+
+TINY = QUICK | PACKED | {"schedule.rounds": 1}
+
+
+@pytest.fixture(scope="module")
+def far() -> pd.DataFrame:
+    """Three clusters far from 0 (seconds of a clock, metres of a map), and two columns that hardly change."""
+    rng = np.random.default_rng(0)
+    rows = np.array([[0, 0], [8, 0], [0, 8.0]])[np.arange(240) % 3] + rng.normal(size=(240, 2))
+    time, north = 1.7e9 + 10 * rows[:, 0], 5_572_094 + 0.05 * rows[:, 1]
+    return pd.DataFrame({"time": time, "north": north, "fixed": 0.1, "steady": 1e3 + 1e-9 * (np.arange(240) % 7)})
+
+
+@pytest.fixture(scope="module")
+def named(far: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> raymix.Mixture:
+    out = tmp_path_factory.mktemp("named") / "run"
+    labels = np.array(list("abc") * 80, dtype=object)
+    return raymix.Mixture("synthetic-3", out=out, overrides=TINY).fit(far, labels)
+
+
+def test_columns_are_matched_by_name(named: raymix.Mixture, far: pd.DataFrame) -> None:
+    assert named.feature_names_in_.tolist() == list(far.columns)
+    assert named.spec_.classes == ("a", "b", "c")
+    other = far[far.columns[::-1]].assign(note="x")
+    np.testing.assert_array_equal(named.predict(other), named.labels_)
+    np.testing.assert_array_equal(named.predict(pa.Table.from_pandas(other)), named.labels_)
+    np.testing.assert_array_equal(named.predict(far.to_numpy()), named.labels_)
+    with pytest.raises(DataError, match="the rows: has no column north"):
+        named.predict(far.drop(columns="north"))
+    loaded = raymix.Mixture.load(named.directory_)
+    np.testing.assert_array_equal(loaded.predict(other), named.labels_)
+
+
+def test_samples_have_the_precision_of_the_data(named: raymix.Mixture, far: pd.DataFrame) -> None:
+    rows, _ = named.sample(500)
+    assert rows.dtype == np.float64
+    assert len(np.unique(rows[:, 0])) == len(np.unique(rows[:, 1])) == 500
+    np.testing.assert_allclose(rows[:, :2].mean(0), far.iloc[:, :2].mean(), atol=2 * far.iloc[:, :2].std().max())
+    assert set(rows[:, 2]) == {0.1}
+    steady = far["steady"]
+    assert abs(rows[:, 3] - steady.mean()).max() < 20 * steady.std()
+    assert rows[:, 3].std() > 0
+
+
+def test_likelihoods_do_not_depend_on_where_the_data_lies(far: pd.DataFrame, tmp_path: Path) -> None:
+    plane = far[["time", "north"]]
+    near, settings = plane - [1.7e9, 5_572_094], TINY | {"data.holdout": 0.2}
+    found = [
+        raymix.Mixture("synthetic-3", out=tmp_path / name, overrides=settings).fit(rows).evaluate(num_samples=200)
+        for name, rows in (("near", near), ("far", plane))
+    ]
+    assert found[1]["kde_log_likelihood"] == pytest.approx(found[0]["kde_log_likelihood"], abs=0.05)

@@ -48,7 +48,7 @@ def assign(argv: list[str]) -> None:
     config = named_data(arguments.data, arguments.data_dir)
     if config.name == mixture.config_.data.name != "file" and config.dir is None:
         config = config.model_copy(update={"dir": mixture.config_.data.dir})
-    source = open_source(config)
+    source = open_source(config.model_copy(update={"columns": mixture.config_.data.columns}))
     scan(source, config.block_bytes)  # refuses unfit rows by file and number before any work is done
     assigned = np.empty(source.spec.num_rows, ASSIGNED)
     for start, stop in block_bounds(source.spec, config.block_bytes):

@@ -6,17 +6,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import tyro
 from numpy.typing import NDArray
 
 from raymix.commands.directory import check_new_file, run_directory, write_file
 from raymix.commands.parsing import parse
+from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.mixture import Mixture
 from raymix.report.image_grid import draw_grid
 from raymix.report.scatter import draw_scatter
 
-MOST_IN_GRID = 1000
+MOST_IN_GRID, COMPONENT = 1000, "component"
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,8 @@ class Sample:
     num: int
     """How many rows."""
     out: Annotated[Path, tyro.conf.arg(metavar="FILE")]
-    """.npz with `rows` (N, ...) and `components` (N,), or .png: a picture of them, sorted by component."""
+    """.npz with `rows` (N, ...) and `components` (N,), .parquet with the data's columns and `component`, or .png: a
+    picture of them, sorted by component."""
     component: int | None = None
     """Draw from this one only."""
     seed: int = 0
@@ -39,11 +43,13 @@ class Sample:
 
 def sample(argv: list[str]) -> None:
     arguments = parse(Sample, argv, "sample")
-    check_new_file(arguments.out, (".npz", ".png"), arguments.force)
+    check_new_file(arguments.out, (".npz", ".parquet", ".png"), arguments.force)
     if arguments.seed < 0:
         raise ConfigError(f"is {arguments.seed}", "--seed", "give 0 or more")
     mixture = Mixture.load(run_directory(arguments.directory).storage.uri)
-    pictured = arguments.out.suffix.lower() == ".png"
+    ending = arguments.out.suffix.lower()
+    pictured = ending == ".png"
+    names = columns_of(mixture.spec_) if ending == ".parquet" else ()
     if pictured and mixture.spec_.is_image and arguments.num > MOST_IN_GRID:
         raise ConfigError(
             f"is {arguments.num} for a picture", "--num", f"give {MOST_IN_GRID:,} at most, or an .npz file"
@@ -52,9 +58,23 @@ def sample(argv: list[str]) -> None:
     buffer = io.BytesIO()
     if pictured:
         draw(buffer, mixture, rows, components)
+    elif ending == ".parquet":
+        table = dict(zip(names, rows.T, strict=True)) | {COMPONENT: components}
+        pq.write_table(pa.table({name: pa.array(values) for name, values in table.items()}), buffer)
     else:
         np.savez(buffer, rows=rows, components=components)
     write_file(arguments.out, buffer.getvalue(), arguments.force)
+
+
+def columns_of(spec: DataSpec) -> tuple[str, ...]:
+    """Names of a vector's columns; those that have none are called by their numbers. Raises `ConfigError`."""
+    if spec.is_image:
+        raise ConfigError("images are no columns of a table", "--out", "name an .npz or .png file")
+    (width,) = spec.row_shape
+    names = spec.columns if len(spec.columns) == width else tuple(str(number) for number in range(width))
+    if COMPONENT in names:
+        raise ConfigError(f"the data has a column {COMPONENT} of its own", "--out", "name an .npz file")
+    return names
 
 
 def draw(buffer: io.BytesIO, mixture: Mixture, rows: NDArray[Any], components: NDArray[np.int64]) -> None:

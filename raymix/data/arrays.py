@@ -171,7 +171,7 @@ def _member_labels(archive: Archive, info: zipfile.ZipInfo, num_rows: int, place
 
 def _read_labels(stream: IO[bytes], size: int, num_rows: int, place: str) -> Labels:
     header = _read_header(stream, size, place)
-    if len(header.shape) != 1:
+    if len(header.shape) != 1 and header.shape[1:] != (1,):
         raise DataError(f"labels have shape {header.shape}", place, "give one label per row")
     require_one_per_row(header.shape[0], num_rows, place)
     stream.seek(header.offset)
@@ -186,7 +186,8 @@ def _read_header(stream: IO[bytes], size: int, place: str) -> ArrayHeader:
         raise DataError(f"is of version {version} of its form", place, _TODO)
     shape, fortran, dtype = _READ_HEADER[version](start)
     if dtype.hasobject:
-        raise DataError("holds Python objects", place, "give an array of numbers")
+        todo = "give numbers, or text as `astype(str)` makes it: what is pickled is never read"
+        raise DataError("holds Python objects", place, todo)
     if len(shape) > _MAX_AXES:
         raise DataError(f"has {len(shape)} axes", place, f"at most {_MAX_AXES} are read")
     declared = start.tell() + dtype.itemsize * math.prod(shape)

@@ -30,7 +30,7 @@ def read_blocks(config: DataConfig, spec: DataSpec, bounds: Iterable[tuple[int, 
 
 def require_same(found: DataSpec, spec: DataSpec) -> None:
     """Raises `DataError` if the data set has other rows or classes than when the run began."""
-    if replace(found, name=spec.name) != spec:
+    if replace(found, name=spec.name, columns=spec.columns) != spec:  # columns were read by their names
         what = f"has changed since the run began, from {_size(spec)} to {_size(found)}"
         raise DataError(what, found.name, "put the rows back as they were, or begin a new run")
 
@@ -49,6 +49,6 @@ def require_finite(rows: NDArray[np.generic], source: Source, start: int) -> Non
         return
     row, column = np.argwhere(~finite)[0]
     value = rows.reshape(len(rows), -1)[row, column]
-    raise DataError(
-        f"holds {value} (value {column} of the row)", source.where(start + int(row)), "mend or drop the row"
-    )
+    names = source.spec.columns
+    place = f"column {names[column]}" if rows.shape[1:] == (len(names),) else f"value {column} of the row"
+    raise DataError(f"holds {value} ({place})", source.where(start + int(row)), "mend or drop the row")

@@ -1,6 +1,7 @@
 """What a path holds, told by its ending or, of a folder, by what lies in it."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from raymix.data.arrays import open_npy, open_npz
 from raymix.data.faults import listing, printable, reading
@@ -16,15 +17,16 @@ READABLE = ".npy, .npz, idx (also .gz), .parquet, .zip of images, or a folder of
 _TABLES = (".parquet", ".pq")
 
 
-def open_path(text: str) -> RowSource:
-    """Rows of a file or folder. Raises `DataError` with what is read if it is none of that."""
+def open_path(text: str, columns: Sequence[str] | None = None) -> RowSource:
+    """Rows of a file or folder; of Parquet files the `columns` of these names. Raises `DataError` for what is not read,
+    with what is."""
     place = shown(text)
     with reading(place, "a path", "check data.path"):
         path = named_place(text, "data.path")
         is_file, is_folder, exists = path.is_file(), path.is_dir(), path.exists()
         name = f"file:{printable(path.name if isinstance(path, RemotePath) else path.resolve().name)}"
     if is_folder:
-        return _open_folder(path, name)
+        return _open_folder(path, name, columns)
     if not is_file:
         raise DataError("is no file" if exists else "does not exist", place, "check data.path")
     if is_idx(path):
@@ -35,28 +37,47 @@ def open_path(text: str) -> RowSource:
         case ".npz":
             return open_npz(path, name)
         case ".parquet" | ".pq":
-            return open_parquet([path], name)
+            return open_parquet([path], name, columns)
         case ".zip":
             return open_images(ZipImages([path]), place, name)
     raise DataError("is no form of data that is read", place, f"give {READABLE}")
 
 
-def _open_folder(path: Place, name: str) -> RowSource:
+def _open_folder(path: Place, name: str, columns: Sequence[str] | None) -> RowSource:
     place = printable(path)
     with reading(path, "a folder", "check the folder"):
         items = [item for item in path.iterdir() if not item.name.startswith(".")]
     idx = inner_places(path, [item for item in items if is_idx(item)])
-    tables = inner_places(path, [item for item in items if item.suffix.lower() in _TABLES])
+    tables, keys = _tables_below(path)
     store = folder_images(path)
     if sum(map(bool, (idx, tables, store.names))) > 1:
         raise DataError("holds several forms of data", place, "keep Parquet files, idx files or images alone")
     if idx:
         return _open_idx_folder(place, idx, name)
     if tables:
-        return open_parquet(tables, name)
+        source = open_parquet(tables, name, columns)
+        note = f"keys of the folders are left out: {listing(keys)}"
+        return replace(source, notes=(*source.notes, note)) if keys else source
     if store.names:
         return open_images(store, place, name)
     raise DataError("holds no data that is read", place, f"give {READABLE}")
+
+
+def _tables_below(folder: Place) -> tuple[list[Place], list[str]]:
+    """Parquet files of a folder and of its partitions (folders `key=value`, one in another), in the order of their
+    names, and the keys. As other readers do, it passes over what begins with a dot or a low line."""
+    with reading(folder, "a folder", "check the folder"):
+        items = sorted(item for item in folder.iterdir() if item.name[0] not in "._")
+    tables = inner_places(folder, [item for item in items if item.suffix.lower() in _TABLES])
+    keys: dict[str, None] = {}
+    for item in items:
+        key, equals, _ = item.name.partition("=")
+        if equals and item.is_dir():
+            below, more = _tables_below(item)
+            if below:
+                tables += below
+                keys |= dict.fromkeys([key, *more])
+    return tables, list(keys)
 
 
 def _open_idx_folder(place: str, files: Sequence[Place], name: str) -> RowSource:

@@ -4,48 +4,89 @@ Shapes: n rows of a range, D columns of numbers.
 """
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from raymix.data.faults import listing, reading
+from raymix.data.faults import listing
 from raymix.data.images import ImageRows
 from raymix.data.layout import array_layout
-from raymix.data.parquet_table import Cursor, ParquetTable
+from raymix.data.parquet_labels import named_labels
+from raymix.data.parquet_table import Cursor, ParquetTable, first_null, missing_value
+from raymix.data.parquet_types import holds_images, index_columns, is_list, is_number, numpy_type
 from raymix.data.paths import Place
-from raymix.data.rows import Labels, RowReader, RowSource, encode_labels
+from raymix.data.rows import RowReader, RowSource
 from raymix.errors import DataError
 
-LABEL_COLUMNS = ("label", "labels", "y", "target", "class")
-_BATCH_VALUES, _BATCH_ROWS = 2**20, 2**16
+_BATCH_VALUES = 2**20
+
+
+class _Column(NamedTuple):
+    """A column of numbers, or of lists of them that have one length."""
+
+    name: str
+    width: int
+    dtype: np.dtype[np.generic]
 
 
 class _VectorRows:
-    """Columns of numbers as rows (D,). Raises `DataError` for missing values."""
+    """Columns of numbers as rows (D,), lists one number after the other. Raises `DataError` for missing values."""
 
-    def __init__(self, table: ParquetTable, columns: list[str]) -> None:
-        self._table, self._columns = table, columns
-        dtypes = [np.dtype(table.schema.field(column).type.to_pandas_dtype()) for column in columns]
-        layouts = [array_layout((table.num_rows, len(columns)), dtype, table.place) for dtype in dtypes]
+    def __init__(self, table: ParquetTable, names: list[str]) -> None:
+        self._table, self._columns = table, [_column(table, name) for name in names]
+        width = sum(column.width for column in self._columns)
+        layouts = [array_layout((table.num_rows, width), column.dtype, table.place) for column in self._columns]
         self.num_rows, self.row_shape = table.num_rows, layouts[0].row_shape
         self.dtype = str(np.result_type(*{layout.dtype for layout in layouts}))
-        self._cursor = Cursor(table, columns, max(1, _BATCH_VALUES // len(columns)))
+        self._cursor = Cursor(table, names, max(1, _BATCH_VALUES // width))
 
     def read_rows(self, start: int, stop: int) -> NDArray[np.generic]:
-        rows = np.empty((stop - start, len(self._columns)), self.dtype)
+        rows = np.empty((stop - start, *self.row_shape), self.dtype)
         done = 0
         for batch in self._cursor.pieces(start, stop):
-            for index, column in enumerate(batch.columns):
-                if column.null_count:
-                    row = self.where(start + done + _first_null(column))
-                    raise DataError(f"column {self._columns[index]} has no value", row, "fill it or drop the row")
-                rows[done : done + batch.num_rows, index] = column.to_numpy(zero_copy_only=False)
+            left = 0
+            for column, values in zip(self._columns, batch.columns, strict=True):
+                place = rows[done : done + batch.num_rows, left : left + column.width]
+                place[...] = self._numbers(column, values, start + done)
+                left += column.width
             done += batch.num_rows
         return rows
 
+    def _numbers(self, column: _Column, values: pa.Array, begin: int) -> NDArray[np.generic]:
+        """(n, width) of the values of some rows from `begin` on."""
+        if values.null_count:
+            raise missing_value(column.name, self.where(begin + first_null(values)))
+        if is_list(values.type):
+            lengths = pc.list_value_length(values).to_numpy(zero_copy_only=False)
+            if (lengths != column.width).any():
+                row = int(np.argmax(lengths != column.width))
+                what = f"column {column.name} has {lengths[row]} values, the first row {column.width}"
+                raise DataError(what, self.where(begin + row), "give lists of one length")
+            values = values.flatten()
+            if values.null_count:
+                raise missing_value(column.name, self.where(begin + first_null(values) // column.width))
+        if pa.types.is_decimal(values.type):
+            values = values.cast(pa.float64())
+        array: NDArray[np.generic] = values.to_numpy(zero_copy_only=False)
+        return array.reshape(-1, column.width)
+
     def where(self, row: int) -> str:
         return self._table.where(row)
+
+
+def _column(table: ParquetTable, name: str) -> _Column:
+    kind = table.schema.field(name).type
+    if not is_list(kind):
+        return _Column(name, 1, numpy_type(kind))
+    if pa.types.is_fixed_size_list(kind):
+        return _Column(name, kind.list_size, numpy_type(kind.value_type))
+    first = next(Cursor(table, [name], 1).pieces(0, 1)).column(0)
+    if first.null_count:
+        raise missing_value(name, table.where(0))
+    return _Column(name, len(first[0]), numpy_type(kind.value_type))
 
 
 class _ParquetImages:
@@ -71,91 +112,50 @@ class _ParquetImages:
         return self._table.where(row)
 
 
-def open_parquet(paths: Sequence[Place], name: str) -> RowSource:
-    """Rows of Parquet files: the one column of images if there is one, else all columns of numbers but the label.
+def open_parquet(paths: Sequence[Place], name: str, columns: Sequence[str] | None = None) -> RowSource:
+    """Rows of Parquet files: the one column of images if there is one, else all columns of numbers, and of lists of
+    numbers, but the label; or the `columns` of these names.
 
-    The label is a column named label, labels, y, target or class; a `y` of fractions is a coordinate. Other columns
-    are passed over beside images and refused beside numbers. Raises `DataError`.
+    The label is a column named label, labels, y, target or class that is no coordinate. What a file's own metadata
+    calls an index is none of the data. Other columns are passed over beside images and refused beside numbers. Raises
+    `DataError`.
     """
     table = ParquetTable(paths)
-    label = _label_column(table.schema, table.place)
-    fields = [field for field in table.schema if field.name != label]
-    images = [field.name for field in fields if _holds_images(field.type)]
+    index = [] if columns else index_columns(table.schema)
+    label, labels, notes = named_labels(table, [*(columns or ()), *index])
+    notes += [f"column {each} is the frame's index and left out" for each in index]
+    fields = (
+        _chosen(table, columns) if columns else [field for field in table.schema if field.name not in (label, *index)]
+    )
+    images = [field.name for field in fields if holds_images(field.type)]
     if len(images) > 1:
-        raise DataError(f"has the image columns {listing(images)}", table.place, "keep one of them")
-    reader = ImageRows(_ParquetImages(table, images[0])) if images else _vectors(table, fields)
-    return RowSource(name, reader, None if label is None else read_parquet_labels(table, label))
+        raise DataError(f"has the image columns {listing(images)}", table.place, "name one of them in data.columns")
+    if not images:
+        names = [field.name for field in fields]
+        reader = _vectors(table, fields)
+        return RowSource(
+            name, reader, labels, columns=tuple(names), settings={"columns": tuple(names)}, notes=tuple(notes)
+        )
+    others = [field.name for field in fields if field.name != images[0]]
+    if others:
+        notes.append(f"columns beside the images are left out: {listing(others)}")
+    return RowSource(name, ImageRows(_ParquetImages(table, images[0])), labels, notes=tuple(notes))
 
 
-def read_parquet_labels(table: ParquetTable, column: str) -> Labels:
-    """Class numbers of a column of integers, booleans or strings. Raises `DataError`, for missing values too."""
-    place = f"{table.place}, column {column}"
-    kind = table.schema.field(column).type
-    stored = kind.value_type if pa.types.is_dictionary(kind) else kind
-    if not (_is_text(stored) or _is_number(stored)):
-        raise DataError(f"holds {str(kind)[:100]}", place, "give integers or strings as labels")
-    cursor = Cursor(table, [column], _BATCH_ROWS, by_dictionary=_is_text(stored))
-    names: dict[str, int] = {}  # in the order in which they first appear
-    found, row = [], 0
-    for batch in cursor.pieces(0, table.num_rows):
-        data = batch.column(0)
-        if data.null_count:
-            missing = table.where(row + _first_null(data))
-            raise DataError(f"column {column} has no value", missing, "fill it or drop the row")
-        with reading(place, "labels", "give integers or strings"):  # text may be no UTF-8
-            if _is_text(stored):
-                coded = data if pa.types.is_dictionary(data.type) else data.dictionary_encode()
-                known = [names.setdefault(name, len(names)) for name in coded.dictionary.to_pylist()]
-                found.append(np.array(known, np.int64)[coded.indices.to_numpy()])
-            else:
-                plain = data.dictionary_decode() if pa.types.is_dictionary(data.type) else data
-                found.append(plain.to_numpy(zero_copy_only=False))
-        row += batch.num_rows
-    if not _is_text(stored):
-        return encode_labels(np.concatenate(found), place)
-    distinct = encode_labels(np.array(list(names), dtype=object), place)
-    return Labels(distinct.codes[np.concatenate(found)], distinct.classes)
-
-
-def _first_null(column: pa.Array) -> int:
-    return int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
-
-
-def _label_column(schema: pa.Schema, place: str) -> str | None:
-    found = [
-        field.name
-        for field in schema
-        if field.name.lower() in LABEL_COLUMNS and not (field.name == "y" and pa.types.is_floating(field.type))
-    ]
-    if len(found) > 1:
-        raise DataError(f"has the label columns {listing(found)}", place, "keep one of them")
-    return found[0] if found else None
+def _chosen(table: ParquetTable, columns: Sequence[str]) -> list[pa.Field]:
+    missing = [column for column in columns if column not in table.schema.names]
+    if missing:
+        what = f"has no column {listing(missing)}"
+        raise DataError(what, table.place, f"of its columns name some in data.columns: {listing(table.schema.names)}")
+    return [table.schema.field(column) for column in columns]
 
 
 def _vectors(table: ParquetTable, fields: list[pa.Field]) -> RowReader:
     for field in fields:
-        if not _is_number(field.type):
+        if not is_number(field.type.value_type if is_list(field.type) else field.type):
             raise DataError(
                 f"column {field.name} holds {str(field.type)[:100]}", table.place, "drop it or turn it into numbers"
             )
     if not fields:
         raise DataError("has no columns of numbers or images", table.place, "give at least one")
     return _VectorRows(table, [field.name for field in fields])
-
-
-def _is_number(kind: pa.DataType) -> bool:
-    return pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_boolean(kind)
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return pa.types.is_string(kind) or pa.types.is_large_string(kind)
-
-
-def _holds_images(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return kind.get_field_index("bytes") >= 0 and _is_bytes(kind.field("bytes").type)
-    return _is_bytes(kind)
-
-
-def _is_bytes(kind: pa.DataType) -> bool:
-    return pa.types.is_binary(kind) or pa.types.is_large_binary(kind)

@@ -9,12 +9,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raymix.data.faults import printable, reading
 from raymix.data.limits import MAX_LABEL, MAX_ROWS
 from raymix.data.parquet_pages import DICTIONARY_ENCODINGS, Chunk, chunks_of, footer_bytes, pages_of
+from raymix.data.parquet_types import merged
 from raymix.data.paths import Place
 from raymix.errors import DataError
 
@@ -35,20 +37,23 @@ class RowGroup(NamedTuple):
 
 
 class ParquetTable:
-    """Files of one schema as one table. Raises `DataError` for damage and for schemas that differ."""
+    """Files of the same columns as one table, whatever their order; `schema` holds types that fit all of them. Raises
+    `DataError` for damage, and for columns that are missing or of another kind in some file."""
 
     def __init__(self, paths: Sequence[Place]) -> None:
         self.row_groups: list[RowGroup] = []
         self.num_rows = 0
         self.place = printable(paths[0])
+        self.stored: dict[Place, tuple[str, ...]] = {}
+        """Stored columns of each file, in its order."""
+        same: dict[tuple[str, ...], tuple[str, ...]] = {}  # most files have the same
         for path in paths:
             with reading(path, "a Parquet file", _TODO), open_table(path) as file:
-                if path == paths[0]:
-                    self.schema = file.schema_arrow
-                    self.stored = [file.schema.column(index).path for index in range(len(file.schema))]
-                    _check_names(self.schema, self.place)
-                elif not file.schema_arrow.equals(self.schema):
-                    raise DataError(f"has other columns than {self.place}", printable(path), "give files of one schema")
+                found = file.schema_arrow
+                _check_names(found, printable(path))
+                self.schema = found if path == paths[0] else merged(self.schema, found, self.place, printable(path))
+                stored = tuple(file.schema.column(index).path for index in range(len(file.schema)))
+                self.stored[path] = same.setdefault(stored, stored)
                 self._add_row_groups(path, file.metadata)
         if not self.num_rows:
             raise DataError("holds no rows", self.place, "give at least one row")
@@ -134,7 +139,7 @@ class Cursor:
         wanted = set(self._paths)
         encodings = set()
         with row_group.path.open("rb") as file:
-            for path, chunk in zip(self._table.stored, self._chunks[1][row_group.number], strict=True):
+            for path, chunk in zip(self._table.stored[row_group.path], self._chunks[1][row_group.number], strict=True):
                 if not wanted.isdisjoint(_prefixes(path)):
                     encodings |= {page.encoding for page in pages_of(file, chunk, place)}
         return encodings
@@ -152,6 +157,16 @@ def open_table(path: Place, num_columns: int = 1, read_dictionary: list[str] | N
         thrift_string_size_limit=min(max(length, 2**20), 2**27),
         thrift_container_size_limit=min(max(length, 1), 2**17),
     )
+
+
+def first_null(column: pa.Array) -> int:
+    """Where the first missing value is."""
+    return int(np.flatnonzero(column.is_null().to_numpy(zero_copy_only=False))[0])
+
+
+def missing_value(column: str, row: str) -> DataError:
+    """What to raise for one."""
+    return DataError(f"column {column} has no value", row, "fill it or drop the row")
 
 
 def _prefixes(path: str) -> Iterator[str]:

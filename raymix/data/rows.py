@@ -114,6 +114,13 @@ class RowSource:
     def where(self, row: int) -> str:
         return self.reader.where(row)
 
+    def named(self, columns: tuple[str, ...]) -> Self:
+        """With names for its columns. Raises `DataError` where it has others in number, or none."""
+        if self.reader.row_shape != (len(columns),):
+            what = f"has rows of shape {self.reader.row_shape} and {len(columns)} names of columns"
+            raise DataError(what, self.name, "give data.columns one name for each column of a vector")
+        return replace(self, columns=columns)
+
     def first(self, num_rows: int) -> Self:
         """The first rows only. Raises `DataError` if there are fewer."""
         if num_rows > self.spec.num_rows:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from raymix.data.blocks import require_finite
 from raymix.data.catalogue import CATALOGUE
+from raymix.data.faults import listing
 from raymix.data.source import DataSpec, Source, block_bounds
 from raymix.errors import DataError
 
@@ -25,7 +26,7 @@ class Summary:
     minimum: float
     maximum: float
     mean: tuple[float, ...]
-    """One number per column of vectors, one for all values of images."""
+    """One number per column of vectors, one for all values of images; a constant column's is its value, exactly."""
     sd: tuple[float, ...]
     """As `mean`: root of the mean squared deviation; 0 exactly where a column is constant."""
     class_counts: tuple[int, ...]
@@ -62,14 +63,16 @@ def scan(source: Source, block_bytes: int) -> Summary:
             counts += np.bincount(block.labels, minlength=len(counts))
     if total is None:
         raise DataError("holds no rows", spec.name, "give at least one row")
-    sd = np.where(total.minimum == total.maximum, 0.0, np.sqrt(total.squares / total.num_values))
+    constant = total.minimum == total.maximum
+    mean = np.where(constant, total.minimum, total.mean)
+    sd = np.where(constant, 0.0, np.sqrt(total.squares / total.num_values))
     if not np.isfinite(sd).all():
         raise DataError("holds values too large to be squared", spec.name, "scale them down")
     return Summary(
         spec,
         float(total.minimum.min()),
         float(total.maximum.max()),
-        tuple(total.mean.tolist()),
+        tuple(mean.tolist()),
         tuple(sd.tolist()),
         tuple(counts.tolist()),
         len(bounds),
@@ -110,14 +113,15 @@ def scaling(summary: Summary) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Offset and scale for training on (x - offset) * scale: one number each, or one per column of vectors.
 
     Images land in [0, 1]: bytes by 1/255 (unless none exceeds 1), others by their range unless they lie there already.
-    Columns of vectors get mean 0 and sd 1, constant ones only mean 0. Data sets with a name may bring their own scale.
+    Columns of vectors get mean 0 and sd 1; a constant one gets scale 0, which holds samples at its value. Offsets are
+    exact in the data's own precision. Data sets with a name may bring their own scale.
     """
     spec = summary.spec
     own = CATALOGUE[spec.name].scale if spec.name in CATALOGUE else None
     if own is not None:
         return (0.0,), (own,)
     if not spec.is_image:
-        return summary.mean, tuple(1 / sd if sd else 1.0 for sd in summary.sd)
+        return tuple(np.array(summary.mean, spec.dtype).tolist()), tuple(1 / sd if sd else 0.0 for sd in summary.sd)
     if summary.minimum >= 0 and summary.maximum <= 1:
         return (0.0,), (1.0,)
     if spec.dtype == "uint8":
@@ -127,7 +131,7 @@ def scaling(summary: Summary) -> tuple[tuple[float, ...], tuple[float, ...]]:
 
 
 def describe_lines(summary: Summary) -> list[str]:
-    """At most 6 lines for a person to read."""
+    """At most 7 lines for a person to read."""
     spec = summary.spec
     kind = "images (C, H, W)" if spec.is_image else "vectors (D,)"
     size = spec.num_rows * spec.row_bytes / 2**20
@@ -139,6 +143,8 @@ def describe_lines(summary: Summary) -> list[str]:
         f"scaled for training: (x - {_few(offset)}) * {_few(scale)}",
         f"blocks: {summary.num_blocks}",
     ]
+    if spec.columns:
+        lines.insert(1, f"columns: {listing(spec.columns)}")
     constant = sum(sd == 0 for sd in summary.sd)
     if constant:
         lines.append(

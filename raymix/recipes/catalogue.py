@@ -223,7 +223,8 @@ def with_data(config: Config, path: str, labels: str | None = None) -> Config:
     fresh: dict[str, object] = {"name": "file", "path": path, "labels": labels, "dir": None, "num_rows": None}
     if old.name == "file":  # settings written for a file are the user's own
         return config.model_copy(update={"data": old.model_copy(update=fresh)})
-    config = config.model_copy(update={"data": old.model_copy(update={**fresh, "offset": None, "scale": None})})
+    fresh |= {"columns": None, "offset": None, "scale": None}
+    config = config.model_copy(update={"data": old.model_copy(update=fresh)})
     if is_large_image(open_source(config.data).spec.row_shape) == is_large_set(old.name):
         return config
     model, discriminator = close(config).model.unfitted(), config.discriminator

@@ -126,7 +126,9 @@ def paces(config: Config, spec: DataSpec, stacks: Sequence[Packing]) -> list[Pac
 def _pace(config: Config, spec: DataSpec, stack: Packing, use_gpu: bool) -> Pace:
     members, separate = tuple(range(stack.pack)), has_separate_discriminators(config)
     settings = config.discriminator.model_copy(update={"trunk": "separate", "epochs": 1.0, "guard_loss": 0.0})
-    config = with_packing(config, stack).model_copy(update={"num_components": stack.pack, "discriminator": settings})
+    data = config.data.model_copy(update={"offset": (0.0,), "scale": (1.0,)})  # rows of 0 and 1 stay what they are
+    changes = {"num_components": stack.pack, "discriminator": settings, "data": data}
+    config = with_packing(config, stack).model_copy(update=changes)
     setting = Setting.of(config, spec, use_gpu)
     rows = np.random.default_rng(0).integers(0, 2, (ROWS, *spec.row_shape)).astype(spec.dtype)
     generators = GeneratorPack(setting, members)

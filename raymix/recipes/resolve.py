@@ -3,6 +3,8 @@
 import logging
 import os
 
+import numpy as np
+
 from raymix.config import Config
 from raymix.data.open import open_source
 from raymix.data.remote import is_remote
@@ -36,6 +38,7 @@ def resolve(config: Config) -> tuple[Config, DataSpec]:
         if len(values) != 1 and (spec.is_image or len(values) != spec.row_shape[0]):
             what = f"has {len(values)} numbers for rows of shape {spec.row_shape}"
             raise ConfigError(what, f"data.{name}", "give one, or one per column of a vector")
+    check_scale(constants["scale"], summary)
     places = {name: getattr(config.data, name) for name in ("path", "dir", "labels")}
     absolute = {name: where_it_lies(place) for name, place in places.items() if place}
     data = config.data.model_copy(update={**source.settings, **constants, **absolute})
@@ -76,6 +79,14 @@ def check_choices(config: Config) -> None:
     if exact and config.schedule.pretrain_epochs and config.schedule.pretrain_on == "whole" and config.mode != "bag":
         what = f"pre-training on the whole data set would make all {name}s equal"
         raise ConfigError(what, "schedule.pretrain_epochs", "set it to 0")
+
+
+def check_scale(scale: tuple[float, ...], summary: Summary) -> None:
+    """A scale of 0 cannot be undone where values differ. Raises `ConfigError`."""
+    for column, (factor, sd) in enumerate(zip(np.broadcast_to(scale, len(summary.sd)), summary.sd, strict=True)):
+        if factor == 0 and sd > 0:
+            what = f"is 0 for column {column}, which varies: samples could not be brought back to data units"
+            raise ConfigError(what, "data.scale", "give another number")
 
 
 def check_unit_interval(config: Config, summary: Summary, field: str, other: str) -> None:

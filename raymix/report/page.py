@@ -29,7 +29,7 @@ def render(
 ) -> str:
     """The page. `lines` are the record's up to the generation that the portrait is of; one at least. `measures` are
     what `raymix evaluate` found at it, if it was asked."""
-    plane = None if spec.is_image else Plane(portrait)
+    plane = None if spec.is_image else Plane(portrait, spec.columns)
     ids = history.ids_of(lines)
     recent = lines[1:][-LAST_ROUNDS:] if any(line.flow_F3 for line in lines) else []
     competing = len(ids) > 1
@@ -55,7 +55,7 @@ def render(
         class_table=class_table(lines[-1], spec.classes),
         plane=plane,
         overviews=overviews(plane, portrait) if plane else [],
-        fields=fields(portrait) if plane else [],
+        fields=fields(portrait, plane.names) if plane else [],
         field_name="log-density up to a constant" if config.own_density else "log ratio",
         config=dump_config(config),
         environment=environment,

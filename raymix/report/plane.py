@@ -3,6 +3,7 @@
 Shapes: n rows of a component, D columns, Y X sides of a grid.
 """
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -25,11 +26,13 @@ BELOW = (-100.0, -30.0, -10.0, -3.0)  # lines of equal log ratio where it is neg
 class Plane:
     """Where vectors are drawn: as they are (one or two columns), or on two principal components of the real rows."""
 
-    def __init__(self, portrait: Portrait) -> None:
+    def __init__(self, portrait: Portrait, columns: Sequence[str] = ()) -> None:
+        """`columns`: their names, where they have any."""
         owned = [each.owned for each in portrait.components]
         known = owned if any(map(len, owned)) else [each.samples for each in portrait.components]
         rows_ND = np.concatenate(known)
         self.one_column, self.projected = rows_ND.shape[1] == 1, rows_ND.shape[1] > 2
+        self.names = dict(zip(("xlabel", "ylabel"), columns, strict=False)) if not self.projected else {}
         self._project, self.note = projection(rows_ND)
         self.low, self.high = around(self.points(rows_ND))
 
@@ -44,8 +47,8 @@ def around(points: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np
     return points.min(axis=0) - margin, points.max(axis=0) + margin
 
 
-def set_frame(axes: Axes, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
-    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]))
+def set_frame(axes: Axes, low: NDArray[np.float64], high: NDArray[np.float64], names: Mapping[str, str]) -> None:
+    axes.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), **names)
     axes.tick_params(length=0)
     width, height = high - low
     if 1 / 3 < width / height < 3:
@@ -63,7 +66,8 @@ def card_picture(plane: Plane, each: ComponentPortrait) -> Markup:
         (xs, ys), (sample_xs, sample_ys) = plane.points(each.owned).T, plane.points(each.samples).T
         axes.scatter(xs, ys, 14, GREY, marker="+", linewidths=0.7, alpha=0.8, rasterized=True)
         axes.scatter(sample_xs, sample_ys, 7, colour, linewidths=0, alpha=0.7, rasterized=True)
-        set_frame(axes, *around(np.concatenate([plane.points(each.owned), plane.points(each.samples)])))
+        around_both = around(np.concatenate([plane.points(each.owned), plane.points(each.samples)]))
+        set_frame(axes, *around_both, plane.names)
 
     colour = colour_of(each.component)
     about = f"Samples of component {each.component} over real rows it owns"
@@ -76,7 +80,7 @@ def _histograms(axes: Axes, plane: Plane, each: ComponentPortrait) -> None:
         axes.hist(each.owned[:, 0].astype(np.float64), bins, density=True, color=GREY, alpha=0.5)
     colour = colour_of(each.component)
     axes.hist(each.samples[:, 0], bins, density=True, histtype="step", color=colour, linewidth=1.6)
-    axes.set(xlim=(plane.low[0], plane.high[0]), yticks=[], xlabel="value")
+    axes.set(xlim=(plane.low[0], plane.high[0]), yticks=[], **({"xlabel": "value"} | plane.names))
     axes.tick_params(length=0)
 
 
@@ -93,22 +97,23 @@ def overviews(plane: Plane, portrait: Portrait) -> list[tuple[str, Markup]]:
         def draw(figure: Figure, clouds: dict[int, NDArray[np.float64]] = clouds) -> None:
             axes = figure.add_subplot()
             draw_clouds(axes, clouds, names, SHEET)
-            set_frame(axes, plane.low, plane.high)
+            set_frame(axes, plane.low, plane.high, plane.names)
 
         note = f"{caption} ({outside} outside the frame)" if outside else caption
         found.append((note, drawn(f"overview-{field}", caption, *PANEL, draw)))
     return found
 
 
-def fields(portrait: Portrait) -> list[tuple[int, Markup]]:
-    """(Component, picture): its log ratio over the plane, in its colour where it is positive, and rows it owns."""
+def fields(portrait: Portrait, names: Mapping[str, str]) -> list[tuple[int, Markup]]:
+    """(Component, picture): its log ratio over the plane, in its colour where it is positive, and rows it owns. `names`
+    are those of the axes."""
     grid = portrait.grid
     if grid is None:
         return []
     top, found = full_colour(portrait), []
     for each in portrait.components:
         assert each.log_ratio_YX is not None
-        draw = partial(_field, grid=grid, log_ratio_YX=each.log_ratio_YX, owned=each.owned, top=top)
+        draw = partial(_field, grid=grid, log_ratio_YX=each.log_ratio_YX, owned=each.owned, top=top, names=names)
         about = f"Log ratio of component {each.component} over the plane"
         picture = drawn(f"field-{each.component}", about, *CARD, partial(draw, colour=colour_of(each.component)))
         found.append((each.component, picture))
@@ -116,7 +121,13 @@ def fields(portrait: Portrait) -> list[tuple[int, Markup]]:
 
 
 def _field(
-    figure: Figure, grid: Grid, log_ratio_YX: NDArray[np.float32], owned: NDArray[np.generic], top: float, colour: str
+    figure: Figure,
+    grid: Grid,
+    log_ratio_YX: NDArray[np.float32],
+    owned: NDArray[np.generic],
+    top: float,
+    names: Mapping[str, str],
+    colour: str,
 ) -> None:
     axes = figure.add_subplot()
     axes.grid(visible=False)
@@ -132,7 +143,7 @@ def _field(
             lines.set_linestyle("-")
             axes.clabel(lines, fontsize=9, fmt="%g", colors=INK)
     axes.scatter(owned[:, 0], owned[:, 1], s=3, color=GREY, alpha=0.9, linewidths=0, rasterized=True)
-    axes.set(xlim=extent[:2], ylim=extent[2:])
+    axes.set(xlim=extent[:2], ylim=extent[2:], **names)
     axes.tick_params(length=0)
 
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from raymix.config import Config
+from raymix.data.faults import listing
 from raymix.data.source import DataSpec
 from raymix.metrics.catalogue import MEASURES
 from raymix.runs.rounds import RoundRecord
@@ -48,7 +49,8 @@ def summary(lines: Sequence[RoundRecord], config: Config, spec: DataSpec) -> lis
     last = lines[-1]
     num = len(config.components)
     shape = " × ".join(map(str, spec.row_shape))
-    rows = f"{spec.num_rows:,} rows of {shape} {'pixels' if spec.is_image else 'columns'} ({spec.name})"
+    names = f": {listing(spec.columns)}" if spec.columns else ""
+    rows = f"{spec.num_rows:,} rows of {shape} {'pixels' if spec.is_image else 'columns'} ({spec.name}{names})"
     who = f"{num} component{'s' if num > 1 else ''} of the family {config.model.family} {'were' if num > 1 else 'was'}"
     spent = duration(sum(line.total_s for line in lines))
     sentences = [f"{who} {HOW[config.mode]} on {rows}, with seed {config.seed}, in {spent}.", standing(lines, config)]

@@ -21,7 +21,10 @@ CHUNK_BYTES = 2 * 2**20  # of a member's scaled rows that are gathered at a time
 
 
 class Scaler(NamedTuple):
-    """Between data units and the units models work in: scaled = (rows - offset) * scale."""
+    """Between data units and the units models work in: scaled = (rows - offset) * scale.
+
+    A column of scale 0 is held at its offset.
+    """
 
     offset: Tensor
     scale: Tensor
@@ -48,7 +51,7 @@ class Scaler(NamedTuple):
     def unscaled(self, rows: NDArray[np.floating]) -> NDArray[np.float64]:
         """Back to data units, in float64."""
         offset, scale = (values.cpu().double().numpy() for values in (self.offset, self.scale))
-        return rows.astype(np.float64) / scale + offset
+        return rows.astype(np.float64) / np.where(scale == 0, np.inf, scale) + offset
 
 
 class RowView:

@@ -199,11 +199,16 @@ class GeneratorPack:
                 with torch.inference_mode():
                     sizes = [min(SAMPLE_BATCH, num - i) for i in range(0, num, SAMPLE_BATCH)] or [0]
                     rows = torch.cat([chosen.sample(size, noise) for size in sizes], dim=1).cpu().numpy()
-                drawn |= zip(own, rows, strict=True)
+                drawn |= zip(own, self._held(rows), strict=True)
         for k in components:
             if not np.isfinite(drawn[k]).all():
                 raise DivergedError(k, round, -1, "a sample")
         return {k: drawn[k] for k in components}
+
+    def _held(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
+        """Scaled rows with 0 in columns that are held at their offset: a sample is there what every row is."""
+        varies = np.array(self.setting.config.data.scale) != 0
+        return rows if varies.all() else rows * varies
 
     def log_density(self, component: int, block: NDArray[np.generic]) -> NDArray[np.floating]:
         """(n,) log-density of a block's rows in nats, for families that know it."""
@@ -228,7 +233,7 @@ class GeneratorPack:
         return [tuple(components[i : i + most]) for i in range(0, len(components), most)]
 
     def sample_in_data_units(self, component: int, num: int, seed: int) -> NDArray[np.floating]:
-        """`num` rows (num, *row_shape) as the data has them, in float32 (float64 where the model works in it)."""
+        """`num` rows (num, *row_shape) as the data has them, in float32 (float64 where the data or the model is)."""
         return self._in_data_units(self.sample(component, num, seed))
 
     def latent(self, component: int) -> int:
@@ -255,7 +260,9 @@ class GeneratorPack:
         return self._in_data_units(rows)
 
     def _in_data_units(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
-        return self.setting.scaler(torch.float64).unscaled(rows).astype(rows.dtype)
+        """float32 would merge values far from 0 that the data tells apart."""
+        dtype = np.promote_types(rows.dtype, "float64" if self.setting.spec.dtype == "float64" else "float32")
+        return self.setting.scaler(torch.float64).unscaled(rows).astype(dtype)
 
     def score(self, round: int, block: NDArray[np.generic], components: Sequence[int]) -> LogRatios:
         """In the discriminators' place: for each component (log-density of a block's rows, their log-sum-exp). Raises

@@ -1,6 +1,7 @@
 """Labels from files of their own, and how classes are numbered."""
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -33,6 +34,45 @@ def test_label_file_numbers_classes_in_order(tmp_path, open_file, idx_bytes, row
     assert source.spec.classes == ("-1", "7", "30")
     np.testing.assert_array_equal(source.read(0, 4).labels, [1, 0, 1, 2])
     assert source.read(0, 4).labels.dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "id,label,more\na,7,x\nb,-1,y\nc,7,z\nd,30,w\n",
+        '"","x"\n"1",7\n"2",-1\n"3",7\n"4",30\n',
+        ",Species\n0,7\n1,-1\n2,7\n3,30\n",
+        "Class\r\n7\r\n-1\r\n7\r\n30\r\n",
+        "\ufefflabel\n7\n-1\n7\n30\n",
+    ],
+    ids=["table", "R", "pandas", "Windows", "Excel"],
+)
+def test_labels_are_found_in_the_tables_that_others_write(tmp_path, open_file, rows, text):
+    (tmp_path / "l.csv").write_text(text, newline="")
+    source = open_file(rows, labels=str(tmp_path / "l.csv"))
+    assert source.spec.classes == ("-1", "7", "30")
+    np.testing.assert_array_equal(source.read(0, 4).labels, [1, 0, 1, 2])
+
+
+def test_labels_in_a_column_of_an_array_are_labels(tmp_path, open_file, rows):
+    np.save(tmp_path / "l.npy", np.array(VALUES)[:, None])
+    assert open_file(rows, labels=str(tmp_path / "l.npy")).spec.classes == ("-1", "7", "30")
+    np.savez(tmp_path / "a.npz", x=np.ones((4, 2)), y=np.array([["b"], ["a"], ["b"], ["b"]]))
+    assert open_file(tmp_path / "a.npz").spec.classes == ("a", "b")
+    np.save(tmp_path / "l.npy", np.ones((4, 2)))
+    with pytest.raises(DataError, match=r"labels have shape \(4, 2\)"):
+        open_file(rows, labels=str(tmp_path / "l.npy"))
+
+
+def test_the_index_of_a_frame_is_no_label(tmp_path, open_file, rows):
+    pd.Series(VALUES, index=[5, 6, 8, 9]).to_frame("kind").to_parquet(tmp_path / "l.parquet")
+    assert open_file(rows, labels=str(tmp_path / "l.parquet")).spec.classes == ("-1", "7", "30")
+
+
+def test_pickled_labels_are_refused_with_what_to_do(tmp_path, open_file):
+    np.savez(tmp_path / "a.npz", x=np.ones((2, 2)), y=np.array(["b", "a"], dtype=object))
+    with pytest.raises(DataError, match=r"a\.npz:y: holds Python objects; give numbers, or text as `astype\(str\)`"):
+        open_file(tmp_path / "a.npz")
 
 
 def test_text_labels_are_names(tmp_path, open_file, rows):

@@ -65,7 +65,24 @@ def test_vectors_scale_to_mean_0_and_sd_1(tmp_path):
     scaled = (rows - np.array(offset)) * np.array(scale)
     np.testing.assert_allclose(scaled.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(scaled.std(axis=0), [1, 0, 1], atol=1e-6)
-    assert scale[1] == 1
+    assert (offset[1], scale[1]) == (np.float32(0.1), 0)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_offsets_are_exact_in_the_datas_own_precision(tmp_path, dtype):
+    rows = (np.random.default_rng(0).standard_normal((50, 2)) * 100 + 1.7e9).astype(dtype)
+    rows[:, 1] = 1.7e9
+    offset, scale = scaling(_scan(tmp_path, rows))
+    assert offset == tuple(np.array(offset, dtype).tolist())
+    assert offset[0] == pytest.approx(rows[:, 0].astype(np.float64).mean(), abs=1e-6 if dtype == "float64" else 64)
+    assert (offset[1], scale[1]) == (1.7e9, 0)
+
+
+def test_a_nearly_constant_column_is_none(tmp_path):
+    rows = 1e6 + 1e-9 * np.arange(49.0)[:, None]
+    offset, scale = scaling(_scan(tmp_path, rows))
+    scaled = (rows - offset) * scale
+    assert scaled.std() == pytest.approx(1, rel=0.1)
 
 
 @pytest.mark.parametrize(
@@ -101,6 +118,6 @@ def test_description_is_short_and_says_what_matters(tmp_path):
     rows = np.random.default_rng(0).standard_normal((20, 300))
     rows[:, 7] = 1
     lines = describe_lines(_scan(tmp_path, rows))
-    assert len(lines) <= 6
+    assert len(lines) <= 7
     assert "constant: 1 of 300 columns" in lines
     assert all(len(line) < 160 for line in lines)

@@ -1,0 +1,83 @@
+"""Labels in a column of Parquet files, and which column is one by its name."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from raymix.data.faults import listing, reading
+from raymix.data.parquet_table import Cursor, ParquetTable, first_null, missing_value
+from raymix.data.parquet_types import is_number, is_text
+from raymix.data.rows import Labels, encode_labels
+from raymix.errors import DataError
+
+LABEL_COLUMNS = ("label", "labels", "y", "target", "class")
+_PARTNERS = {"y": "x", "target": "source"}
+"""What a label's name means beside such a column: coordinates, edges of a graph."""
+_MANY = 20
+"""Distinct numbers from which a column with a partner is data and no label."""
+_BATCH_ROWS = 2**16
+
+
+def named_labels(table: ParquetTable, others: Sequence[str]) -> tuple[str | None, Labels | None, list[str]]:
+    """(Column, labels, what is to be said of it) of the column with a label's name that is none of `others`."""
+    found = [name for name in table.schema.names if name.lower() in LABEL_COLUMNS and name not in others]
+    said = []
+    for name in [name for name in found if _is_coordinate(table, name)]:
+        said.append(
+            f"column {name} is no label for all its name: it holds fractions, or many numbers beside its partner"
+        )
+        found.remove(name)
+    if len(found) > 1:
+        raise DataError(f"has the label columns {listing(found)}", table.place, "name the data's in data.columns")
+    if not found:
+        return None, None, said
+    said.append(f"column {found[0]} is taken for labels by its name; data.columns names what else is data")
+    return found[0], read_parquet_labels(table, found[0]), said
+
+
+def _is_coordinate(table: ParquetTable, name: str) -> bool:
+    """Whether a column with a label's name is a coordinate by its values, or by a column that goes with it."""
+    kind, lower = table.schema.field(name).type, name.lower()
+    partner = _PARTNERS.get(lower)
+    beside = any(other.lower() == partner and table.schema.field(other).type == kind for other in table.schema.names)
+    if not is_number(kind) or lower not in _PARTNERS:
+        return False
+    if pa.types.is_floating(kind) and (beside or lower == "y"):
+        return beside or _has_fractions(table, name)
+    return beside and len(read_parquet_labels(table, name).classes) > _MANY
+
+
+def _has_fractions(table: ParquetTable, name: str) -> bool:
+    pieces = Cursor(table, [name], _BATCH_ROWS).pieces(0, table.num_rows)
+    values = (piece.column(0).to_numpy(zero_copy_only=False) for piece in pieces)
+    return any(bool((each != np.floor(each)).any()) for each in values)
+
+
+def read_parquet_labels(table: ParquetTable, column: str) -> Labels:
+    """Class numbers of a column of integers, booleans or strings. Raises `DataError`, for missing values too."""
+    place = f"{table.place}, column {column}"
+    kind = table.schema.field(column).type
+    stored = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if not (is_text(stored) or is_number(stored)):
+        raise DataError(f"holds {str(kind)[:100]}", place, "give integers or strings as labels")
+    cursor = Cursor(table, [column], _BATCH_ROWS, by_dictionary=is_text(stored))
+    names: dict[str, int] = {}  # in the order in which they first appear
+    found, row = [], 0
+    for batch in cursor.pieces(0, table.num_rows):
+        data = batch.column(0)
+        if data.null_count:
+            raise missing_value(column, table.where(row + first_null(data)))
+        with reading(place, "labels", "give integers or strings"):  # text may be no UTF-8
+            if is_text(stored):
+                coded = data if pa.types.is_dictionary(data.type) else data.dictionary_encode()
+                known = [names.setdefault(name, len(names)) for name in coded.dictionary.to_pylist()]
+                found.append(np.array(known, np.int64)[coded.indices.to_numpy()])
+            else:
+                plain = data.dictionary_decode() if pa.types.is_dictionary(data.type) else data
+                found.append(plain.to_numpy(zero_copy_only=False))
+        row += batch.num_rows
+    if not is_text(stored):
+        return encode_labels(np.concatenate(found), place)
+    distinct = encode_labels(np.array(list(names), dtype=object), place)
+    return Labels(distinct.codes[np.concatenate(found)], distinct.classes)
