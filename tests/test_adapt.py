@@ -97,7 +97,9 @@ def kinds(directory: RunDirectory) -> set[str]:
     return {change.kind for line in read_record(directory.storage) for change in line.changes}
 
 
-@pytest.mark.parametrize(("num_components", "expected"), [(2, {"split"}), (12, {"merge"})])
+@pytest.mark.parametrize(
+    ("num_components", "expected"), [(2, {"split"}), pytest.param(12, {"merge"}, marks=pytest.mark.slow)]
+)
 def test_a_run_ends_with_as_many_components_as_there_are_modes(num_components, expected, finished):
     directory = finished(config(num_components))
     last, lines = directory.require_last(), read_record(directory.storage)
@@ -118,6 +120,7 @@ def test_a_generation_holds_exactly_the_components_there_are(finished):
     assert lineage.next_component == max(ids) + 1 and len(lineage.born_K) == 5
 
 
+@pytest.mark.slow
 def test_separate_discriminators_come_and_go_with_their_components(finished):
     directory = finished(config(2, trunk="separate"))
     last = directory.require_last()
@@ -142,7 +145,8 @@ def test_the_record_tells_what_happened_and_why(finished):
     assert born and not set(range(2, max(born) + 1)) - {k for line in lines for k in line.components}
 
 
-@pytest.mark.parametrize("round", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("round", [1, 3])
 def test_a_run_that_was_interrupted_ends_as_if_it_had_not_been(round, finished, tmp_path):
     reference = finished(config(2))
     directory = interrupted(config(2), tmp_path / "run", round)
@@ -177,11 +181,13 @@ def test_the_page_tells_how_k_changed(finished):
     assert "How K changed" in page and "split into" in page and "5 components on synthetic-5" in page
 
 
+@pytest.mark.slow
 def test_as_many_components_as_are_allowed(tmp_path):
     directory = trained(config(2, schedule__max_components=3, resources__pack=3), tmp_path / "run")
     assert all(len(line.components) <= 3 for line in read_record(directory.storage))
 
 
+@pytest.mark.slow
 def test_a_component_that_diverges_can_be_dropped(tmp_path, monkeypatch):
     from raymix.errors import DivergedError
     from raymix.training.generators import GeneratorPack

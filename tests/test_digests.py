@@ -56,6 +56,7 @@ def test_in_process_and_ray_give_one_digest_for_adversarial_components(fused: bo
     assert trained(config, tmp_path / "local", "local") == trained(config, tmp_path / "ray", "ray")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("num", "family"),
     [(1, "vae"), pytest.param(2, "vae", marks=pytest.mark.slow), pytest.param(2, "dcgan", marks=pytest.mark.slow)],
@@ -75,6 +76,7 @@ def test_two_workers_of_a_component_give_one_digest_and_another_than_one_worker(
     assert here != trained(config, tmp_path / "one", "local")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("trunk", "pack"), [("separate", 2), pytest.param("shared", 1, marks=pytest.mark.slow)])
 def test_one_digest_for_any_pack_whose_components_train_one_after_another(
     trunk: str, pack: int, tmp_path: Path
@@ -84,6 +86,7 @@ def test_one_digest_for_any_pack_whose_components_train_one_after_another(
     assert trained(config, tmp_path / "local", "local") == trained(packed, tmp_path / "ray", "ray")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trunk", [pytest.param("separate", marks=pytest.mark.slow), "shared"])
 def test_overlapping_rounds_give_one_digest_and_another_than_synchronous_ones(trunk: str, tmp_path: Path) -> None:
     plain = replaced(small(trunk), {"resources.pack": 2, "resources.fused": True, "schedule.synchronous_rounds": 1})
@@ -93,6 +96,7 @@ def test_overlapping_rounds_give_one_digest_and_another_than_synchronous_ones(tr
     assert here != trained(plain, tmp_path / "plain", "local")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["single", pytest.param("oracle", marks=pytest.mark.slow)])
 def test_controls_give_one_digest(mode: str, tmp_path: Path) -> None:
     config = replaced(small("separate", mode), {"schedule.rounds": 1, "resources.pack": 3, "resources.fused": True})

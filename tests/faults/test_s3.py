@@ -246,6 +246,7 @@ def killed(folder: Path, options: str, most: int) -> dict:
     return json.loads(answer.stdout)
 
 
+@pytest.mark.slow
 def test_a_commit_killed_at_some_of_its_calls_is_whole_or_absent(tmp_path: Path, options: str) -> None:
     found = killed(tmp_path, options, most=3)
     assert found["failures"] == [] and found["done"] == 3

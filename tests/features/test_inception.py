@@ -70,7 +70,7 @@ def test_distance_is_that_of_pytorch_fids_command(torch_home, weights, save_imag
     assert theirs > 1e-3
 
 
-@pytest.mark.parametrize("dims", [64, 192, 768, 2048])
+@pytest.mark.parametrize("dims", [*(pytest.param(dims, marks=pytest.mark.slow) for dims in (64, 192, 768)), 2048])
 def test_every_layer_is_that_of_pytorch_fid(torch_home, weights, save_images, monkeypatch, dims):
     from pytorch_fid.inception import InceptionV3
 

@@ -20,6 +20,7 @@ def run(ray_cluster, tmp_path_factory):
     return config, Storage.at(out), train(config, spec, out)
 
 
+@pytest.mark.slow
 def test_a_round_makes_as_many_calls_as_there_are_actors_and_blocks_to_call(run):
     config, _, (marks, own, actors) = run
     found = summary(config, BLOCKS, marks, own, actors)
@@ -38,6 +39,7 @@ def test_a_round_makes_as_many_calls_as_there_are_actors_and_blocks_to_call(run)
     assert looks <= 2 * packs * (1 + found.round_s)
 
 
+@pytest.mark.slow
 def test_null_components_load_no_torch_and_still_commit_every_round(run):
     _, storage, (marks, own, actors) = run
     assert len(actors) == 2 * K // PACK and not any(each.torch for each in (own, *actors))

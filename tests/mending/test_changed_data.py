@@ -37,6 +37,7 @@ def test_rows_that_are_no_longer_finite_are_refused_whatever_the_policy(value, s
     assert not (tmp_path / "run" / "generations").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pictured")
 def test_a_run_goes_on_once_its_rows_are_put_back(settings, trained, interrupted, rows_file, tmp_path, capsys):
     expected = trained(settings, tmp_path / "whole").digest

@@ -27,7 +27,11 @@ def assert_dropped(run, since=2):
 
 
 @pytest.mark.parametrize(
-    ("place", "trunk"), [*((place, "separate") for place in PLACES), *((place, "shared") for place in JUDGED)]
+    ("place", "trunk"),
+    [
+        *((place, "separate") for place in PLACES),
+        *(pytest.param(place, "shared", marks=pytest.mark.slow) for place in JUDGED),
+    ],
 )
 def test_drop_goes_on_without_the_component(place, trunk, config, trained, plant, undisturbed, tmp_path):
     reference = undisturbed(config(discriminator__trunk=trunk))
@@ -44,7 +48,7 @@ def test_drop_goes_on_without_the_component(place, trunk, config, trained, plant
     assert run.generators(2, 0, 2) != reference.generators(2, 0, 2)  # they got its rows
 
 
-@pytest.mark.parametrize("round", [1, 2])
+@pytest.mark.parametrize("round", [pytest.param(1, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize(
     ("mode", "place", "trunk"),
     [
@@ -62,6 +66,7 @@ def test_a_run_interrupted_around_a_drop_ends_with_the_same_digest(
     assert interrupted(settings, tmp_path / "run", round).resumed().digest == expected
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("pictured")
 def test_the_mixture_of_the_others_can_be_used(config, trained, plant, tmp_path):
     plant("generator loss", times=None)
@@ -107,7 +112,9 @@ def test_who_was_dropped_in_an_earlier_round_stays_away(config, trained, plant, 
     assert set(run.winners.tolist()) == {1}
 
 
-@pytest.mark.parametrize("mode", ["bag", "random", "oracle"])
+@pytest.mark.parametrize(
+    "mode", ["bag", pytest.param("random", marks=pytest.mark.slow), pytest.param("oracle", marks=pytest.mark.slow)]
+)
 def test_a_control_deals_the_rows_to_the_others(mode, config, trained, plant, undisturbed, tmp_path):
     reference = undisturbed(config(mode=mode))
     plant("generator loss", times=None)

@@ -18,7 +18,7 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize("value", [NAN, INF])
+@pytest.mark.parametrize("value", [NAN, pytest.param(INF, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("place", "quantity", "step"), PLACES)
 def test_fail_names_the_place_and_keeps_the_last_commit(
     place, quantity, step, value, config, run_at, trained, plant, undisturbed, diverges, tmp_path
@@ -33,7 +33,9 @@ def test_fail_names_the_place_and_keeps_the_last_commit(
     assert run.resumed().digest == reference.digest  # it was planted once
 
 
-@pytest.mark.parametrize("component", [0, 1, 2])
+@pytest.mark.parametrize(
+    "component", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)]
+)
 @pytest.mark.parametrize(("place", "quantity", "step"), PLACES)
 def test_fail_names_the_component_when_it_trains_by_itself(
     place, quantity, step, component, config, trained, plant, diverges, tmp_path
@@ -43,7 +45,7 @@ def test_fail_names_the_component_when_it_trains_by_itself(
         trained(config("fail", resources__fused=False), tmp_path)
 
 
-@pytest.mark.parametrize("component", [0, 2])
+@pytest.mark.parametrize("component", [pytest.param(0, marks=pytest.mark.slow), 2])
 @pytest.mark.parametrize(("place", "quantity", "step"), PLACES)
 def test_fail_names_any_member_of_a_stack(place, quantity, step, component, config, trained, plant, diverges, tmp_path):
     plant(place, component=component, round=1)

@@ -59,8 +59,8 @@ def test_it_is_reseeded_when_patience_ends_and_named(settings, trained, tmp_path
 
 
 @pytest.mark.usefixtures("starved_2")
-@pytest.mark.parametrize("round", [0, 1, 2])
-@pytest.mark.parametrize("trunk", ["separate", "shared"])
+@pytest.mark.parametrize("round", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("trunk", ["separate", pytest.param("shared", marks=pytest.mark.slow)])
 def test_a_run_interrupted_around_it_ends_with_the_same_digest(
     trunk, round, settings, trained, interrupted, undisturbed, tmp_path
 ):
@@ -71,7 +71,7 @@ def test_a_run_interrupted_around_it_ends_with_the_same_digest(
 
 
 @pytest.mark.usefixtures("starved_2")
-@pytest.mark.parametrize("dropped", [0, 2])
+@pytest.mark.parametrize("dropped", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_a_drop_after_it_leaves_every_row_with_one_owner(dropped, settings, trained, interrupted, plant, tmp_path):
     plant("generator loss", times=None, component=dropped, round=2)
     drop = settings(policy="drop")

@@ -17,7 +17,7 @@ PLACES = [
 ]
 
 
-@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("fused", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(("place", "quantity", "step"), PLACES)
 def test_restart_slows_the_component_and_nobody_else(
     place, quantity, step, fused, config, trained, plant, undisturbed, tmp_path
@@ -43,7 +43,7 @@ def test_restart_slows_the_component_and_nobody_else(
     assert failure.startswith(f"component 1: {quantity} is not finite in round 2") and done == Action.SLOW.value
 
 
-@pytest.mark.parametrize("round", [0, 2])
+@pytest.mark.parametrize("round", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_each_failure_of_a_round_halves_once_more(round, config, trained, plant, tmp_path):
     plant("discriminator loss", times=2, round=round)
     run = trained(config("restart", schedule__rounds=round), tmp_path)
@@ -59,7 +59,7 @@ def test_a_discriminator_that_lasts_is_slowed_for_good(config, trained, plant, t
         assert run.learning_rates(round) == [0.005, 0.00125, 0.005]
 
 
-@pytest.mark.parametrize("restart", [True, False])
+@pytest.mark.parametrize("restart", [True, pytest.param(False, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("trunk", ["separate", "shared"])
 def test_a_run_interrupted_after_a_restart_ends_with_the_same_digest(
     trunk, restart, config, trained, interrupted, plant, tmp_path

@@ -221,9 +221,11 @@ def test_members_trained_in_turn_are_what_each_is_alone_bit_for_bit(bench):
 @family_and_shape
 @pytest.mark.usefixtures("in_float64")
 def test_a_fused_pack_of_three_equals_three_packs_of_one_in_float64(bench):
-    """After 50 steps the largest difference was 6e-14, and 2e-12 where two sides answer each other."""
+    """After 50 steps the largest difference was 6e-14, and 2e-12 where two sides answer each other, which take 10."""
     atol = 1e-10 if bench.has_critic else 1e-12
-    for (state, fit, rows), (own_state, own_fit, own_rows) in trained_together_and_alone(bench, 50):
+    for (state, fit, rows), (own_state, own_fit, own_rows) in trained_together_and_alone(
+        bench, 10 if bench.has_critic else 50
+    ):
         close_to(state, own_state, rtol=1e-10, atol=atol)
         assert fit.loss == pytest.approx(own_fit.loss, rel=1e-10 if bench.has_critic else 1e-12)
         np.testing.assert_allclose(rows, own_rows, rtol=1e-10, atol=atol)

@@ -98,7 +98,9 @@ def test_the_page_of_a_run_in_the_plane(browser: Browser, reports: dict[str, Pat
     assert found["images"] == 0 and found["figures"] == 3 * 3 + 2 + 3 + 3 + 2 and found["embedded"] >= 3 * 2 + 2
 
 
-@pytest.mark.parametrize("shape", [(3, 20, 30), (5,)])
+@pytest.mark.parametrize(
+    "shape", [pytest.param((3, 20, 30), marks=pytest.mark.slow), pytest.param((5,), marks=pytest.mark.slow)]
+)
 def test_a_page_of_15_components_with_long_names(
     browser: Browser, make_lines, make_portrait, make_settings, tmp_path: Path, shape: tuple[int, ...]
 ) -> None:

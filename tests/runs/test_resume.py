@@ -55,7 +55,7 @@ def committed_rounds(out: Path) -> int:
     return len(list(out.glob("generations/*/manifest.json")))
 
 
-@pytest.mark.parametrize("workers", ["ray", "local"])
+@pytest.mark.parametrize("workers", [pytest.param("ray", marks=pytest.mark.slow), "local"])
 def test_a_run_whose_driver_was_killed_ends_with_the_same_digest(
     workers: str, tmp_path: Path, reference: str, ray_cluster: None
 ) -> None:

@@ -90,6 +90,7 @@ def seconds_until_all_is_gone(processes: list[psutil.Process], before: set[str])
     return time.monotonic() - begin
 
 
+@pytest.mark.slow
 def test_a_local_ray_ends_with_an_error_in_the_driver(tmp_path):
     before = in_shared_memory()
     driver, descendants = started(["-c", DRIVER, "error"], tmp_path, "ready")

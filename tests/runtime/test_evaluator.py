@@ -32,6 +32,7 @@ def config(features: str = "auto", report: bool = True) -> Config:
     )
 
 
+@pytest.mark.slow
 def test_an_evaluator_that_dies_is_replaced_and_the_round_measured_as_if_nothing_had_happened(tmp_path: Path) -> None:
     session.start(*resolve(config()), str(tmp_path / "local"), workers="local")
     killed = []

@@ -127,6 +127,7 @@ def test_misuse_is_one_line(argv: list[str], part: str, capsys: pytest.CaptureFi
 # ---- on a cluster
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_a_detached_run_is_seen_stopped_resumed_and_leaves_nothing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -151,16 +151,19 @@ def seen(ray_cluster, tmp_path_factory):
     return Seen(read_record(Storage.at(out)), own, logs, metrics)
 
 
+@pytest.mark.slow
 def test_actors_are_named_after_their_components(seen):
     assert seen.names == ACTORS
 
 
+@pytest.mark.slow
 def test_every_actor_has_a_log_file_named_after_its_component(seen):
     assert set(seen.logs) == ACTORS | {"coordinator"}
     assert "train of round 2 took" in seen.logs["generator-1"]
     assert "score of round 2 took" in seen.logs["discriminator-0"]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not EXPORTS, reason="Ray's agents export nothing here (pip install 'ray[default]')")
 def test_prometheus_finds_what_the_record_says(seen):
     expected = {(metric, tags): value for metric, value, tags in samples(seen.record[-1])}

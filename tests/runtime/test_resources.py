@@ -184,6 +184,7 @@ with cluster(None, num_cpus=2):
 """
 
 
+@pytest.mark.slow
 def test_a_local_ray_listens_on_the_loopback_interface_alone(tmp_path):
     environment = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
     answer = run(LOCAL, environment | {"HOME": str(tmp_path)})
