@@ -77,7 +77,7 @@ def save_images(folder: Path, sizes: Sequence[tuple[int, int]]) -> None:
         (["evaluate", "none", "--jsn"], "did you mean json?"),
         (["sample", "none", "--num", "3", "--out", "x.npz"], "holds no run"),
         (["sample", "none", "--out", "x.npz"], "--num"),
-        (["sample", "none", "--num", "3", "--out", "x.jpg"], "give .npz or .png"),
+        (["sample", "none", "--num", "3", "--out", "x.jpg"], "give .npz or .parquet or .png"),
         (["sample", "none", "--num", "3", "--out", "no/x.npz"], "make the folder first"),
         (["assign", "none", "digits", "--out", "x.csv"], "give .parquet or .npy"),
         (["data", "inspect", "none.npy"], "none.npy: does not exist"),

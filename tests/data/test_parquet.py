@@ -76,7 +76,7 @@ def test_labels_of_dictionary_type_are_read(tmp_path, open_file):
     ("columns", "message"),
     [
         ({"a": [1.0, 2.0], "name": ["x", "y"]}, "column name holds string"),
-        ({"a": [[1.0], [2.0]]}, "column a holds list"),
+        ({"a": [["x"], ["y"]]}, "column a holds list"),
         ({"label": [1, 2]}, "no columns"),
         ({"a": [1.0, 2.0], "label": [1, None]}, r"a\.parquet, row 1.*label has no value"),
         ({"a": [1.0, 2.0], "label": [0.5, 1.0]}, "0.5 is no class"),
@@ -117,7 +117,7 @@ def test_dotted_names_are_not_paths(tmp_path, open_file):
 def test_files_of_two_schemas_are_refused(tmp_path, open_file):
     _write(tmp_path / "a.parquet", x=[1.0])
     _write(tmp_path / "b.parquet", z=[1.0])
-    with pytest.raises(DataError, match=r"b\.parquet.*other columns than .*a\.parquet"):
+    with pytest.raises(DataError, match=r"b\.parquet: lacks the column"):
         open_file(tmp_path)
 
 

@@ -39,7 +39,7 @@ def test_vectors_are_scaled_per_column_and_get_mlps(vectors):
     config, spec = resolve(Config(num_components=2, data=data))
     assert spec.row_shape == (3,) and spec.num_rows == 30
     np.testing.assert_allclose(config.data.offset, rows.mean(0))
-    np.testing.assert_allclose(config.data.scale, [1 / rows[:, 0].std(), 1 / rows[:, 1].std(), 1], rtol=1e-9)
+    np.testing.assert_allclose(config.data.scale, [1 / rows[:, 0].std(), 1 / rows[:, 1].std(), 0], rtol=1e-9)
     assert config.model == VAEConfig(body="mlp", encoder=(50, 50), decoder=(50, 50), likelihood="gaussian")
     discriminator = config.discriminator
     assert (discriminator.body, discriminator.widths, discriminator.lowpass) == ("mlp", (50, 50), 0)
@@ -68,6 +68,13 @@ def test_given_constants_are_kept(vectors, offset, scale):
     config, _ = resolve(Config(num_components=2, data=data.model_copy(update={"offset": offset, "scale": scale})))
     assert config.data.offset == (offset or found.offset)
     assert config.data.scale == (scale or found.scale)
+
+
+def test_a_scale_that_cannot_be_undone_is_refused(vectors):
+    data, _ = vectors
+    for scale, column in (((0.0,), 0), ((1.0, 0.0, 0.0), 1)):
+        with pytest.raises(ConfigError, match=rf"data\.scale: is 0 for column {column}, which varies"):
+            resolve(Config(num_components=2, data=data.model_copy(update={"scale": scale})))
 
 
 @pytest.mark.parametrize("field", ["offset", "scale"])
