@@ -7,6 +7,7 @@ family's own settings are a subclass of `FamilyConfig` in `raymix.families`.
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -68,6 +69,12 @@ class DataConfig(Frozen):
     """Subtracted from every value before training: one number, or one per column. Computed from the data when unset."""
     scale: tuple[float, ...] | None = None
     """Multiplies what is left: one number, or one per column. Computed from the data when unset."""
+    ground: str = "auto"
+    """What transparent images are shown on: white, black or #rrggbb, one for the data set; auto is white under dark
+    pictures and black under bright ones."""
+    links_within: str | None = None
+    """Follow links in the folder of `path`, to files and to folders, that end in this folder, such as a hub's cache.
+    Unset: links to files in the folder itself."""
 
     @field_validator("scale")
     @classmethod
@@ -75,6 +82,13 @@ class DataConfig(Frozen):
         if scale is not None and 0 in scale:
             raise ValueError("must not be 0, samples could not be brought back to data units")
         return scale
+
+    @field_validator("ground")
+    @classmethod
+    def _ground_is_a_colour(cls, ground: str) -> str:
+        if not re.fullmatch("auto|white|black|#[0-9a-fA-F]{6}", ground):
+            raise ValueError("must be auto, white, black or #rrggbb")
+        return ground
 
 
 class FamilyConfig(Frozen):

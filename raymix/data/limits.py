@@ -23,3 +23,5 @@ MAX_SCANS = 100
 """Scans of one JPEG: each passes over all pixels again."""
 DEFLATE_RATIO = 1032
 """Deflate cannot compress by a larger factor."""
+MAX_EXIF_BYTES = 2**16
+"""Bytes of an image's EXIF: each of its entries may claim all of them. A JPEG's segment has no more."""

@@ -29,7 +29,7 @@ def open_source(config: DataConfig) -> Source:
 def open_whole(config: DataConfig) -> Source:
     """All rows that a config names, with those it holds out. Raises `DataError`."""
     _check(config)
-    source = open_path(config.path) if config.path is not None else CATALOGUE[config.name].open(config)
+    source = open_path(config.path, config) if config.path is not None else CATALOGUE[config.name].open(config)
     if config.labels is not None:
         source = replace(source, labels=read_labels(config.labels, source.spec.num_rows))
     return source if config.num_rows is None else source.first(config.num_rows)

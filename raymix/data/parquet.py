@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raymix.data.faults import listing, reading
+from raymix.data.grounds import AUTO
 from raymix.data.images import ImageRows
 from raymix.data.layout import array_layout
 from raymix.data.parquet_table import Cursor, ParquetTable
@@ -71,7 +72,7 @@ class _ParquetImages:
         return self._table.where(row)
 
 
-def open_parquet(paths: Sequence[Place], name: str) -> RowSource:
+def open_parquet(paths: Sequence[Place], name: str, ground: str = AUTO) -> RowSource:
     """Rows of Parquet files: the one column of images if there is one, else all columns of numbers but the label.
 
     The label is a column named label, labels, y, target or class; a `y` of fractions is a coordinate. Other columns
@@ -83,8 +84,11 @@ def open_parquet(paths: Sequence[Place], name: str) -> RowSource:
     images = [field.name for field in fields if _holds_images(field.type)]
     if len(images) > 1:
         raise DataError(f"has the image columns {listing(images)}", table.place, "keep one of them")
-    reader = ImageRows(_ParquetImages(table, images[0])) if images else _vectors(table, fields)
-    return RowSource(name, reader, None if label is None else read_parquet_labels(table, label))
+    labels = None if label is None else read_parquet_labels(table, label)
+    if not images:
+        return RowSource(name, _vectors(table, fields), labels)
+    rows = ImageRows(_ParquetImages(table, images[0]), ground=ground)
+    return RowSource(name, rows, labels, settings=rows.settings, notes=rows.notes)
 
 
 def read_parquet_labels(table: ParquetTable, column: str) -> Labels:
