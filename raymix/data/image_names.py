@@ -35,7 +35,7 @@ _OTHERS = (*_DATA, *_TEXTS, *_NEGATIVES)  # are not opened
 _SURE = {  # texts and other kinds of files begin like these formats, too
     "AVIF": rb".{4}ftyp.*avi[fs]",
     "BMP": rb"BM.{4}\0{4}",
-    "ICO": rb"\0\0\1\0[^\0]\0...\0",
+    "ICO": rb"\0\0\x01\0[^\0]\0...\0",
     "PPM": rb"P[1-6fF]\s+[#\d]",
 }
 

@@ -72,7 +72,7 @@ def _opened(data: bytes, where: str) -> Iterator[Image.Image]:
 
 def _open(data: bytes) -> Image.Image:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # its size is judged here
+        warnings.simplefilter("ignore")  # sizes are judged here, and damaged EXIF is not
         return Image.open(io.BytesIO(data), formats=formats())
 
 
