@@ -69,9 +69,9 @@ class DataConfig(Frozen):
     """Subtracted from every value before training: one number, or one per column. Computed from the data when unset."""
     scale: tuple[float, ...] | None = None
     """Multiplies what is left: one number, or one per column. Computed from the data when unset."""
-    ground: str = "auto"
-    """What transparent images are shown on: white, black or #rrggbb, one for the data set; auto is white under dark
-    pictures and black under bright ones."""
+    ground: str | None = None
+    """What transparent images are shown on: white, black or #rrggbb, one for the data set. Unset (or auto) it is white
+    under dark pictures and black under bright ones."""
     links_within: str | None = None
     """Follow links in the folder of `path`, to files and to folders, that end in this folder, such as a hub's cache.
     Unset: links to files in the folder itself."""
@@ -85,10 +85,10 @@ class DataConfig(Frozen):
 
     @field_validator("ground")
     @classmethod
-    def _ground_is_a_colour(cls, ground: str) -> str:
-        if not re.fullmatch("auto|white|black|#[0-9a-fA-F]{6}", ground):
+    def _ground_is_a_colour(cls, ground: str | None) -> str | None:
+        if ground is not None and not re.fullmatch("auto|white|black|#[0-9a-fA-F]{6}", ground):
             raise ValueError("must be auto, white, black or #rrggbb")
-        return ground
+        return None if ground == "auto" else ground
 
 
 class FamilyConfig(Frozen):

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from raymix.commands.parsing import WHERE, parse
 from raymix.config import DataConfig, config_error
-from raymix.data.grounds import AUTO
 from raymix.data.open import known_data_sets, open_source
 from raymix.data.scan import describe_lines, scan
 
@@ -24,8 +23,8 @@ class Inspect:
     """Where the files of a known data set lie."""
     labels: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """A file with one label per row."""
-    ground: Annotated[str, tyro.conf.arg(metavar="COLOUR")] = AUTO
-    """What transparent images are shown on: white, black, #rrggbb, or auto."""
+    ground: Annotated[str | None, tyro.conf.arg(metavar="COLOUR")] = None
+    """What transparent images are shown on: white, black or #rrggbb; unset: as the first of them asks for."""
     links_within: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     """Follow links that end in this folder, such as a hub's cache."""
 

@@ -5,7 +5,7 @@ import math
 import numpy as np
 from PIL import Image, ImageColor
 
-AUTO, WHITE, BLACK = "auto", "white", "black"
+WHITE, BLACK = "white", "black"
 _OPAQUE = 255
 _DEEP = ("I;16", "I;16B", "I;16L", "I")  # grey values of 16 bits
 _DEEPER = 257  # of these make one of 8 bits

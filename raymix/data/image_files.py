@@ -11,7 +11,6 @@ import numpy as np
 
 from raymix.data.archives import Archive, member_place, open_zip, read_head, read_member
 from raymix.data.faults import printable, reading
-from raymix.data.grounds import AUTO
 from raymix.data.image_names import HEAD_BYTES, PassedOver, images_among
 from raymix.data.images import ImageRows, Prepare, parent_labels
 from raymix.data.limits import MAX_BYTES
@@ -149,7 +148,7 @@ def open_images(
     place: str,
     name: str,
     prepare: Prepare | None = None,
-    ground: str = AUTO,
+    ground: str | None = None,
 ) -> RowSource:
     """Rows of the images, labelled by their folders where there are several. Raises `DataError` if there are none."""
     if not store.names:

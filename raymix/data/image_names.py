@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from pathlib import PurePosixPath
+from os.path import splitext
 
 from PIL import Image
 
@@ -20,6 +20,7 @@ _FORMATS = {  # Pillow's names, in the order in which they are tried; nothing ma
     "TIFF": (".tif", ".tiff"),
     "PPM": (".pbm", ".pgm", ".ppm", ".pnm"),
     "AVIF": (".avif",),
+    "JPEG2000": (".jp2", ".j2k"),
     "QOI": (".qoi",),
     "ICO": (".ico",),
     "TGA": (".tga",),
@@ -45,7 +46,7 @@ def formats() -> tuple[str, ...]:
     """Pillow's names of the formats that are read, and that it can read here.
 
     They are decoded in this process, at a cost that the size of the image bounds. Others run programs (EPS), have no
-    such bound (JPEG 2000, of which 160 bytes may ask for gigabytes), or are no pictures of their own.
+    such bound, or are no pictures of their own.
     """
     Image.init()
     return tuple(name for name in _FORMATS if name in Image.OPEN)
@@ -104,7 +105,7 @@ def images_among(
     nothing; no others are opened."""
     images, others, unknown, num_empty = [], Counter[str](), [], 0
     for name in names:
-        suffix = PurePosixPath(name).suffix.lower()
+        suffix = splitext(name)[1].lower()
         if suffix in SUFFIXES:
             images.append(name)
         elif suffix in _OTHERS:
@@ -115,7 +116,7 @@ def images_among(
         if begins_like_image(head):
             images.append(name)
         elif head:
-            others[PurePosixPath(name).suffix.lower()] += 1
+            others[splitext(name)[1].lower()] += 1
         else:
             num_empty += 1
     return sorted(images), PassedOver(others, num_empty)

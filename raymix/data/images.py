@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image
 
 from raymix.data.faults import reading
-from raymix.data.grounds import AUTO, BLACK, WHITE, on_ground, seen_luminance
+from raymix.data.grounds import BLACK, WHITE, on_ground, seen_luminance
 from raymix.data.image_names import formats
+from raymix.data.jpeg2000 import is_jpeg2000, require_modest
 from raymix.data.layout import array_layout, require_size
 from raymix.data.limits import MAX_BYTES, MAX_EXIF_BYTES, MAX_SCANS
 from raymix.errors import DataError
@@ -61,6 +62,8 @@ def _opened(data: bytes, where: str) -> Iterator[Image.Image]:
     with reading(where, "an image", "remove or replace it"):
         if data.startswith(b"\0\0\1\0"):
             _require_small_icon(data, where)
+        if is_jpeg2000(data):
+            require_modest(data, where)
         with _open(data) as file:
             require_size(file.height, file.width, where)
             if file.format in ("JPEG", "MPO") and data.count(b"\xff\xda") > MAX_SCANS:
@@ -123,14 +126,14 @@ class ImageStore(Protocol):
 class ImageRows:
     """Rows of a store of encoded images; shape and type are those of the first one.
 
-    With `ground` auto, `settings` and `notes` say what was taken, if any of the first `LOOK` images is transparent.
+    Without a `ground`, `settings` and `notes` say what was taken, if any of the first `LOOK` images is transparent.
     Raises `DataError` for one that cannot be read or differs from the first.
     """
 
-    def __init__(self, store: ImageStore, prepare: Prepare | None = None, ground: str = AUTO) -> None:
+    def __init__(self, store: ImageStore, prepare: Prepare | None = None, ground: str | None = None) -> None:
         self._store, self._prepare = store, prepare
-        found = self._look_for_ground() if ground == AUTO else None
-        self._ground = found or (WHITE if ground == AUTO else ground)
+        found = self._look_for_ground() if ground is None else None
+        self._ground = ground or found or WHITE
         self.settings: Mapping[str, str] = {"ground": found} if found else {}
         self.notes = (f"transparency is shown on {found}",) if found else ()
         first = self._decode(0)

@@ -80,7 +80,7 @@ class _Files:
 
     folder: Path
     links_within: Path | None
-    ground: str
+    ground: str | None
 
     def first(self, places: list[str], names: list[str]) -> Path | None:
         paths = [self.folder / place / name for place in places for name in names]

@@ -10,7 +10,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from raymix.data.faults import listing, reading
-from raymix.data.grounds import AUTO
 from raymix.data.images import ImageRows
 from raymix.data.layout import array_layout
 from raymix.data.parquet_table import Cursor, ParquetTable
@@ -72,7 +71,7 @@ class _ParquetImages:
         return self._table.where(row)
 
 
-def open_parquet(paths: Sequence[Place], name: str, ground: str = AUTO) -> RowSource:
+def open_parquet(paths: Sequence[Place], name: str, ground: str | None = None) -> RowSource:
     """Rows of Parquet files: the one column of images if there is one, else all columns of numbers but the label.
 
     The label is a column named label, labels, y, target or class; a `y` of fractions is a coordinate. Other columns

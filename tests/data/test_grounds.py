@@ -210,10 +210,14 @@ def test_a_resolved_config_keeps_the_ground_where_transparency_was_seen(tmp_path
         (tmp_path / name).mkdir()
         image.save(tmp_path / name / "a.png")
     assert ground(tmp_path / "clear") == "black"
-    assert ground(tmp_path / "opaque") == "auto"
+    assert ground(tmp_path / "opaque") is None
 
 
 @pytest.mark.parametrize("ground", ["blue", "#fff", "#12345g", "", "White"])
 def test_what_is_no_ground_is_refused(ground):
     with pytest.raises(ValueError, match="must be auto, white, black or #rrggbb"):
         DataConfig(ground=ground)
+
+
+def test_auto_is_as_good_as_unset():
+    assert DataConfig(ground="auto") == DataConfig()
