@@ -53,7 +53,7 @@ def start(
     """
     directory = RunDirectory(Storage.at(uri))
     directory.require_new()
-    require_apart(uri, config.data.path)
+    require_apart(uri, config.data)
     if config.schedule.evaluate_every:
         from raymix.evaluation.images import require_measurable  # torchvision and scikit-learn take seconds to import
 

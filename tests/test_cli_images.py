@@ -8,6 +8,8 @@ import yaml
 from PIL import Image
 
 from raymix.cli import main
+from raymix.errors import ConfigError
+from raymix.mixture import Mixture
 
 QUICK = [
     "--workers=local",
@@ -72,8 +74,15 @@ def test_a_run_keeps_the_ground_it_took_and_assigns_other_images_on_it(
     glyphs(tmp_path / "on-white", level=200, ground=255)
     for name in ("bright", "on-white"):
         assert main(["assign", str(run), str(tmp_path / name), "--out", str(tmp_path / f"{name}.npy")]) == 0
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for row in range(20):
+        (linked / f"{row:02}.png").symlink_to(tmp_path / "bright" / f"{row:02}.png")
+    out = str(tmp_path / "linked.npy")
+    assert main(["assign", str(run), str(linked), "--out", out, "--links-within", str(tmp_path)]) == 0
     found, expected = (np.load(tmp_path / f"{name}.npy") for name in ("bright", "on-white"))
     np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(np.load(out), expected)
 
 
 @pytest.mark.parametrize("command", [["train", *QUICK], ["tune", "--num-components=1,2"]])
@@ -88,6 +97,15 @@ def test_a_run_is_not_written_over_data(
     said = refused([*command, "--data", ".", "--out", out], capsys)
     assert "is the folder of the data" in said or "would make the images in" in said
     assert "give another --out" in said
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_mixture_is_not_written_over_its_data(tmp_path: Path) -> None:
+    glyphs(tmp_path / "photos", level=10)
+    before = sorted(tmp_path.rglob("*"))
+    data = {"data.name": "file", "data.path": str(tmp_path / "photos")}
+    with pytest.raises(ConfigError, match="is the folder of the data"):
+        Mixture("digits", num_components=2, workers="local", out=tmp_path / "photos", overrides=data).fit()
     assert sorted(tmp_path.rglob("*")) == before
 
 

@@ -84,7 +84,7 @@ def train(argv: list[str]) -> None:
     check_address(arguments, arguments.out)
     if arguments.out is not None:
         run_directory(arguments.out).require_new()  # before all rows are read
-    require_apart(arguments.out or str(RUNS / name), config.data.path)
+    require_apart(arguments.out or str(RUNS / name), config.data)
     from raymix import session
     from raymix.recipes.resolve import resolve
 

@@ -95,7 +95,7 @@ def tune(argv: list[str]) -> None:
     arguments, config, space, name = parse_tune(argv)
     if arguments.dry_run:
         return print_plan(prepared(config, space, asked_of(arguments, config), arguments.out or "runs"), space)
-    require_apart(arguments.out or str(RUNS / name), config.data.path)
+    require_apart(arguments.out or str(RUNS / name), config.data)
     with new_directory(arguments.out, f"{name}-tune") as out:
         task = prepared(config, space, asked_of(arguments, config), out)
         print(f"raymix: search directory {out}; {plan(space, task)}", file=sys.stderr)

@@ -31,8 +31,8 @@ HEAD_BYTES = 64
 """As many bytes tell whether a file with another name is an image."""
 _DATA = (".csv", ".gz", ".idx", ".json", ".jsonl", ".npy", ".npz", ".parquet", ".pq", ".tar", ".tsv", ".yaml", ".zip")
 _TEXTS = (".htm", ".html", ".log", ".md", ".pdf", ".py", ".txt", ".xml", ".yml")
-_NEGATIVES = (".arw", ".cr2", ".dng", ".nef", ".pef", ".srw")  # begin like TIFF, and Pillow would read small previews
-_OTHERS = (*_DATA, *_TEXTS, *_NEGATIVES)  # are not opened
+_NEGATIVES = (".3fr", ".arw", ".cr2", ".dcr", ".dng", ".erf", ".iiq", ".kdc", ".nef", ".nrw", ".pef", ".sr2", ".srw")
+_OTHERS = (*_DATA, *_TEXTS, *_NEGATIVES)  # are not opened; negatives begin like TIFF, and Pillow would read previews
 _SURE = {  # texts and other kinds of files begin like these formats, too
     "AVIF": rb".{4}ftyp.*avi[fs]",
     "BMP": rb"BM.{4}\0{4}",

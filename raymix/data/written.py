@@ -6,11 +6,13 @@ it, for whoever looks at the run later, and for the next one.
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
+from raymix.config import DataConfig
 from raymix.data.faults import printable, reading
-from raymix.data.image_names import SUFFIXES
+from raymix.data.image_names import HEAD_BYTES, images_among
 from raymix.data.paths import shown
 from raymix.errors import ConfigError
 from raymix.storage import Storage
@@ -90,31 +92,37 @@ def without_written(names: Sequence[str]) -> tuple[list[str], int]:
     return [name for name in names if not name.startswith(tuple(own))], len(own)
 
 
-def require_apart(out: str, data: str | None) -> None:
-    """Raises `ConfigError` where a run or search that is written into `out` would make rows of the folder `data` pass
-    for its own: `out` is that folder, or a folder in it that holds images, or lies in its folder runs and that does.
-    Elsewhere than on this machine only the first is looked for."""
-    if data is None:
+def require_apart(out: str, data: DataConfig) -> None:
+    """Raises `ConfigError` where a run or search that is written into `out` would make data pass for its own: `out` is
+    their folder, or one in it that holds images, or lies in its folder runs and that does. Elsewhere than on this
+    machine only the first is looked for."""
+    named = data.path or data.dir
+    if named is None:
         return
-    with reading(shown(data), "a path", "check data.path"):
-        place, folder = (Storage.at(os.path.expanduser(each)) for each in (out, data))
-        inside = None
+    with reading(shown(named), "a path", "check data.path"):
+        place, folder = (Storage.at(os.path.expanduser(each)) for each in (out, named))
         if place.is_local and folder.is_local:
-            root, end = Path(folder.uri).resolve(), Path(place.uri).resolve()
-            own = [each for each in (end, *end.parents) if root in each.parents and (each == end or each.name == RUNS)]
-            inside = next(filter(_holds_images, own), None)
+            end, root = Path(place.uri).resolve(), Path(folder.uri).resolve()
             same = end == root
+            own = [each for each in (end, *end.parents) if root in each.parents and (each == end or each.name == RUNS)]
+            hidden = next(filter(_holds_images, own), None)
         else:
-            same = place.where() == folder.where()
+            same, hidden = place.where() == folder.where(), None
     if same:
         raise ConfigError("is the folder of the data", place.where(), "give another --out, such as runs/NAME")
-    if inside:
-        what = f"would make the images in {printable(inside)} pass for a run's"
+    if hidden:
+        what = f"would make the images in {printable(hidden)} pass for a run's"
         raise ConfigError(what, place.where(), "give another --out, a folder without images")
 
 
 def _holds_images(folder: Path) -> bool:
-    """Whether data would be passed over with a folder."""
+    """Whether data would be passed over with a folder that is none of raymix's yet."""
     if not folder.is_dir() or is_written(LocalTree(), str(folder)):
         return False
-    return any(name.lower().endswith(SUFFIXES) for _, _, names in os.walk(folder) for name in names)
+    paths = (os.path.join(place, name) for place, _, names in os.walk(folder) for name in names)
+    return bool(images_among([path for path in paths if os.path.isfile(path)], partial(map, _head))[0])
+
+
+def _head(path: str) -> bytes:
+    with open(path, "rb", buffering=0) as file:
+        return file.read(HEAD_BYTES)

@@ -7,13 +7,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from raymix.config import Config
+from raymix.config import Config, DataConfig
 from raymix.data.source import DataSpec
 from raymix.data.written import require_apart
 from raymix.errors import ConfigError, DataError
 from raymix.runs.checkpoint import RunDirectory
 from raymix.runs.record import SEARCH
 from raymix.storage import Storage
+
+HERE = DataConfig(name="file", path=".")
 
 
 def picture(path):
@@ -119,6 +121,7 @@ def test_a_table_keeps_its_form_beside_runs(tmp_path, open_file):
         (".", "is the folder of the data"),
         ("../photos", "is the folder of the data"),
         ("cats", "would make the images in .*cats pass for a run's"),
+        ("dogs", "would make the images in .*dogs pass for a run's"),
         ("cats/runs/x", None),
         ("runs/photos-001", "would make the images in .*runs pass for a run's"),
         ("new", None),
@@ -128,23 +131,32 @@ def test_a_table_keeps_its_form_beside_runs(tmp_path, open_file):
 )
 def test_data_do_not_come_to_pass_for_a_run(photos, monkeypatch, out, message):
     picture(photos / "cats" / "c.png")
+    picture(photos / "dogs" / "d.png")
+    (photos / "dogs" / "d.png").rename(photos / "dogs" / "d")
     picture(photos / "runs" / "marathon.png")
     monkeypatch.chdir(photos)
     if message is None:
-        require_apart(out, ".")
+        require_apart(out, HERE)
         return
     with pytest.raises(ConfigError, match=message):
-        require_apart(out, ".")
+        require_apart(out, HERE)
 
 
 def test_a_folder_of_runs_takes_another_run(photos, monkeypatch):
     monkeypatch.chdir(photos)
     run(photos / "runs" / "photos-001")
-    require_apart("runs/photos-002", ".")
+    require_apart("runs/photos-002", HERE)
 
 
 @pytest.mark.parametrize("out", ["s3://bucket/photos", "s3://bucket/photos/?region=x", "s3://key:word@bucket/photos"])
 def test_a_folder_elsewhere_is_told_from_its_options(out):
+    there = DataConfig(name="file", path="s3://bucket/photos")
     with pytest.raises(ConfigError, match="s3://bucket/photos: is the folder of the data"):
-        require_apart(out, "s3://bucket/photos")
-    require_apart(f"{out.partition('?')[0].rstrip('/')}-2", "s3://bucket/photos")
+        require_apart(out, there)
+    require_apart(f"{out.partition('?')[0].rstrip('/')}-2", there)
+
+
+def test_the_folder_of_a_known_set_is_one_of_data(tmp_path):
+    with pytest.raises(ConfigError, match="is the folder of the data"):
+        require_apart(str(tmp_path), DataConfig(name="celeba", dir=str(tmp_path)))
+    require_apart(str(tmp_path), DataConfig(name="digits"))
