@@ -7,6 +7,7 @@ family's own settings are a subclass of `FamilyConfig` in `raymix.families`.
 
 import itertools
 import math
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
@@ -72,6 +73,12 @@ class DataConfig(Frozen):
     scale: tuple[float, ...] | None = None
     """Multiplies what is left: one number, or one per column, where 0 holds a column that never changes at its offset.
     Computed from the data when unset."""
+    ground: str | None = None
+    """What transparent images are shown on: white, black or #rrggbb, one for the data set. Unset (or auto) it is white
+    under dark pictures and black under bright ones."""
+    links_within: str | None = None
+    """Follow links in the folder of `path`, to files and to folders, that end in this folder, such as a hub's cache.
+    Unset: links to files in the folder itself."""
 
     @field_validator("columns")
     @classmethod
@@ -79,6 +86,13 @@ class DataConfig(Frozen):
         if columns is not None and (len(set(columns)) != len(columns) or not columns):
             raise ValueError("must be different names, one at least")
         return columns
+
+    @field_validator("ground")
+    @classmethod
+    def _ground_is_a_colour(cls, ground: str | None) -> str | None:
+        if ground is not None and not re.fullmatch("auto|white|black|#[0-9a-fA-F]{6}", ground):
+            raise ValueError("must be auto, white, black or #rrggbb")
+        return None if ground == "auto" else ground
 
 
 class FamilyConfig(Frozen):

@@ -9,6 +9,7 @@ from typing import Literal
 from raymix import __version__
 from raymix.config import Config
 from raymix.data.source import DataSpec
+from raymix.data.written import require_apart
 from raymix.errors import CheckpointError
 from raymix.local import LocalWorkers
 from raymix.models.registry import close
@@ -47,11 +48,12 @@ def start(
     In a `reserved` place the run waits after each round until `watch` has returned. With `detached` the run is started
     on the cluster and goes on by itself.
 
-    Raises `CheckpointError` when the directory holds a run, `ResourceError` when the cluster cannot hold it even after
-    `wait_s` seconds; nothing is written then.
+    Raises `CheckpointError` when the directory holds a run, `ConfigError` when it is the folder of the data,
+    `ResourceError` when the cluster cannot hold the run even after `wait_s` seconds; nothing is written then.
     """
     directory = RunDirectory(Storage.at(uri))
     directory.require_new()
+    require_apart(uri, config.data)
     if config.schedule.evaluate_every:
         from raymix.evaluation.images import require_measurable  # torchvision and scikit-learn take seconds to import
 

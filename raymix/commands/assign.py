@@ -26,7 +26,8 @@ ASSIGNED = np.dtype([("component", "<i8"), ("log_ratio", "<f8")])
 class Assign:
     """Give each row of a data set to the component that explains it best.
 
-    `log_ratio` is log p_k(x) - log p_data(x) of that component in nats, normalised over the training set.
+    `log_ratio` is log p_k(x) - log p_data(x) of that component in nats, normalised over the training set. Transparent
+    images are shown on the run's own ground.
     """
 
     directory: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="DIR")]
@@ -37,6 +38,8 @@ class Assign:
     """.parquet with the columns component and log_ratio, or .npy with fields of these names."""
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     """Where the files of a known data set lie."""
+    links_within: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """Follow links that end in this folder, such as a hub's cache."""
     force: bool = False
     """Write over a file that exists."""
 
@@ -45,7 +48,8 @@ def assign(argv: list[str]) -> None:
     arguments = parse(Assign, argv, "assign")
     check_new_file(arguments.out, (".parquet", ".npy"), arguments.force)
     mixture = Mixture.load(run_directory(arguments.directory).storage.uri)
-    config = named_data(arguments.data, arguments.data_dir)
+    ground = mixture.config_.data.ground
+    config = named_data(arguments.data, arguments.data_dir, ground=ground, links_within=arguments.links_within)
     if config.name == mixture.config_.data.name != "file" and config.dir is None:
         config = config.model_copy(update={"dir": mixture.config_.data.dir})
     source = open_source(config.model_copy(update={"columns": mixture.config_.data.columns}))

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+from pydantic import ValidationError
 
-from raymix.commands.parsing import parse
-from raymix.config import DataConfig
+from raymix.commands.parsing import WHERE, parse
+from raymix.config import DataConfig, config_error
 from raymix.data.open import known_data_sets, open_source
 from raymix.data.scan import describe_lines, scan
 
@@ -22,11 +23,21 @@ class Inspect:
     """Where the files of a known data set lie."""
     labels: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """A file with one label per row."""
+    ground: Annotated[str | None, tyro.conf.arg(metavar="COLOUR")] = None
+    """What transparent images are shown on: white, black or #rrggbb; unset: as the first of them asks for."""
+    links_within: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
+    """Follow links that end in this folder, such as a hub's cache."""
 
 
 def inspect(argv: list[str]) -> None:
     arguments = parse(Inspect, argv, "data inspect")
-    config = named_data(arguments.path, arguments.data_dir, arguments.labels)
+    config = named_data(
+        arguments.path,
+        arguments.data_dir,
+        labels=arguments.labels,
+        ground=arguments.ground,
+        links_within=arguments.links_within,
+    )
     source = open_source(config)
     for line in describe_lines(scan(source, config.block_bytes)):
         print(line)
@@ -34,8 +45,12 @@ def inspect(argv: list[str]) -> None:
         print(f"read: {note}")
 
 
-def named_data(place: str, folder: str | None = None, labels: str | None = None) -> DataConfig:
-    """A known data set by its name, anything else by its path; of both, what exists in the present folder."""
-    if place in known_data_sets() and (folder is not None or not Path(place).exists()):
-        return DataConfig(name=place, dir=folder, labels=labels)
-    return DataConfig(name="file", path=place, labels=labels)
+def named_data(place: str, folder: str | None = None, **settings: str | None) -> DataConfig:
+    """A known data set by its name, anything else by its path; of both, what exists in the present folder. Raises
+    `ConfigError` for settings that are unfit."""
+    known = place in known_data_sets() and (folder is not None or not Path(place).exists())
+    named = {"name": place, "dir": folder} if known else {"name": "file", "path": place}
+    try:
+        return DataConfig.model_validate(named | settings)
+    except ValidationError as error:
+        raise config_error(error, WHERE, DataConfig, "data.") from None

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from raymix.data import written
 from raymix.errors import CheckpointError, ConfigError
 from raymix.runs.checkpoint import RunDirectory
 from raymix.storage import Storage
 
-RUNS = Path("runs")
+RUNS = Path(written.RUNS)
 
 
 def run_directory(location: str) -> RunDirectory:

@@ -60,8 +60,7 @@ def option(argv: Sequence[str], name: str) -> str | None:
     """The value of `--name VALUE` or `--name=VALUE`, the last one given."""
     value = None
     for word, following in zip(argv, [*argv[1:], None], strict=True):
-        if word == f"--{name}":
-            value = following
-        elif word.startswith(f"--{name}="):
-            value = word.split("=", 1)[1]
+        option, given, rest = word.partition("=")
+        if option.replace("_", "-") == f"--{name}":
+            value = rest if given else following
     return value

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import tyro
 
-from raymix.commands.directory import new_directory, run_directory
+from raymix.commands.directory import RUNS, new_directory, run_directory
 from raymix.commands.outcome import print_outcome
 from raymix.commands.parsing import WHERE, option, parse
 from raymix.commands.progress import watching
@@ -23,6 +23,7 @@ from raymix.commands.settings import config_of, option_names, options_of, with_f
 from raymix.commands.signals import interruptible
 from raymix.config import Config, dump_config, load_config
 from raymix.data.source import DataSpec
+from raymix.data.written import require_apart
 from raymix.errors import ConfigError
 from raymix.recipes.catalogue import recipe, with_data
 from raymix.storage import Storage
@@ -83,6 +84,7 @@ def train(argv: list[str]) -> None:
     check_address(arguments, arguments.out)
     if arguments.out is not None:
         run_directory(arguments.out).require_new()  # before all rows are read
+    require_apart(arguments.out or str(RUNS / name), config.data)
     from raymix import session
     from raymix.recipes.resolve import resolve
 
@@ -144,7 +146,7 @@ def base_config(argv: list[str]) -> tuple[str | None, Config, str]:
     base, name = starting_config(named, option(argv, "config"))
     data = option(argv, "data")
     if data is not None:
-        base, name = with_data(base, data), Path(data).resolve().stem
+        base, name = with_data(base, data, links_within=option(argv, "data.links-within")), Path(data).resolve().stem
     return named, with_family(base, option(argv, "model.family"), WHERE), name
 
 

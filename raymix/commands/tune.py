@@ -11,12 +11,13 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from raymix.commands.directory import new_directory
+from raymix.commands.directory import RUNS, new_directory
 from raymix.commands.parsing import WHERE, option, parse
 from raymix.commands.settings import SHORT, config_of, option_names, options_of
 from raymix.commands.signals import interruptible
 from raymix.commands.train import base_config
 from raymix.config import Config, dump_config, known_fields
+from raymix.data.written import require_apart
 from raymix.errors import ConfigError, RaymixError
 from raymix.report.trials import WIDTH, described, shown, trial_table
 from raymix.runs.record import SEARCH
@@ -29,7 +30,13 @@ from raymix.search.space import Choices, Dimension, Space, option_dimension, rea
 from raymix.search.tuner import News, begin, prepared_environment, resume
 from raymix.storage import Storage
 
-PLACES = ("data.path", "data.dir", "data.labels", "evaluation.inception_weights")  # may hold a comma or two dots
+PLACES = (  # may hold a comma or two dots
+    "data.path",
+    "data.dir",
+    "data.labels",
+    "data.links_within",
+    "evaluation.inception_weights",
+)
 
 
 @dataclass(frozen=True)
@@ -88,6 +95,7 @@ def tune(argv: list[str]) -> None:
     arguments, config, space, name = parse_tune(argv)
     if arguments.dry_run:
         return print_plan(prepared(config, space, asked_of(arguments, config), arguments.out or "runs"), space)
+    require_apart(arguments.out or str(RUNS / name), config.data)
     with new_directory(arguments.out, f"{name}-tune") as out:
         task = prepared(config, space, asked_of(arguments, config), out)
         print(f"raymix: search directory {out}; {plan(space, task)}", file=sys.stderr)

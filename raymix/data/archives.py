@@ -52,6 +52,14 @@ def read_member(archive: Archive, info: zipfile.ZipInfo, most: int) -> bytes:
             return stream.read(info.file_size)  # not `archive.read`: it unpacks all there is
 
 
+def read_head(archive: Archive, info: zipfile.ZipInfo, num_bytes: int) -> bytes:
+    """The first bytes of one member. Raises `DataError`."""
+    with reading(member_place(archive, info), "a member of a zip archive", _TODO):
+        require_sound(archive, info)
+        with archive.open(info) as stream:
+            return stream.read(num_bytes)
+
+
 def require_sound(archive: Archive, info: zipfile.ZipInfo) -> None:
     """Raises `DataError` if a member is encrypted, of another compression, or cannot have the size that it declares."""
     place = member_place(archive, info)

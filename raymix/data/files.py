@@ -3,30 +3,31 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
+from raymix.config import DataConfig
 from raymix.data.arrays import open_npy, open_npz
 from raymix.data.faults import listing, printable, reading
 from raymix.data.idx import is_idx, open_idx
 from raymix.data.image_files import ZipImages, folder_images, open_images
 from raymix.data.parquet import open_parquet
-from raymix.data.paths import Place, inner_places, named_place, shown
+from raymix.data.paths import Place, inner_places, links_root, named_place, shown
 from raymix.data.remote import RemotePath
 from raymix.data.rows import RowSource
+from raymix.data.written import NamedTree, is_marked
 from raymix.errors import DataError
 
 READABLE = ".npy, .npz, idx (also .gz), .parquet, .zip of images, or a folder of Parquet files, idx files or images"
 _TABLES = (".parquet", ".pq")
 
 
-def open_path(text: str, columns: Sequence[str] | None = None) -> RowSource:
-    """Rows of a file or folder; of Parquet files the `columns` of these names. Raises `DataError` for what is not read,
-    with what is."""
+def open_path(text: str, config: DataConfig) -> RowSource:
+    """Rows of a file or folder, read as the config says. Raises `DataError` with what is read if it is none of that."""
     place = shown(text)
     with reading(place, "a path", "check data.path"):
         path = named_place(text, "data.path")
         is_file, is_folder, exists = path.is_file(), path.is_dir(), path.exists()
         name = f"file:{printable(path.name if isinstance(path, RemotePath) else path.resolve().name)}"
     if is_folder:
-        return _open_folder(path, name, columns)
+        return _open_folder(path, name, config)
     if not is_file:
         raise DataError("is no file" if exists else "does not exist", place, "check data.path")
     if is_idx(path):
@@ -37,43 +38,45 @@ def open_path(text: str, columns: Sequence[str] | None = None) -> RowSource:
         case ".npz":
             return open_npz(path, name)
         case ".parquet" | ".pq":
-            return open_parquet([path], name, columns)
+            return open_parquet([path], name, config.columns, config.ground)
         case ".zip":
-            return open_images(ZipImages([path]), place, name)
+            return open_images(ZipImages([path]), place, name, ground=config.ground)
     raise DataError("is no form of data that is read", place, f"give {READABLE}")
 
 
-def _open_folder(path: Place, name: str, columns: Sequence[str] | None) -> RowSource:
-    place = printable(path)
+def _open_folder(path: Place, name: str, config: DataConfig) -> RowSource:
+    place, within = printable(path), links_root(config.links_within)
     with reading(path, "a folder", "check the folder"):
         items = [item for item in path.iterdir() if not item.name.startswith(".")]
-    idx = inner_places(path, [item for item in items if is_idx(item)])
-    tables, keys = _tables_below(path)
-    store = folder_images(path)
+    if is_marked(NamedTree(item.name for item in items), ""):
+        raise DataError("is the directory of a run or a search, no data", place, "name the folder of the data")
+    idx = inner_places(path, [item for item in items if is_idx(item)], within)
+    tables, keys = _tables_below(path, within)
+    store = folder_images(path, within)
     if sum(map(bool, (idx, tables, store.names))) > 1:
         raise DataError("holds several forms of data", place, "keep Parquet files, idx files or images alone")
     if idx:
         return _open_idx_folder(place, idx, name)
     if tables:
-        source = open_parquet(tables, name, columns)
+        source = open_parquet(tables, name, config.columns, config.ground)
         note = f"keys of the folders are left out: {listing(keys)}"
         return replace(source, notes=(*source.notes, note)) if keys else source
     if store.names:
-        return open_images(store, place, name)
+        return open_images(store, place, name, ground=config.ground)
     raise DataError("holds no data that is read", place, f"give {READABLE}")
 
 
-def _tables_below(folder: Place) -> tuple[list[Place], list[str]]:
+def _tables_below(folder: Place, within: Path | None) -> tuple[list[Place], list[str]]:
     """Parquet files of a folder and of its partitions (folders `key=value`, one in another), in the order of their
     names, and the keys. As other readers do, it passes over what begins with a dot or a low line."""
     with reading(folder, "a folder", "check the folder"):
         items = sorted(item for item in folder.iterdir() if item.name[0] not in "._")
-    tables = inner_places(folder, [item for item in items if item.suffix.lower() in _TABLES])
+    tables = inner_places(folder, [item for item in items if item.suffix.lower() in _TABLES], within)
     keys: dict[str, None] = {}
     for item in items:
         key, equals, _ = item.name.partition("=")
         if equals and item.is_dir():
-            below, more = _tables_below(item)
+            below, more = _tables_below(item, within)
             if below:
                 tables += below
                 keys |= dict.fromkeys([key, *more])

@@ -1,6 +1,7 @@
 """The data sets that raymix knows by name, and where their files are looked for."""
 
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from raymix.data.faults import printable, reading
 from raymix.data.idx import open_idx
 from raymix.data.image_files import FolderImages, ZipImages, open_images
 from raymix.data.parquet import open_parquet
-from raymix.data.paths import inner_files, named_path, require_inside
+from raymix.data.paths import inner_files, links_root, named_path, require_inside
 from raymix.data.rows import Labels, RowSource
 from raymix.errors import DataError
 
@@ -30,7 +31,7 @@ _WANTED = {
     "celeba": "the folder img_align_celeba or img_align_celeba.zip",
 }
 
-Find = Callable[[Path, str], RowSource | None]
+Find = Callable[["_Files", str], RowSource | None]
 
 
 def open_known(name: str, config: DataConfig) -> RowSource:
@@ -39,10 +40,10 @@ def open_known(name: str, config: DataConfig) -> RowSource:
     Raises `DataError` if they cannot be.
     """
     folder = _folder(name, config)
-    source = _find(name, folder, "train")
+    source = _find(name, folder, "train", config)
     if source is None:
         download(name, folder, _WANTED[name])
-        source = _find(name, folder, "train")
+        source = _find(name, folder, "train", config)
     if source is None:
         raise DataError(f"holds no files of {name}", printable(folder), f"put {_WANTED[name]} there")
     return source
@@ -50,12 +51,13 @@ def open_known(name: str, config: DataConfig) -> RowSource:
 
 def open_known_test(name: str, config: DataConfig) -> RowSource | None:
     """The test split, or None where `config.dir` holds none."""
-    return _find(name, _folder(name, config), "test")
+    return _find(name, _folder(name, config), "test", config)
 
 
-def _find(name: str, folder: Path, split: str) -> RowSource | None:
+def _find(name: str, folder: Path, split: str, config: DataConfig) -> RowSource | None:
+    files = _Files(folder, links_root(config.links_within), config.ground)
     with reading(folder, f"a folder with {name}", f"put {_WANTED[name]} there"):
-        return _FINDERS[name](folder, split)
+        return _FINDERS[name](files, split)
 
 
 def folder_of(name: str, config: DataConfig) -> str:
@@ -72,51 +74,59 @@ def _folder(name: str, config: DataConfig) -> Path:
     return folder
 
 
-def _first_file(folder: Path, places: list[str], names: list[str]) -> Path | None:
-    paths = [folder / place / name for place in places for name in names]
-    found = next((path for path in paths if path.is_file()), None)
-    if found is not None:
-        require_inside(found, folder)
-    return found
+@dataclass(frozen=True)
+class _Files:
+    """Files of a data set, and how they are read."""
+
+    folder: Path
+    links_within: Path | None
+    ground: str | None
+
+    def first(self, places: list[str], names: list[str]) -> Path | None:
+        paths = [self.folder / place / name for place in places for name in names]
+        found = next((path for path in paths if path.is_file()), None)
+        if found is not None:
+            require_inside(found, self.folder, self.links_within)
+        return found
+
+    def all(self, pattern: str) -> list[Path]:
+        return inner_files(self.folder, list(self.folder.glob(pattern)), self.links_within)
+
+    def images(self, name: str) -> FolderImages | None:
+        """Those of a folder inside."""
+        folder = self.folder / name
+        if not folder.is_dir():
+            return None
+        require_inside(folder, self.folder, self.links_within)
+        return FolderImages(folder, self.links_within)
 
 
-def _all_files(folder: Path, pattern: str) -> list[Path]:
-    return inner_files(folder, list(folder.glob(pattern)))
-
-
-def _inner_folder(folder: Path, name: str) -> Path | None:
-    if not (folder / name).is_dir():
-        return None
-    require_inside(folder / name, folder)
-    return folder / name
-
-
-def _find_idx(folder: Path, split: str, name: str) -> RowSource | None:
+def _find_idx(files: _Files, split: str, name: str) -> RowSource | None:
     """MNIST and its kin: images and labels in the folder itself or where torchvision puts them."""
     start = "train" if split == "train" else "t10k"
     places = [".", f"{_TORCHVISION[name]}/raw"]
-    images = _first_file(folder, places, [f"{start}-images-idx3-ubyte", f"{start}-images-idx3-ubyte.gz"])
-    labels = _first_file(folder, places, [f"{start}-labels-idx1-ubyte", f"{start}-labels-idx1-ubyte.gz"])
+    images = files.first(places, [f"{start}-images-idx3-ubyte", f"{start}-images-idx3-ubyte.gz"])
+    labels = files.first(places, [f"{start}-labels-idx1-ubyte", f"{start}-labels-idx1-ubyte.gz"])
     return None if images is None else open_idx(images, name, labels)
 
 
-def _find_cifar10(folder: Path, split: str) -> RowSource | None:
+def _find_cifar10(files: _Files, split: str) -> RowSource | None:
     """Parquet files, or the binary version. The version of pickles is never read."""
-    tables = _all_files(folder, f"{split}-*.parquet")
+    tables = files.all(f"{split}-*.parquet")
     if tables:
-        source = open_parquet(tables, "cifar10")
+        source = open_parquet(tables, "cifar10", ground=files.ground)
         if source.labels is None or source.labels.classes != tuple("0123456789"):
             return source
-        return RowSource("cifar10", source.reader, Labels(source.labels.codes, _CIFAR10_CLASSES))
+        return replace(source, labels=Labels(source.labels.codes, _CIFAR10_CLASSES))
     pattern = "data_batch_*.bin" if split == "train" else "test_batch.bin"
-    files = _all_files(folder, pattern) or _all_files(folder, f"cifar-10-batches-bin/{pattern}")
-    if not files:
+    paths = files.all(pattern) or files.all(f"cifar-10-batches-bin/{pattern}")
+    if not paths:
         return None
-    batches = [_read_cifar10_batch(file) for file in files]
-    rows = ChainRows([ArrayRows(batch["image"], printable(file)) for batch, file in zip(batches, files, strict=True)])
+    batches = [_read_cifar10_batch(path) for path in paths]
+    rows = ChainRows([ArrayRows(batch["image"], printable(path)) for batch, path in zip(batches, paths, strict=True)])
     codes = np.concatenate([np.array(batch["label"]) for batch in batches])
     if codes.max() > 9:
-        raise DataError(f"holds the label {codes.max()}", printable(files[0].parent), "get the files again")
+        raise DataError(f"holds the label {codes.max()}", printable(paths[0].parent), "get the files again")
     return RowSource("cifar10", rows, Labels(codes, _CIFAR10_CLASSES))
 
 
@@ -129,37 +139,35 @@ def _read_cifar10_batch(path: Path) -> np.ndarray:
         return np.memmap(path, _CIFAR10_RECORD, mode="r")
 
 
-def _find_omniglot(folder: Path, split: str) -> RowSource | None:
+def _find_omniglot(files: _Files, split: str) -> RowSource | None:
     """The background set, whole or in its small parts (which share alphabets: an image in both is one row)."""
     if split == "test":
         return None
+    store: FolderImages | ZipImages | None
     for place in ("", "omniglot-py/"):
         whole, parts = f"{place}images_background.zip", f"{place}images_background*.zip"
-        archives = _all_files(folder, whole) or _all_files(folder, parts)
-        if archives:
-            return open_images(ZipImages(archives), printable(folder / place), "omniglot")
-        if (images := _inner_folder(folder, f"{place}images_background")) is not None:
-            return open_images(FolderImages(images), printable(folder / place), "omniglot")
+        archives = files.all(whole) or files.all(parts)
+        store = ZipImages(archives) if archives else files.images(f"{place}images_background")
+        if store is not None:
+            return open_images(store, printable(files.folder / place), "omniglot", ground=files.ground)
     return None
 
 
-def _find_celeba(folder: Path, split: str) -> RowSource | None:
+def _find_celeba(files: _Files, split: str) -> RowSource | None:
     """Faces of 178 x 218, cut to the middle 140 x 140 and made 64 x 64."""
-    if split == "test" or not folder.is_dir():
+    if split == "test" or not files.folder.is_dir():
         return None
     store: FolderImages | ZipImages | None = None
     for place in ("", "celeba/"):
-        if (images := _inner_folder(folder, f"{place}img_align_celeba")) is not None:
-            store = FolderImages(images)
-        elif archives := _all_files(folder, f"{place}*.zip"):
+        store = files.images(f"{place}img_align_celeba")
+        if store is None and (archives := files.all(f"{place}*.zip")):
             store = ZipImages(archives)
         if store is not None:
             break
-    store = store or FolderImages(folder)
+    store = store or FolderImages(files.folder, files.links_within)
     if not store.names:
         return None
-    source = open_images(store, printable(folder), "celeba", _crop_face)
-    return RowSource("celeba", source.reader)
+    return replace(open_images(store, printable(files.folder), "celeba", _crop_face, files.ground), labels=None)
 
 
 def _crop_face(image: Image.Image) -> Image.Image:
@@ -170,9 +178,9 @@ def _crop_face(image: Image.Image) -> Image.Image:
 
 
 _FINDERS: dict[str, Find] = {
-    "mnist": lambda folder, split: _find_idx(folder, split, "mnist"),
-    "fashion-mnist": lambda folder, split: _find_idx(folder, split, "fashion-mnist"),
-    "kmnist": lambda folder, split: _find_idx(folder, split, "kmnist"),
+    "mnist": lambda files, split: _find_idx(files, split, "mnist"),
+    "fashion-mnist": lambda files, split: _find_idx(files, split, "fashion-mnist"),
+    "kmnist": lambda files, split: _find_idx(files, split, "kmnist"),
     "cifar10": _find_cifar10,
     "omniglot": _find_omniglot,
     "celeba": _find_celeba,

@@ -30,7 +30,7 @@ def open_whole(config: DataConfig) -> Source:
     """All rows that a config names, with those it holds out. Raises `DataError`."""
     _check(config)
     path = config.path
-    source = CATALOGUE[config.name].open(config) if path is None else open_path(path, config.columns)
+    source = CATALOGUE[config.name].open(config) if path is None else open_path(path, config)
     if config.columns and not source.columns:
         source = source.named(config.columns)
     if config.labels is not None:

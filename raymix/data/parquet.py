@@ -112,7 +112,9 @@ class _ParquetImages:
         return self._table.where(row)
 
 
-def open_parquet(paths: Sequence[Place], name: str, columns: Sequence[str] | None = None) -> RowSource:
+def open_parquet(
+    paths: Sequence[Place], name: str, columns: Sequence[str] | None = None, ground: str | None = None
+) -> RowSource:
     """Rows of Parquet files: the one column of images if there is one, else all columns of numbers, and of lists of
     numbers, but the label; or the `columns` of these names.
 
@@ -139,7 +141,8 @@ def open_parquet(paths: Sequence[Place], name: str, columns: Sequence[str] | Non
     others = [field.name for field in fields if field.name != images[0]]
     if others:
         notes.append(f"columns beside the images are left out: {listing(others)}")
-    return RowSource(name, ImageRows(_ParquetImages(table, images[0])), labels, notes=tuple(notes))
+    rows = ImageRows(_ParquetImages(table, images[0]), ground=ground)
+    return RowSource(name, rows, labels, settings=rows.settings, notes=(*notes, *rows.notes))
 
 
 def _chosen(table: ParquetTable, columns: Sequence[str]) -> list[pa.Field]:

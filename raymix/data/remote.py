@@ -81,6 +81,11 @@ class RemotePath:
         for info in self.filesystem.get_file_info(pafs.FileSelector(self.path)):
             yield RemotePath(f"{self.shown}/{info.base_name}", info.path, self.filesystem, info)
 
+    def head(self, num_bytes: int, name: str) -> bytes:
+        """The first bytes of a file in this folder."""
+        with self.filesystem.open_input_file(f"{self.path}/{name}") as file:
+            return cast(bytes, file.read(num_bytes))
+
     def files(self) -> Iterator[str]:
         """Names of all files below the folder, relative to it."""
         for info in self.filesystem.get_file_info(pafs.FileSelector(self.path, recursive=True)):

@@ -213,14 +213,15 @@ def recipe(name: str) -> Config:
     return RECIPES[name]()
 
 
-def with_data(config: Config, path: str, labels: str | None = None) -> Config:
+def with_data(config: Config, path: str, labels: str | None = None, links_within: str | None = None) -> Config:
     """The config with its data replaced by a file, other settings kept.
 
     What was fitted to the shape of a row goes back to auto when the new rows ask for another kind of network
     (convolutions, or none). Raises `DataError`.
     """
     old = config.data
-    fresh: dict[str, object] = {"name": "file", "path": path, "labels": labels, "dir": None, "num_rows": None}
+    places = {"path": path, "labels": labels, "links_within": links_within}
+    fresh: dict[str, object] = {"name": "file", **places, "dir": None, "num_rows": None}
     if old.name == "file":  # settings written for a file are the user's own
         return config.model_copy(update={"data": old.model_copy(update=fresh)})
     fresh |= {"columns": None, "offset": None, "scale": None}

@@ -39,7 +39,7 @@ def resolve(config: Config) -> tuple[Config, DataSpec]:
             what = f"has {len(values)} numbers for rows of shape {spec.row_shape}"
             raise ConfigError(what, f"data.{name}", "give one, or one per column of a vector")
     check_scale(constants["scale"], summary)
-    places = {name: getattr(config.data, name) for name in ("path", "dir", "labels")}
+    places = {name: getattr(config.data, name) for name in ("path", "dir", "labels", "links_within")}
     absolute = {name: where_it_lies(place) for name, place in places.items() if place}
     data = config.data.model_copy(update={**source.settings, **constants, **absolute})
     resolved = fitted(config.model_copy(update={"data": data}), spec)

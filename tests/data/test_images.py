@@ -161,3 +161,91 @@ def test_links_out_of_the_folder_are_refused(tmp_path, open_file, image_folder):
 def test_folder_without_data_is_refused(tmp_path, open_file):
     with pytest.raises(DataError, match="no data that is read"):
         open_file(tmp_path)
+
+
+UPRIGHT = np.repeat(np.repeat(np.arange(15, dtype=np.uint8).reshape(3, 5) * 17, 8, 0), 8, 1)
+STORED = {
+    1: lambda a: a,
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.T,
+    6: lambda a: np.rot90(a),
+    7: lambda a: a[::-1, ::-1].T,
+    8: lambda a: np.rot90(a, -1),
+}
+"""How a camera stores an upright picture under each orientation (EXIF 2.32, tag 274)."""
+
+
+@pytest.mark.parametrize("orientation", STORED)
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp", "tif"])
+def test_images_are_turned_as_exif_says(tmp_path, open_file, orientation, suffix):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation](UPRIGHT)))
+    stored.convert("RGB" if suffix == "webp" else "L").save(tmp_path / f"a.{suffix}", exif=exif, quality=100)
+    rows = open_file(tmp_path).read(0, 1).rows
+    assert rows.shape[2:] == UPRIGHT.shape
+    np.testing.assert_allclose(rows[0, 0], UPRIGHT, atol=8)
+
+
+def test_sizes_are_compared_when_images_are_upright(tmp_path, open_file):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("L", (4, 6)).save(tmp_path / "a.png")
+    Image.new("L", (6, 4)).save(tmp_path / "b.png", exif=exif)
+    assert open_file(tmp_path).read(0, 2).rows.shape == (2, 1, 6, 4)
+    Image.new("L", (6, 4)).save(tmp_path / "b.png")
+    with pytest.raises(DataError, match=r"b\.png: is \(1, 4, 6\)"):
+        open_file(tmp_path).read(0, 2)
+
+
+@pytest.mark.parametrize(
+    "exif",
+    [
+        b"",
+        b"nothing of the kind",
+        b"Exif\0\0II*\0\xff\xff\xff\xff",
+        b"Exif\0\0MM\0*\0\0\0\x08\xff\xff\x01\x12",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\x63\0\0\0\0\0\0",
+        b"Exif\0\0MM\0*\0\0\0\x08\0\1\x01\x12\0\2\0\0\0\4six\0\0\0\0\0",
+    ],
+)
+@pytest.mark.parametrize("suffix", ["png", "jpg", "webp"])
+def test_broken_exif_leaves_the_image_as_it_is_stored(tmp_path, open_file, exif, suffix):
+    Image.fromarray(UPRIGHT).save(tmp_path / f"a.{suffix}", exif=exif, quality=100)
+    np.testing.assert_allclose(open_file(tmp_path).read(0, 1).rows[0, 0], UPRIGHT, atol=8)
+
+
+def test_an_orientation_before_much_else_is_obeyed_and_the_rest_not_read(tmp_path, open_file):
+    entries = [struct.pack(">HHIHH", 0x0112, 3, 1, 6, 0)]
+    entries += [struct.pack(">HHII", 0x8000 + i, 7, 2**22, 10) for i in range(2000)]  # 8 GB, if all were
+    exif = b"Exif\0\0MM\0*\0\0\0\x08" + struct.pack(">H", len(entries)) + b"".join(entries) + bytes(2**22)
+    Image.fromarray(np.ascontiguousarray(np.rot90(UPRIGHT))).save(tmp_path / "a.png", exif=exif)
+    np.testing.assert_array_equal(open_file(tmp_path).read(0, 1).rows[0, 0], UPRIGHT)
+
+
+def test_cmyk_is_read_in_its_colours(tmp_path, open_file):
+    """Programs of Adobe store the inverse, with a mark that Pillow writes and reads."""
+    Image.new("CMYK", (16, 16), (0, 255, 255, 0)).save(tmp_path / "a.jpg", quality=100)
+    rows = open_file(tmp_path).read(0, 1).rows
+    np.testing.assert_allclose(rows[0, :, 8, 8], [255, 0, 0], atol=4)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "png", "webp"])
+def test_of_a_moving_image_the_first_frame_is_read(tmp_path, open_file, suffix):
+    frames = [Image.new("RGB", (8, 8), (level,) * 3) for level in (30, 200, 90)]
+    frames[0].save(
+        tmp_path / f"a.{suffix}",
+        save_all=True,
+        append_images=frames[1:],
+        **({"lossless": True} if suffix == "webp" else {}),
+    )
+    source = open_file(tmp_path)
+    assert source.spec.num_rows == 1 and (source.read(0, 1).rows == 30).all()
+
+
+def test_grey_of_16_bits_keeps_its_values(tmp_path, open_file):
+    values = np.array([[0, 1, 300], [65535, 40_000, 256]], np.uint16)
+    Image.fromarray(values).save(tmp_path / "a.png")
+    np.testing.assert_array_equal(open_file(tmp_path).read(0, 1).rows[0, 0], values)

@@ -193,6 +193,15 @@ def test_celeba_faces_are_cropped_and_shrunk(tmp_path, place):
     assert (source.read(0, 1).rows == 200).all()
 
 
+def test_celeba_faces_are_turned_before_they_are_cropped(tmp_path):
+    exif, face = Image.Exif(), np.zeros((218, 178), np.uint8)
+    face[:109] = 200
+    exif[0x0112] = 6
+    Image.fromarray(np.rot90(face).copy()).save(tmp_path / "1.png", exif=exif)
+    rows = open_source(DataConfig(name="celeba", dir=str(tmp_path))).read(0, 1).rows
+    assert (rows[0, 0, :31] == 200).all() and (rows[0, 0, 33:] == 0).all()
+
+
 def test_celeba_of_small_images_is_refused(tmp_path):
     (tmp_path / "1.png").write_bytes(_png(np.zeros((64, 64, 3), np.uint8)))
     with pytest.raises(DataError, match=r"1\.png.*at least 140 x 140"):

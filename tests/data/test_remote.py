@@ -42,6 +42,14 @@ def files(tmp_path: Path, idx_bytes) -> Path:
         pq.write_table(part, tmp_path / "tables" / f"{name}.parquet")
     images(tmp_path / "images")
     images(tmp_path / "images" / ".hidden")
+    images(tmp_path / "photos")
+    for path in sorted((tmp_path / "photos").rglob("*.png"))[:3]:
+        path.rename(path.with_suffix(""))
+    images(tmp_path / "photos" / "runs" / "photos-001" / "more")
+    for name in ("config.yaml", "run.json"):
+        (tmp_path / "photos" / "runs" / "photos-001" / name).write_text("{}")
+    for name in ("about.txt", "LICENSE", ".hidden.png"):
+        (tmp_path / "photos" / name).write_text("about")
     (tmp_path / "labels.csv").write_text("label\n" + "\n".join(map(str, LABELS)))
     return tmp_path
 
@@ -55,7 +63,7 @@ def there(files: Path, s3_options: str, request: pytest.FixtureRequest):
     return lambda name: f"s3://bucket/{place}/{name}?{s3_options}"
 
 
-FORMS = ["a.npy", "a.npz", "a.idx", "mnist", "a.parquet", "tables", "images"]
+FORMS = ["a.npy", "a.npz", "a.idx", "mnist", "a.parquet", "tables", "images", "photos"]
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -63,6 +71,7 @@ def test_every_form_is_read_as_on_a_local_disk(name, files, there):
     here = open_source(DataConfig(name="file", path=str(files / name)))
     found = open_source(DataConfig(name="file", path=there(name)))
     assert found.spec == here.spec and here.spec.num_rows == 7
+    assert found.notes == here.notes and (name != "photos" or "2 files that are no images" in here.notes[0])
     for start, stop in ((0, 7), (2, 5), (6, 7), (1, 2)):
         one, other = here.read(start, stop), found.read(start, stop)
         np.testing.assert_array_equal(one.rows, other.rows)
