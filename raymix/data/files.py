@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from raymix.config import DataConfig
 from raymix.data.arrays import open_npy, open_npz
