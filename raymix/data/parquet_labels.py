@@ -1,11 +1,14 @@
 """Labels in a column of Parquet files, and which column is one by its name."""
 
+import json
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
 
-from raymix.data.faults import listing, reading
+from raymix.data.faults import listing, printable, reading
+from raymix.data.limits import MAX_LABEL
 from raymix.data.parquet_table import Cursor, ParquetTable, first_null, missing_value
 from raymix.data.parquet_types import is_number, is_text
 from raymix.data.rows import Labels, encode_labels
@@ -78,6 +81,17 @@ def read_parquet_labels(table: ParquetTable, column: str) -> Labels:
                 found.append(plain.to_numpy(zero_copy_only=False))
         row += batch.num_rows
     if not is_text(stored):
-        return encode_labels(np.concatenate(found), place)
+        labels = encode_labels(np.concatenate(found), place)
+        return labels._replace(classes=_named(labels.classes, table.schema, column))
     distinct = encode_labels(np.array(list(names), dtype=object), place)
     return Labels(distinct.codes[np.concatenate(found)], distinct.classes)
+
+
+def _named(numbers: tuple[str, ...], schema: pa.Schema, column: str) -> tuple[str, ...]:
+    """The names of classes that are numbers, where Hugging Face's datasets wrote them into the file."""
+    with suppress(Exception):  # foreign text
+        names = json.loads(schema.metadata[b"huggingface"])["info"]["features"][column]["names"]
+        if min(map(int, numbers)) >= 0 and all(0 < len(name) <= MAX_LABEL for name in names):
+            found = tuple(printable(names[int(number)]) for number in numbers)
+            return found if len(set(found)) == len(found) else numbers
+    return numbers

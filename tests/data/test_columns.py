@@ -101,6 +101,26 @@ def test_a_coordinate_is_no_label_for_all_its_name(tmp_path, open_file, columns,
     assert note.startswith(f"column {list(columns)[1]} is {'taken for labels by its name' if classes else 'no label'}")
 
 
+@pytest.mark.parametrize(
+    ("labels", "names", "classes"),
+    [
+        ([1, 0, 1, 1], ["cat", "dog"], ("cat", "dog")),
+        ([2, 0, 2, 2], ["cat", "dog", "owl"], ("cat", "owl")),
+        ([1, -1, 1, 0], ["cat", "dog"], ("-1", "0", "1")),
+        ([1, 0, 1, 5], ["cat", "dog"], ("0", "1", "5")),
+        ([1, 0, 1, 1], ["cat", "cat"], ("0", "1")),
+        ([1, 0, 1, 1], {"a": 1}, ("0", "1")),
+    ],
+)
+def test_classes_have_the_names_that_the_file_gives_them(tmp_path, open_file, labels, names, classes):
+    told = {"info": {"features": {"label": {"names": names, "_type": "ClassLabel"}}}}
+    table = pa.table({"a": X[:, 0], "label": labels}).replace_schema_metadata({"huggingface": json.dumps(told)})
+    pq.write_table(table, tmp_path / "a.parquet")
+    source = open_file(tmp_path / "a.parquet")
+    assert source.spec.classes == classes
+    np.testing.assert_array_equal(source.read(0, 4).labels, np.unique(labels, return_inverse=True)[1])
+
+
 # ---- lists, decimals
 
 
