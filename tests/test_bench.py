@@ -100,6 +100,7 @@ def test_plain_loop_learns():
     assert sum(map(len, shards)) >= len(rows)
 
 
+@pytest.mark.slow
 def test_every_way_makes_its_steps(ray_cluster):
     shape = SHAPES["mlp"]
     with actors_of(shape, 3, 2, fused=True) as actors:

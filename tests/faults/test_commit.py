@@ -41,6 +41,7 @@ def killed(folder: Path, most: int) -> dict:
     return json.loads(answer.stdout)
 
 
+@pytest.mark.slow
 def test_a_commit_killed_at_some_of_its_calls_is_whole_or_absent(tmp_path: Path) -> None:
     found = killed(tmp_path, most=6)
     assert found["failures"] == [] and found["done"] == 6

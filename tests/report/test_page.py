@@ -173,6 +173,7 @@ def test_a_part_of_a_large_data_set_is_said_to_be_one(make_lines, make_portrait,
     assert "among 20,000 of 1,000,000,000 rows" in text and "from 2,000,000 rows in blocks drawn at random" in text
 
 
+@pytest.mark.slow
 def test_large_colour_images_of_noise_stay_within_bounds(make_lines, make_portrait, make_settings):
     shape, K = (3, 64, 64), 15
     todo = amounts(shape, K)
