@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from raymix.cache import Kept, cache_folder, keep, kept, tensors_hash
+from raymix.cache import Kept, cache_file, keep, kept, tensors_hash
 from raymix.config import DataConfig
 from raymix.data.open import open_test_source
 from raymix.data.source import Block, Source
@@ -83,7 +83,7 @@ def classifier(
         raise DataError(what, spec.name, "give data.labels, or take inception or pixel features")
     split = split_rows(data, source)
     data_hash = hash_of(split)
-    path = (cache or cache_folder()) / "features" / f"classifier-v{VERSION}-{data_hash}.safetensors"
+    path = cache_file(f"features/classifier-v{VERSION}-{data_hash}.safetensors", cache)
     found = kept(path)
     if found is None:
         found = trained(split, spec.row_shape, len(spec.classes), to_unit(data, spec), spec.name, progress)

@@ -19,7 +19,7 @@ from raymix.errors import RaymixError, ResourceError, WorkerLostError
 from raymix.recipes.packing import Pace, Packing, cached_paces, packed
 from raymix.runs.run import Status
 from raymix.runtime.actors import Process
-from raymix.runtime.capacity import cluster_nodes, fitting_groups
+from raymix.runtime.capacity import cluster_nodes, fitting_groups, require_room_beside_caller
 from raymix.runtime.coordinator import start_coordinator, start_detached
 from raymix.runtime.identity import NAMESPACE, run_id_of
 from raymix.runtime.janitor import watched
@@ -88,6 +88,9 @@ def connect(address: str) -> None:
 def unreachable(error: BaseException, address: str | None) -> ResourceError:
     """Why Ray could not be had, in a line; a missing token hides behind other errors."""
     where, reason = f"--address {address or 'local'}", (str(error).strip() or type(error).__name__).splitlines()[0]
+    if "AF_UNIX" in reason:
+        what = f"the paths of Ray's sockets are too long ({reason.removeprefix('validate_socket_filename failed: ')})"
+        return ResourceError(what, "TMPDIR", "set RAY_TMPDIR to a folder with a short path, such as /tmp")
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, AuthenticationError) or "AuthToken" in str(cause):
@@ -134,6 +137,7 @@ def _paces_on_gpu(config: Config, spec: DataSpec, stacks: Sequence[Packing]) -> 
 def require_room(config: Config, wait_s: float) -> None:
     """Raises `ResourceError` unless the cluster can hold the run, at once or after `wait_s` seconds."""
     asked = fitting_groups(config, wait_s)
+    require_room_beside_caller(asked)
     num_packs, cpus = sum(bool(group.generators) for group in asked), sum(node.cpus for node in cluster_nodes())
     if num_packs > cpus:
         log.warning("%d generator actors on %g processors: they share time", num_packs, cpus)
