@@ -28,6 +28,7 @@ from raymix.recipes.resolve import resolve
 from raymix.runs import checkpoint
 from raymix.runs.checkpoint import RunDirectory
 from raymix.storage import Storage
+from raymix.training.hermetic import hermetic
 from raymix.training.packs import Packs
 
 
@@ -63,6 +64,7 @@ class Mixture(ClusterMixin, BaseEstimator):
 
     # ---- training
 
+    @hermetic()
     def fit(self, X: ArrayLike | None = None, y: ArrayLike | None = None) -> Self:
         """Train on rows X (n, D), (n, H, W) or (n, C, H, W); None trains on the recipe's own data.
 
@@ -124,6 +126,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         over the training set. It orders rows by how well the mixture explains them; it is no log-likelihood."""
         return self.assign(X)[1]
 
+    @hermetic()
     def assign(self, X: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """(n,) winners and (n,) their normalised log ratios. Raises `DataError` for rows of another shape, and
         `ConfigError` for a mixture that was trained without discriminators."""
@@ -150,6 +153,7 @@ class Mixture(ClusterMixin, BaseEstimator):
             raise DataError("holds a value that is not finite", f"row {int(np.argmin(finite))}", "mend or drop it")
         return rows
 
+    @hermetic()
     def sample(self, n: int = 1, *, seed: int = 0, component: int | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
         """(n, *row_shape) rows in data units and (n,) the component each came from; of one component if given."""
         generators = self._packs().generators
@@ -162,6 +166,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         rows = generators.sample_in_data_units(component, n, seed)
         return rows, np.full(n, component, np.int64)
 
+    @hermetic()
     def evaluate(self, **settings: Any) -> dict[str, Any]:
         """What `raymix.evaluation.evaluate` measures; `settings` replace fields of the config's `evaluation`, such as
         `num_samples` and `seed`. Raises `ConfigError`, `DataError`."""
@@ -179,6 +184,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         shutil.copytree(self.directory_, path, dirs_exist_ok=True)
 
     @classmethod
+    @hermetic()
     def load(cls, path: str | os.PathLike[str]) -> "Mixture":
         """The mixture of a run directory at its last complete round. Raises `CheckpointError`."""
         return cls(out=path)._read(Storage.at(path))
@@ -210,4 +216,5 @@ class Mixture(ClusterMixin, BaseEstimator):
         if self._loaded is None:
             self._loaded = Packs(self.config_, self.spec_, self._generation.components)
             self._loaded.load(Storage.at(self.directory_), self._generation)
+        self._loaded.generators.setting.prepare()
         return self._loaded

@@ -125,6 +125,7 @@ class GeneratorPack:
         assert len(stack.keys) == 1
 
         def shared_out(each: Colleague, own: GeneratorStack, told: Progress) -> dict[int, Fit]:
+            self.setting.prepare()  # each thread has a number of torch threads of its own
             part = Part(each, self.setting.config.schedule.batch_size)
             with joined(own.network, part):
                 return self._take_steps(own, phase, round, shards, steps, told, part)

@@ -1,6 +1,7 @@
 """What a network needs to know to train anywhere: config, data, device."""
 
 import os
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
@@ -34,12 +35,18 @@ class Setting:
 
     @classmethod
     def of(cls, config: Config, spec: DataSpec, use_gpu: bool = False) -> "Setting":
-        torch.set_num_threads(config.resources.threads)
-        if config.resources.deterministic and use_gpu:
+        setting = cls(config, spec, torch.device("cuda" if use_gpu else "cpu"))
+        setting.prepare()
+        return setting
+
+    def prepare(self) -> None:
+        """Give this thread and its process what the config asks of torch; in a process of somebody else's inside
+        `hermetic`."""
+        torch.set_num_threads(self.config.resources.threads)
+        if self.config.resources.deterministic and self.device.type == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
             torch.backends.cudnn.benchmark = False
-        return cls(config, spec, torch.device("cuda" if use_gpu else "cpu"))
 
     def stacks_of(self, components: Sequence[int]) -> list[tuple[int, ...]]:
         """Those that train as one model: the components of a pack, or each alone."""
@@ -69,8 +76,11 @@ class Setting:
         return MemberNoise(seeds, self.device, part)
 
 
+BUILDING = threading.Lock()  # torch's first parameters come from a generator that all threads share
+
+
 def seeded_build(build: Callable[[], Built], seed: int) -> Built:
-    """Build a network whose first parameters come from `seed`; torch's global generator is left as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
+    """Build a network whose first parameters come from `seed`; torch's global generators are left as they were."""
+    with BUILDING, torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would reach those of GPUs too
         return build()
