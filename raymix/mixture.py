@@ -5,7 +5,6 @@ Shapes: n rows, (n, *row_shape) in data units.
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 
 from raymix import session
-from raymix.config import Config, replaced
+from raymix.config import Config, dump_config, parse_config, replaced
 from raymix.data.frames import as_labels, as_rows
 from raymix.data.layout import array_layout
+from raymix.data.open import local_places
 from raymix.errors import CheckpointError, ConfigError, DataError, RaymixError
 from raymix.evaluation.evaluate import evaluate
 from raymix.evaluation.samples import sample_mixture
@@ -26,10 +26,14 @@ from raymix.models.registry import close
 from raymix.recipes.catalogue import recipe, with_data
 from raymix.recipes.resolve import resolve
 from raymix.runs import checkpoint
-from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.checkpoint import FITTED, FORMAT, READABLE, RunDirectory
+from raymix.runs.portable import TemporaryFolder, contents, unpacked
 from raymix.storage import Storage
 from raymix.training.hermetic import hermetic
 from raymix.training.packs import Packs
+
+FROM_RUN = ("_generation", "_place", "_loaded")
+"""What comes from the run directory, beside all that ends in an underscore."""
 
 
 class Mixture(ClusterMixin, BaseEstimator):
@@ -40,8 +44,11 @@ class Mixture(ClusterMixin, BaseEstimator):
     temporary one when not given). `overrides` maps dotted field names to values: {"schedule.rounds": 4}.
 
     After `fit`: `weights_` (K,) mixing weights, `labels_` (N,) the component of each training row, `config_` the
-    resolved config, `directory_` the run directory; `feature_names_in_` (D,) of rows whose columns have names.
+    resolved config, `directory_` the run directory; `feature_names_in_` (D,) of rows whose columns have names. Pickles and
+    copies carry the tensors and need no directory.
     """
+
+    _loaded: Packs | None
 
     def __init__(
         self,
@@ -76,9 +83,8 @@ class Mixture(ClusterMixin, BaseEstimator):
         config = self._config()
         if self.workers not in ("local", "ray"):
             raise ConfigError(f"is {self.workers!r}", "workers", "choose local or ray")
-        if self.out is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="raymix-")  # goes with this object
-        out = Storage.at(self.out if self.out is not None else self._folder.name)
+        place = TemporaryFolder() if self.out is None else self.out
+        out = Storage.at(place)
         if RunDirectory(out).holds_run:
             raise CheckpointError("already holds a run", out.uri, "give another `out`, or Mixture.load it")
         if X is not None:
@@ -87,10 +93,10 @@ class Mixture(ClusterMixin, BaseEstimator):
             config, spec = resolve(config)
         except RaymixError:
             if X is not None:
-                shutil.rmtree(Path(out.uri) / "data")  # unfit rows leave nothing behind
+                shutil.rmtree(Path(out.uri) / FITTED)  # unfit rows leave nothing behind
             raise
         session.start(config, spec, out.uri, workers=self.workers)
-        return self._read(out)
+        return self._read(place)
 
     def _config(self) -> Config:
         base = self.recipe_or_config
@@ -105,7 +111,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         rows, columns = as_rows(X, "the rows", config.data.columns or ())
         array_layout(rows.shape, rows.dtype, "the rows")
         arrays = {"rows": rows} | ({} if y is None else {"labels": as_labels(y, "the labels")})
-        folder = Path(out.uri) / "data"
+        folder = Path(out.uri) / FITTED
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
@@ -171,8 +177,17 @@ class Mixture(ClusterMixin, BaseEstimator):
         """What `raymix.evaluation.evaluate` measures; `settings` replace fields of the config's `evaluation`, such as
         `num_samples` and `seed`. Raises `ConfigError`, `DataError`."""
         generators, storage = self._packs().generators, Storage.at(self.directory_)
+        self._require_training_rows()
         config = replaced(self.config_, {f"evaluation.{name}": value for name, value in settings.items()})
         return evaluate(Subject(generators, storage, self._generation, config.evaluation))
+
+    def _require_training_rows(self) -> None:
+        """Raises `DataError` when files that were fitted are gone, as those in a temporary run directory may be."""
+        data = self.config_.data
+        for place in local_places(data) if data.name == "file" else ():
+            if not os.path.exists(place):
+                todo = "give `out` a folder that stays, or train on a file"
+                raise DataError("the training rows are gone, and measures need them", place, todo)
 
     # ---- keeping
 
@@ -187,9 +202,33 @@ class Mixture(ClusterMixin, BaseEstimator):
     @hermetic()
     def load(cls, path: str | os.PathLike[str]) -> "Mixture":
         """The mixture of a run directory at its last complete round. Raises `CheckpointError`."""
-        return cls(out=path)._read(Storage.at(path))
+        return cls(out=path)._read(path)
 
-    def _read(self, storage: Storage) -> Self:
+    def __getstate__(self) -> dict[str, Any]:
+        """Arguments and, once fitted, what the run's files hold: no object of raymix or torch is pickled or copied."""
+        own = {name: value for name, value in vars(self).items() if not name.endswith("_") and name not in FROM_RUN}
+        if isinstance(self.recipe_or_config, Config):
+            own["recipe_or_config"] = dump_config(self.recipe_or_config).encode()
+        directory = RunDirectory(Storage.at(self.directory_)) if hasattr(self, "state_") else None
+        return own | {"format": FORMAT, "files": contents(directory, self._generation) if directory else None}
+
+    @hermetic()
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As it was, with a temporary folder of its own. Raises `CheckpointError` for what another raymix pickled."""
+        own = dict(state)
+        given, files = own.pop("format", None), own.pop("files", None)
+        if given not in READABLE:
+            what = f"was pickled by another raymix (format {given}, not {' or '.join(map(str, READABLE))})"
+            raise CheckpointError(what, "Mixture", "fit it again, or carry it over with save and Mixture.load")
+        self.__dict__.update(own)
+        if isinstance(self.recipe_or_config, bytes):
+            self.recipe_or_config = close(parse_config(self.recipe_or_config, "a pickled Mixture"))
+        if files:
+            self._read(unpacked(files))
+
+    def _read(self, place: str | os.PathLike[str]) -> Self:
+        """What the run directory there holds; a temporary one goes with this object."""
+        storage = Storage.at(place)
         directory = RunDirectory(storage)
         config, spec = directory.load()
         generation = directory.require_last()
@@ -203,7 +242,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         parts = [checkpoint.read_assigned(storage, f"{generation.folder}/{name}").winners for name in names]
         self.labels_ = np.concatenate(parts).astype(np.int64)
         self.record_ = generation.record
-        self._loaded: Packs | None = None
+        self._place, self._loaded = place, None
         return self
 
     def _fitted(self) -> None:
@@ -214,7 +253,8 @@ class Mixture(ClusterMixin, BaseEstimator):
         """The networks, read when they are first needed."""
         self._fitted()
         if self._loaded is None:
-            self._loaded = Packs(self.config_, self.spec_, self._generation.components)
-            self._loaded.load(Storage.at(self.directory_), self._generation)
+            packs = Packs(self.config_, self.spec_, self._generation.components)
+            packs.load(Storage.at(self.directory_), self._generation)
+            self._loaded = packs
         self._loaded.generators.setting.prepare()
         return self._loaded
