@@ -1,9 +1,7 @@
 """The driver's side of a run on Ray: a cluster, a coordinator, and a look at it now and then."""
 
 import logging
-import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -21,6 +19,7 @@ from raymix.runs.run import Status
 from raymix.runtime.actors import Process
 from raymix.runtime.capacity import cluster_nodes, fitting_groups, require_room_beside_caller
 from raymix.runtime.coordinator import start_coordinator, start_detached
+from raymix.runtime.guest import quietly, staying
 from raymix.runtime.identity import NAMESPACE, run_id_of
 from raymix.runtime.janitor import watched
 from raymix.runtime.living import watch_until_end
@@ -48,33 +47,24 @@ def cluster(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    janitor: AbstractContextManager[None] = nullcontext()
-    try:
-        with kept_handler(signal.SIGTERM):
-            if address:
-                connect(address)
-            else:
-                janitor = watched(start_local(num_cpus, **EVERYWHERE))
-    except RaymixError:
-        raise
-    except Exception as error:  # Ray raises plain exceptions here, of many kinds
-        raise unreachable(error, address) from None
-    with janitor:
+    with staying():
+        janitor: AbstractContextManager[None] = nullcontext()
         try:
-            yield
-        finally:
-            ray.shutdown()
-
-
-@contextmanager
-def kept_handler(signum: int) -> Iterator[None]:
-    """Leaves a signal's handler as it was; Ray takes SIGTERM for itself when it starts."""
-    handler = signal.getsignal(signum)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():  # no other thread may, nor does Ray there
-            signal.signal(signum, handler)
+            with quietly():
+                if address:
+                    connect(address)
+                else:
+                    janitor = watched(start_local(num_cpus, **EVERYWHERE))
+        except RaymixError:
+            raise
+        except Exception as error:  # Ray raises plain exceptions here, of many kinds
+            raise unreachable(error, address) from None
+        with janitor:
+            try:
+                yield
+            finally:
+                with quietly():
+                    ray.shutdown()
 
 
 def connect(address: str) -> None:

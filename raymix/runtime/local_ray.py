@@ -1,5 +1,6 @@
 """A Ray on this machine alone, closed to everybody else: no dashboard, loopback only, a token of its owner's."""
 
+import functools
 import logging
 import os
 import secrets
@@ -75,7 +76,13 @@ def provide_token() -> None:
         write_token(Path.home() / ".ray" / "auth_token")
     except (ResourceError, RuntimeError) as error:
         log.warning("no other process can reach this local Ray: %s", error)
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ["RAY_AUTH_TOKEN"] = own_token()
+
+
+@functools.cache  # Ray reads it once
+def own_token() -> str:
+    """A secret of this process."""
+    return secrets.token_hex(32)
 
 
 def write_token(path: Path) -> None:
