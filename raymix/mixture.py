@@ -44,8 +44,8 @@ class Mixture(ClusterMixin, BaseEstimator):
     temporary one when not given). `overrides` maps dotted field names to values: {"schedule.rounds": 4}.
 
     After `fit`: `weights_` (K,) mixing weights, `labels_` (N,) the component of each training row, `config_` the
-    resolved config, `directory_` the run directory; `feature_names_in_` (D,) of rows whose columns have names. Pickles and
-    copies carry the tensors and need no directory.
+    resolved config, `directory_` the run directory; `feature_names_in_` (D,) of rows whose columns have names. Pickles
+    and copies carry the tensors and need no directory.
     """
 
     _loaded: Packs | None

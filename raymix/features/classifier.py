@@ -34,6 +34,7 @@ from raymix.features.base import (
     to_unit,
     whole_set,
 )
+from raymix.models.seeded import seeded_build
 from raymix.seeds import numpy_rng
 
 VERSION = 1  # of everything below that decides the weights
@@ -158,10 +159,8 @@ class Network(nn.Module):
 
 
 def build(row_shape: tuple[int, ...], num_classes: int) -> Network:
-    """A network with the seed's first parameters; torch's global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        return Network(row_shape, num_classes)
+    """A network with the seed's first parameters."""
+    return seeded_build(lambda: Network(row_shape, num_classes), SEED)
 
 
 def described(row_shape: tuple[int, ...]) -> str:

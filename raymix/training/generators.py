@@ -17,12 +17,13 @@ from raymix.errors import DivergedError
 from raymix.models.base import ClosedForm, DataInitialised, Decodes, HasCritic, LogDensity, StackedGenerator
 from raymix.models.parts import Colleague, Part
 from raymix.models.registry import family_of
+from raymix.models.seeded import seeded_build
 from raymix.seeds import Phase, numpy_rng, phase_seed
 from raymix.state import Fit, Term
 from raymix.training.batches import Draws, RowView, all_batches
 from raymix.training.divergence import LogRatios, checked_log_ratios
 from raymix.training.paging import Blocks
-from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
+from raymix.training.setting import Progress, Setting, ignore_progress
 from raymix.training.stacks import Arrays, GeneratorStack, Tensors
 from raymix.training.teams import abreast, joined
 

@@ -27,6 +27,11 @@ class Switch(NamedTuple):
     own: Any
     """What it is meanwhile."""
 
+    def put(self, value: Any) -> None:
+        """Let it be so; torch may refuse to be told even what it is."""
+        if self.get() != value:
+            self.set(value)
+
 
 def attribute(owner: Any, name: str, own: Any) -> Switch:
     """A setting that is an attribute."""
@@ -91,9 +96,8 @@ class _Process:
 
     def _take(self) -> None:
         for switch in [*SWITCHES, *lowered_precisions()]:
-            found = switch.get()
-            switch.set(switch.own)
-            self.taken.callback(switch.set, found)
+            self.taken.callback(switch.put, switch.get())
+            switch.put(switch.own)
         if any(action == "error" for action, *_ in warnings.filters):
             self.taken.enter_context(warnings.catch_warnings())
             warnings.simplefilter("default")

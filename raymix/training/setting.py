@@ -1,10 +1,8 @@
 """What a network needs to know to train anywhere: config, data, device."""
 
 import os
-import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import nn
@@ -14,8 +12,6 @@ from raymix.data.source import DataSpec
 from raymix.models.parts import Part
 from raymix.training.batches import Scaler
 from raymix.training.noise import MemberNoise
-
-Built = TypeVar("Built")
 
 Progress = Callable[[int], None]
 """Told the steps done since the last call."""
@@ -74,13 +70,3 @@ class Setting:
     def noise(self, *seeds: int, part: Part | None = None) -> MemberNoise:
         """A seed per member; of one worker's `part` of each batch."""
         return MemberNoise(seeds, self.device, part)
-
-
-BUILDING = threading.Lock()  # torch's first parameters come from a generator that all threads share
-
-
-def seeded_build(build: Callable[[], Built], seed: int) -> Built:
-    """Build a network whose first parameters come from `seed`; torch's global generators are left as they were."""
-    with BUILDING, torch.random.fork_rng(devices=[]):
-        torch.default_generator.manual_seed(seed)  # `torch.manual_seed` would reach those of GPUs too
-        return build()
