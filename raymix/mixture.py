@@ -236,6 +236,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         self._generation, self.generation_, self.state_ = generation, generation.name, generation.state
         self.weights_ = np.array(self.state_.weights_K)
         self.n_features_in_ = int(np.prod(spec.row_shape))
+        self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
         if len(spec.columns) == self.n_features_in_:
             self.feature_names_in_ = np.array(spec.columns, dtype=object)
         names = sorted(name for name in generation.files if name.startswith("labels-"))

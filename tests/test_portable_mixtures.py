@@ -13,6 +13,7 @@ from typing import Any
 
 import joblib
 import numpy as np
+import pandas as pd
 import pytest
 import ray
 from sklearn.base import clone
@@ -139,6 +140,16 @@ def test_a_saved_mixture_finds_its_training_rows_beside_it(tmp_path: Path) -> No
     assert loaded.config_.data.path == str(tmp_path / "saved" / "data" / "rows.npy")
 
 
+def test_names_of_columns_go_along_and_not_into_another_fit() -> None:
+    frame = pd.DataFrame(ROWS * [1, 30], columns=["height", "weight"])
+    mixture = Mixture("synthetic-3", num_components=2, overrides=SETTINGS).fit(frame)
+    for other in (copy.copy(mixture), pickle.loads(pickle.dumps(mixture))):
+        assert list(other.feature_names_in_) == ["height", "weight"]
+        np.testing.assert_array_equal(other.predict(frame[["weight", "height"]]), mixture.labels_)
+    assert not hasattr(mixture.fit(ROWS), "feature_names_in_")
+
+
+@pytest.mark.slow
 def test_workers_of_joblib_and_ray_take_a_mixture(fitted: Mixture, ray_cluster: None) -> None:
     parts = joblib.Parallel(n_jobs=2)(joblib.delayed(fitted.predict)(rows) for rows in (ROWS[:60], ROWS[60:]))
     np.testing.assert_array_equal(np.concatenate(parts), fitted.labels_)
