@@ -3,6 +3,7 @@
 Any number of processes may read and write at once: a file appears whole or not at all, and whoever comes last wins.
 """
 
+import functools
 import hashlib
 import json
 import logging
@@ -30,9 +31,24 @@ class Kept(NamedTuple):
     """What is said of the tensors, as plain JSON values."""
 
 
-def cache_folder() -> Path:
-    """`$XDG_CACHE_HOME/raymix`, or `~/.cache/raymix`."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raymix"
+def cache_folder() -> Path | None:
+    """`$XDG_CACHE_HOME/raymix`, or `~/.cache/raymix`; None, with a warning, for a user who has no home folder."""
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "raymix"
+    except RuntimeError:
+        _tell_homeless()
+        return None
+
+
+@functools.cache  # once is enough
+def _tell_homeless() -> None:
+    log.warning("nothing is kept for the next run: this user has no home folder; set XDG_CACHE_HOME to a folder")
+
+
+def cache_file(name: str, folder: Path | None = None) -> Path | None:
+    """A file in the user's cache, or in another folder; None where there is none."""
+    folder = folder or cache_folder()
+    return folder / name if folder else None
 
 
 def write_whole(path: Path, content: bytes) -> None:
@@ -47,19 +63,29 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
-def keep(path: Path, tensors: Tensors, about: Mapping[str, Any]) -> None:
-    """Write tensors as safetensors, with `about` as JSON in its header. A file that cannot be written is a warning."""
+def keep(path: Path | None, tensors: Tensors, about: Mapping[str, Any]) -> None:
+    """Write tensors as safetensors, with `about` as JSON in its header, where there is a file to write to. One that
+    cannot be written is a warning."""
     contiguous = {name: np.ascontiguousarray(value) for name, value in tensors.items()}
     text = json.dumps(about)
     told = json.dumps({"about": text, "sha256": _digest(contiguous, text)})
+    keep_whole(path, safetensors_save(contiguous, {HEADER: told}))  # one entry: the order of several varies
+
+
+def keep_whole(path: Path | None, content: bytes) -> None:
+    """Write a file, where there is one to write to. One that cannot be written is a warning."""
+    if path is None:
+        return
     try:
-        write_whole(path, safetensors_save(contiguous, {HEADER: told}))  # one entry: the order of several varies
+        write_whole(path, content)
     except OSError as error:
         log.warning("%s: cannot be kept (%s); it will be made again the next time", path, error.strerror)
 
 
-def kept(path: Path) -> Kept | None:
+def kept(path: Path | None) -> Kept | None:
     """What `keep` wrote; None where there is nothing, and, with a warning, where it is damaged."""
+    if path is None:
+        return None
     try:
         with safe_open(path, framework="np") as file:
             told = json.loads((file.metadata() or {})[HEADER])

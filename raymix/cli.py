@@ -7,13 +7,13 @@ that those that need no torch start quickly.
 import difflib
 import importlib
 import logging
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NamedTuple
 
 from raymix import __version__
+from raymix.commands.streams import writable
 from raymix.errors import CheckpointError, ConfigError, DataError, RaymixError, ResourceError
 
 MISUSE = (ConfigError, DataError, CheckpointError, ResourceError)
@@ -53,15 +53,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if argv is None else argv)
     with logging_to_stderr():
         try:
-            return dispatch(argv)
+            with writable():
+                return dispatch(argv)
         except RaymixError as error:
             print(f"raymix: error: {one_line(error)}", file=sys.stderr)
             return 2 if isinstance(error, MISUSE) else 1
         except KeyboardInterrupt as interrupt:
             print("\nraymix: interrupted", file=sys.stderr)
             return getattr(interrupt, "exit_code", 130)
-        except BrokenPipeError:  # whoever reads stdout has seen enough, such as `head`
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except BrokenPipeError:  # whoever reads has seen enough, such as `head`
             return 141
 
 

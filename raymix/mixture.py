@@ -5,7 +5,6 @@ Shapes: n rows, (n, *row_shape) in data units.
 
 import os
 import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -14,9 +13,10 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 
 from raymix import session
-from raymix.config import Config, replaced
+from raymix.config import Config, dump_config, parse_config, replaced
 from raymix.data.frames import as_labels, as_rows
 from raymix.data.layout import array_layout
+from raymix.data.open import local_places
 from raymix.errors import CheckpointError, ConfigError, DataError, RaymixError
 from raymix.evaluation.evaluate import evaluate
 from raymix.evaluation.samples import sample_mixture
@@ -26,9 +26,14 @@ from raymix.models.registry import close
 from raymix.recipes.catalogue import recipe, with_data
 from raymix.recipes.resolve import resolve
 from raymix.runs import checkpoint
-from raymix.runs.checkpoint import RunDirectory
+from raymix.runs.checkpoint import FITTED, FORMAT, READABLE, RunDirectory
+from raymix.runs.portable import TemporaryFolder, contents, unpacked
 from raymix.storage import Storage
+from raymix.training.hermetic import hermetic
 from raymix.training.packs import Packs
+
+FROM_RUN = ("_generation", "_place", "_loaded")
+"""What comes from the run directory, beside all that ends in an underscore."""
 
 
 class Mixture(ClusterMixin, BaseEstimator):
@@ -39,8 +44,11 @@ class Mixture(ClusterMixin, BaseEstimator):
     temporary one when not given). `overrides` maps dotted field names to values: {"schedule.rounds": 4}.
 
     After `fit`: `weights_` (K,) mixing weights, `labels_` (N,) the component of each training row, `config_` the
-    resolved config, `directory_` the run directory; `feature_names_in_` (D,) of rows whose columns have names.
+    resolved config, `directory_` the run directory; `feature_names_in_` (D,) of rows whose columns have names. Pickles
+    and copies carry the tensors and need no directory.
     """
+
+    _loaded: Packs | None
 
     def __init__(
         self,
@@ -63,6 +71,7 @@ class Mixture(ClusterMixin, BaseEstimator):
 
     # ---- training
 
+    @hermetic()
     def fit(self, X: ArrayLike | None = None, y: ArrayLike | None = None) -> Self:
         """Train on rows X (n, D), (n, H, W) or (n, C, H, W); None trains on the recipe's own data.
 
@@ -74,9 +83,8 @@ class Mixture(ClusterMixin, BaseEstimator):
         config = self._config()
         if self.workers not in ("local", "ray"):
             raise ConfigError(f"is {self.workers!r}", "workers", "choose local or ray")
-        if self.out is None:
-            self._folder = tempfile.TemporaryDirectory(prefix="raymix-")  # goes with this object
-        out = Storage.at(self.out if self.out is not None else self._folder.name)
+        place = TemporaryFolder() if self.out is None else self.out
+        out = Storage.at(place)
         if RunDirectory(out).holds_run:
             raise CheckpointError("already holds a run", out.uri, "give another `out`, or Mixture.load it")
         if X is not None:
@@ -85,10 +93,10 @@ class Mixture(ClusterMixin, BaseEstimator):
             config, spec = resolve(config)
         except RaymixError:
             if X is not None:
-                shutil.rmtree(Path(out.uri) / "data")  # unfit rows leave nothing behind
+                shutil.rmtree(Path(out.uri) / FITTED)  # unfit rows leave nothing behind
             raise
         session.start(config, spec, out.uri, workers=self.workers)
-        return self._read(out)
+        return self._read(place)
 
     def _config(self) -> Config:
         base = self.recipe_or_config
@@ -103,7 +111,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         rows, columns = as_rows(X, "the rows", config.data.columns or ())
         array_layout(rows.shape, rows.dtype, "the rows")
         arrays = {"rows": rows} | ({} if y is None else {"labels": as_labels(y, "the labels")})
-        folder = Path(out.uri) / "data"
+        folder = Path(out.uri) / FITTED
         try:
             folder.mkdir(parents=True)
         except FileExistsError:
@@ -124,6 +132,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         over the training set. It orders rows by how well the mixture explains them; it is no log-likelihood."""
         return self.assign(X)[1]
 
+    @hermetic()
     def assign(self, X: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """(n,) winners and (n,) their normalised log ratios. Raises `DataError` for rows of another shape, and
         `ConfigError` for a mixture that was trained without discriminators."""
@@ -150,6 +159,7 @@ class Mixture(ClusterMixin, BaseEstimator):
             raise DataError("holds a value that is not finite", f"row {int(np.argmin(finite))}", "mend or drop it")
         return rows
 
+    @hermetic()
     def sample(self, n: int = 1, *, seed: int = 0, component: int | None = None) -> tuple[NDArray[Any], NDArray[Any]]:
         """(n, *row_shape) rows in data units and (n,) the component each came from; of one component if given."""
         generators = self._packs().generators
@@ -162,12 +172,22 @@ class Mixture(ClusterMixin, BaseEstimator):
         rows = generators.sample_in_data_units(component, n, seed)
         return rows, np.full(n, component, np.int64)
 
+    @hermetic()
     def evaluate(self, **settings: Any) -> dict[str, Any]:
         """What `raymix.evaluation.evaluate` measures; `settings` replace fields of the config's `evaluation`, such as
         `num_samples` and `seed`. Raises `ConfigError`, `DataError`."""
         generators, storage = self._packs().generators, Storage.at(self.directory_)
+        self._require_training_rows()
         config = replaced(self.config_, {f"evaluation.{name}": value for name, value in settings.items()})
         return evaluate(Subject(generators, storage, self._generation, config.evaluation))
+
+    def _require_training_rows(self) -> None:
+        """Raises `DataError` when files that were fitted are gone, as those in a temporary run directory may be."""
+        data = self.config_.data
+        for place in local_places(data) if data.name == "file" else ():
+            if not os.path.exists(place):
+                todo = "give `out` a folder that stays, or train on a file"
+                raise DataError("the training rows are gone, and measures need them", place, todo)
 
     # ---- keeping
 
@@ -179,11 +199,36 @@ class Mixture(ClusterMixin, BaseEstimator):
         shutil.copytree(self.directory_, path, dirs_exist_ok=True)
 
     @classmethod
+    @hermetic()
     def load(cls, path: str | os.PathLike[str]) -> "Mixture":
         """The mixture of a run directory at its last complete round. Raises `CheckpointError`."""
-        return cls(out=path)._read(Storage.at(path))
+        return cls(out=path)._read(path)
 
-    def _read(self, storage: Storage) -> Self:
+    def __getstate__(self) -> dict[str, Any]:
+        """Arguments and, once fitted, what the run's files hold: no object of raymix or torch is pickled or copied."""
+        own = {name: value for name, value in vars(self).items() if not name.endswith("_") and name not in FROM_RUN}
+        if isinstance(self.recipe_or_config, Config):
+            own["recipe_or_config"] = dump_config(self.recipe_or_config).encode()
+        directory = RunDirectory(Storage.at(self.directory_)) if hasattr(self, "state_") else None
+        return own | {"format": FORMAT, "files": contents(directory, self._generation) if directory else None}
+
+    @hermetic()
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """As it was, with a temporary folder of its own. Raises `CheckpointError` for what another raymix pickled."""
+        own = dict(state)
+        given, files = own.pop("format", None), own.pop("files", None)
+        if given not in READABLE:
+            what = f"was pickled by another raymix (format {given}, not {' or '.join(map(str, READABLE))})"
+            raise CheckpointError(what, "Mixture", "fit it again, or carry it over with save and Mixture.load")
+        self.__dict__.update(own)
+        if isinstance(self.recipe_or_config, bytes):
+            self.recipe_or_config = close(parse_config(self.recipe_or_config, "a pickled Mixture"))
+        if files:
+            self._read(unpacked(files))
+
+    def _read(self, place: str | os.PathLike[str]) -> Self:
+        """What the run directory there holds; a temporary one goes with this object."""
+        storage = Storage.at(place)
         directory = RunDirectory(storage)
         config, spec = directory.load()
         generation = directory.require_last()
@@ -191,13 +236,14 @@ class Mixture(ClusterMixin, BaseEstimator):
         self._generation, self.generation_, self.state_ = generation, generation.name, generation.state
         self.weights_ = np.array(self.state_.weights_K)
         self.n_features_in_ = int(np.prod(spec.row_shape))
+        self.__dict__.pop("feature_names_in_", None)  # of an earlier fit
         if len(spec.columns) == self.n_features_in_:
             self.feature_names_in_ = np.array(spec.columns, dtype=object)
         names = sorted(name for name in generation.files if name.startswith("labels-"))
         parts = [checkpoint.read_assigned(storage, f"{generation.folder}/{name}").winners for name in names]
         self.labels_ = np.concatenate(parts).astype(np.int64)
         self.record_ = generation.record
-        self._loaded: Packs | None = None
+        self._place, self._loaded = place, None
         return self
 
     def _fitted(self) -> None:
@@ -208,6 +254,8 @@ class Mixture(ClusterMixin, BaseEstimator):
         """The networks, read when they are first needed."""
         self._fitted()
         if self._loaded is None:
-            self._loaded = Packs(self.config_, self.spec_, self._generation.components)
-            self._loaded.load(Storage.at(self.directory_), self._generation)
+            packs = Packs(self.config_, self.spec_, self._generation.components)
+            packs.load(Storage.at(self.directory_), self._generation)
+            self._loaded = packs
+        self._loaded.generators.setting.prepare()
         return self._loaded

@@ -19,6 +19,7 @@ from raymix.runs.run import Progress, Run, Status
 from raymix.runtime.driver import Detached, Reserved, cluster, packed_for_cluster, require_room, run_on_ray
 from raymix.runtime.living import living_coordinator, watch_until_end
 from raymix.storage import Storage
+from raymix.training.hermetic import hermetic
 
 log = logging.getLogger(__name__)
 Watch = Callable[[Status], None]
@@ -31,6 +32,7 @@ def environment() -> dict[str, str]:
     return {"raymix": __version__, "python": platform.python_version(), **versions, "machine": machine}
 
 
+@hermetic()
 def start(
     config: Config,
     spec: DataSpec,
@@ -71,6 +73,7 @@ def start(
         run_on_ray(config, spec, directory.storage.uri, watch, reserved, detached)
 
 
+@hermetic()
 def resume(
     uri: str,
     *,

@@ -1,10 +1,14 @@
+import errno
 import json
 import multiprocessing
+import os
+import pwd
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from raymix.cache import cache_folder, keep, kept, tensors_hash, write_whole
+from raymix.cache import cache_file, cache_folder, keep, kept, tensors_hash, write_whole
 
 TENSORS = {"weight": np.arange(12, dtype=np.float32).reshape(3, 4), "scale": np.array([2.0]), "none": np.empty((0, 2))}
 ABOUT = {"definition": "three", "accuracy": 0.5}
@@ -102,3 +106,27 @@ def test_a_file_that_cannot_be_written_whole_leaves_nothing(tmp_path):
     with pytest.raises(OSError):  # noqa: PT011 (the kind differs between systems)
         write_whole(tmp_path / "a", json.dumps(1).encode())
     assert [file.name for file in tmp_path.iterdir()] == ["a"]
+
+
+def test_a_user_without_a_home_keeps_nothing(monkeypatch, tmp_path, caplog):
+    def nobody(uid):
+        raise KeyError(uid)
+
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    assert cache_folder() is None and cache_file("a") is None
+    keep(None, TENSORS, ABOUT)
+    assert kept(None) is None
+    assert cache_file("deep/a", tmp_path) == tmp_path / "deep" / "a"
+
+
+def test_a_full_disk_is_a_warning_and_leaves_nothing(monkeypatch, tmp_path, caplog):
+    def full(path, content):
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    keep(tmp_path / "a.safetensors", TENSORS, ABOUT)
+    assert "a.safetensors: cannot be kept (No space left on device)" in caplog.text
+    assert list(tmp_path.iterdir()) == []

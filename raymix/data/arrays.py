@@ -5,6 +5,7 @@ Shapes: N rows of the whole, n rows of a range. Nothing is unpickled: arrays of 
 
 import io
 import math
+import weakref
 import zipfile
 from collections.abc import Callable
 from typing import IO, NamedTuple
@@ -73,6 +74,7 @@ class StreamRows:
         with reading(self._place, "rows of an array", "the file is damaged, get it again"):
             if self._stream is None:
                 self._stream = self._open()
+                weakref.finalize(self, self._stream.close)
             self._stream.seek(self._header.offset + start * row_bytes)
             data = self._stream.read((stop - start) * row_bytes)
             more = stop == self.num_rows and self._stream.read(1)

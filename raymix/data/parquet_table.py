@@ -40,6 +40,8 @@ class ParquetTable:
     """Files of the same columns as one table, whatever their order; `schema` holds types that fit all of them. Raises
     `DataError` for damage, and for columns that are missing or of another kind in some file."""
 
+    schema: pa.Schema
+
     def __init__(self, paths: Sequence[Place]) -> None:
         self.row_groups: list[RowGroup] = []
         self.num_rows = 0

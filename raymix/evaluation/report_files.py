@@ -1,6 +1,10 @@
 """The files that a run shows itself with, made from a committed generation: the report page and the picture."""
 
 import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import matplotlib
 
 from raymix.data.source import DataSpec
 from raymix.evaluation.portrait import portray
@@ -11,6 +15,15 @@ from raymix.report.pictures import save_samples
 from raymix.runs.checkpoint import Generation, RunDirectory
 
 
+@contextmanager
+def plain_style() -> Iterator[None]:
+    """Inside, figures look as matplotlib has it, whatever the user's own style is."""
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()
+        yield
+
+
+@plain_style()
 def report_files(directory: RunDirectory) -> dict[str, bytes]:
     """`report.html` and `samples.png` of the last committed round; nothing is written.
 

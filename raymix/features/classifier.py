@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from raymix.cache import Kept, cache_folder, keep, kept, tensors_hash
+from raymix.cache import Kept, cache_file, keep, kept, tensors_hash
 from raymix.config import DataConfig
 from raymix.data.open import open_test_source
 from raymix.data.source import Block, Source
@@ -34,6 +34,7 @@ from raymix.features.base import (
     to_unit,
     whole_set,
 )
+from raymix.models.seeded import seeded_build
 from raymix.seeds import numpy_rng
 
 VERSION = 1  # of everything below that decides the weights
@@ -83,7 +84,7 @@ def classifier(
         raise DataError(what, spec.name, "give data.labels, or take inception or pixel features")
     split = split_rows(data, source)
     data_hash = hash_of(split)
-    path = (cache or cache_folder()) / "features" / f"classifier-v{VERSION}-{data_hash}.safetensors"
+    path = cache_file(f"features/classifier-v{VERSION}-{data_hash}.safetensors", cache)
     found = kept(path)
     if found is None:
         found = trained(split, spec.row_shape, len(spec.classes), to_unit(data, spec), spec.name, progress)
@@ -158,10 +159,8 @@ class Network(nn.Module):
 
 
 def build(row_shape: tuple[int, ...], num_classes: int) -> Network:
-    """A network with the seed's first parameters; torch's global generator is left as it was."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(SEED)
-        return Network(row_shape, num_classes)
+    """A network with the seed's first parameters."""
+    return seeded_build(lambda: Network(row_shape, num_classes), SEED)
 
 
 def described(row_shape: tuple[int, ...]) -> str:

@@ -22,6 +22,7 @@ from raymix.config import DataConfig
 from raymix.data.faults import reading
 from raymix.errors import ConfigError, DataError
 from raymix.features.base import Features, ToUnit, arrays_of, to_unit, whole_set
+from raymix.models.seeded import seeded_build
 
 SIDE = 299
 BATCH = 32
@@ -46,7 +47,7 @@ def inception(
     if weights is None and not path.is_file():
         todo = f"put the file of {FID_WEIGHTS_URL} there, or name yours"
         raise DataError("Inception's weights are not there", str(path), todo)
-    whole = fid_inception(path)
+    whole = seeded_build(lambda: fid_inception(path), 0)  # draws parameters before it reads its own
     told = tensors_hash(arrays_of(whole))
     network = Inception(to_unit(data, spec), whole, LAYERS[dims])
     layer = f"the {dims} outputs of {LAYERS[dims]}, averaged over the image"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from raymix.cache import cache_folder, keep, kept, tensors_hash
+from raymix.cache import cache_file, keep, kept, tensors_hash
 from raymix.data.source import DataSpec, Source, block_bounds
 from raymix.errors import DataError
 from raymix.features.base import Features
@@ -39,7 +39,7 @@ def reference(
     """
     rows = drawn_rows(source, count, seed)
     data_hash = tensors_hash({"rows": rows})
-    path = (cache or cache_folder()) / "reference" / f"{features.hash}-{data_hash}-{len(rows)}.safetensors"
+    path = cache_file(f"reference/{features.hash}-{data_hash}-{len(rows)}.safetensors", cache)
     found = kept(path)
     if found is None:
         features_ND = features(rows)

@@ -4,7 +4,6 @@ A component may have an actor of its own or share one; those that share one may 
 another. What is fastest depends on the networks and on the hardware, so a few steps of each are timed.
 """
 
-import contextlib
 import hashlib
 import json
 import math
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 
 from raymix.budgets import equal_steps, pretrain_steps
-from raymix.cache import cache_folder, write_whole
+from raymix.cache import cache_file, keep_whole
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.models.base import ClosedForm
@@ -157,9 +156,9 @@ def timed(work: Callable[[int], object], most: int = 1024) -> float:
 
 def cached_paces(config: Config, spec: DataSpec, stacks: Sequence[Packing]) -> list[Pace]:
     """What `paces` measures, or measured before on the same hardware."""
-    path = cache_folder() / "paces.json"
+    path = cache_file("paces.json")
     try:
-        known: dict[str, list[float]] = json.loads(path.read_text())
+        known: dict[str, list[float]] = json.loads(path.read_text()) if path else {}
     except (OSError, ValueError):
         known = {}
     keys = [_key(config, spec, each) for each in stacks]
@@ -167,8 +166,7 @@ def cached_paces(config: Config, spec: DataSpec, stacks: Sequence[Packing]) -> l
     if missing:
         found = zip(missing, paces(config, spec, missing), strict=True)
         known |= {_key(config, spec, each): list(pace) for each, pace in found}
-        with contextlib.suppress(OSError):  # it is measured again the next time
-            write_whole(path, json.dumps(known).encode())
+        keep_whole(path, json.dumps(known).encode())
     return [Pace(*known[key]) for key in keys]
 
 
@@ -183,7 +181,7 @@ def _key(config: Config, spec: DataSpec, stack: Packing) -> str:
 def processor() -> str:
     """The processor's name."""
     try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
     except OSError:
         return platform.processor()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())

@@ -13,6 +13,7 @@ import hashlib
 import io
 import logging
 import math
+import os
 import re
 import uuid
 from collections.abc import Callable, Iterable, Mapping
@@ -39,6 +40,8 @@ FORMAT = 4
 READABLE = (3, 4)
 """Formats of run directories that are read: 3 had no names of columns."""
 KEPT = 2
+FITTED = "data"
+"""Folder of a run directory with the rows and labels that were fitted, where those were arrays."""
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
@@ -109,7 +112,17 @@ class RunDirectory:
         data = run["data"]
         lists = {name: tuple(value) for name, value in data.items() if isinstance(value, list)}
         spec = DataSpec(**(data | lists))
-        return parse_config(settings, self.storage.where("config.yaml")), spec
+        return self._with_own_data(parse_config(settings, self.storage.where("config.yaml"))), spec
+
+    def _with_own_data(self, config: Config) -> Config:
+        """Files that a fit wrote below the directory are found there after it was moved or copied, too."""
+        if not self.storage.is_local:
+            return config
+        named = {name: getattr(config.data, name) for name in ("path", "labels")}
+        gone = {name: place for name, place in named.items() if place is not None and not os.path.exists(place)}
+        own = {name: os.path.join(self.storage.uri, FITTED, os.path.basename(place)) for name, place in gone.items()}
+        moved = {name: place for name, place in own.items() if os.path.exists(place)}
+        return config.model_copy(update={"data": config.data.model_copy(update=moved)}) if moved else config
 
     def take_over(self, restarted: bool = False) -> int:
         """Become the one writer: whoever wrote before fails at its next write.

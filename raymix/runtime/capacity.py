@@ -20,7 +20,7 @@ from raymix.config import Config
 from raymix.errors import ResourceError
 from raymix.runtime.elastic import Held, beside
 from raymix.runtime.machines import GIB, GPU_GIB, Machine
-from raymix.runtime.placement import MARK, Group, Node, groups, homes
+from raymix.runtime.placement import MARK, Group, Node, amounts, demand, groups, homes, sum_of
 
 log = logging.getLogger(__name__)
 POLL_S = 1.0
@@ -117,6 +117,25 @@ def has_room(asked: Sequence[Group], held: Held, wait_s: float, name: str) -> bo
         while not fits() and time.monotonic() < deadline:
             time.sleep(POLL_S)
     return fits()
+
+
+def require_room_beside_caller(asked: Sequence[Group]) -> None:
+    """Raises `ResourceError` when groups would wait for what this process holds itself, as a task or actor of Ray that
+    waits for their run."""
+    context = ray.get_runtime_context()
+    if context.worker.mode != ray.WORKER_MODE:
+        return
+    nodes, own = cluster_nodes(), _node(context.get_assigned_resources(), context.get_node_id())
+    free = [
+        replace(node, cpus=max(0.0, node.cpus - own.cpus), gpus=max(0.0, node.gpus - own.gpus))
+        if node.id == own.id
+        else node
+        for node in nodes
+    ]
+    if None in homes(asked, free):
+        what = f"the task or actor that starts the run holds {amounts(own)} itself, and the run asks for "
+        what += f"{amounts(demand(asked))} of the cluster's {amounts(sum_of(nodes))}"
+        raise ResourceError(what, "workers", "start it with num_cpus=0 and num_gpus=0, or train with workers='local'")
 
 
 def whatever_it_takes(config: Config) -> Node:

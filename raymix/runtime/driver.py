@@ -1,9 +1,7 @@
 """The driver's side of a run on Ray: a cluster, a coordinator, and a look at it now and then."""
 
 import logging
-import signal
 import socket
-import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
@@ -19,8 +17,9 @@ from raymix.errors import RaymixError, ResourceError, WorkerLostError
 from raymix.recipes.packing import Pace, Packing, cached_paces, packed
 from raymix.runs.run import Status
 from raymix.runtime.actors import Process
-from raymix.runtime.capacity import cluster_nodes, fitting_groups
+from raymix.runtime.capacity import cluster_nodes, fitting_groups, require_room_beside_caller
 from raymix.runtime.coordinator import start_coordinator, start_detached
+from raymix.runtime.guest import quietly, staying
 from raymix.runtime.identity import NAMESPACE, run_id_of
 from raymix.runtime.janitor import watched
 from raymix.runtime.living import watch_until_end
@@ -48,33 +47,24 @@ def cluster(address: str | None, num_cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    janitor: AbstractContextManager[None] = nullcontext()
-    try:
-        with kept_handler(signal.SIGTERM):
-            if address:
-                connect(address)
-            else:
-                janitor = watched(start_local(num_cpus, **EVERYWHERE))
-    except RaymixError:
-        raise
-    except Exception as error:  # Ray raises plain exceptions here, of many kinds
-        raise unreachable(error, address) from None
-    with janitor:
+    with staying():
+        janitor: AbstractContextManager[None] = nullcontext()
         try:
-            yield
-        finally:
-            ray.shutdown()
-
-
-@contextmanager
-def kept_handler(signum: int) -> Iterator[None]:
-    """Leaves a signal's handler as it was; Ray takes SIGTERM for itself when it starts."""
-    handler = signal.getsignal(signum)
-    try:
-        yield
-    finally:
-        if threading.current_thread() is threading.main_thread():  # no other thread may, nor does Ray there
-            signal.signal(signum, handler)
+            with quietly():
+                if address:
+                    connect(address)
+                else:
+                    janitor = watched(start_local(num_cpus, **EVERYWHERE))
+        except RaymixError:
+            raise
+        except Exception as error:  # Ray raises plain exceptions here, of many kinds
+            raise unreachable(error, address) from None
+        with janitor:
+            try:
+                yield
+            finally:
+                with quietly():
+                    ray.shutdown()
 
 
 def connect(address: str) -> None:
@@ -88,6 +78,9 @@ def connect(address: str) -> None:
 def unreachable(error: BaseException, address: str | None) -> ResourceError:
     """Why Ray could not be had, in a line; a missing token hides behind other errors."""
     where, reason = f"--address {address or 'local'}", (str(error).strip() or type(error).__name__).splitlines()[0]
+    if "AF_UNIX" in reason:
+        what = f"the paths of Ray's sockets are too long ({reason.removeprefix('validate_socket_filename failed: ')})"
+        return ResourceError(what, "TMPDIR", "set RAY_TMPDIR to a folder with a short path, such as /tmp")
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, AuthenticationError) or "AuthToken" in str(cause):
@@ -134,6 +127,7 @@ def _paces_on_gpu(config: Config, spec: DataSpec, stacks: Sequence[Packing]) -> 
 def require_room(config: Config, wait_s: float) -> None:
     """Raises `ResourceError` unless the cluster can hold the run, at once or after `wait_s` seconds."""
     asked = fitting_groups(config, wait_s)
+    require_room_beside_caller(asked)
     num_packs, cpus = sum(bool(group.generators) for group in asked), sum(node.cpus for node in cluster_nodes())
     if num_packs > cpus:
         log.warning("%d generator actors on %g processors: they share time", num_packs, cpus)

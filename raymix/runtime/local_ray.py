@@ -1,5 +1,7 @@
 """A Ray on this machine alone, closed to everybody else: no dashboard, loopback only, a token of its owner's."""
 
+import functools
+import logging
 import os
 import secrets
 import socket
@@ -19,15 +21,16 @@ CONNECT_S = 10
 # A local Ray ends processes that idle for a second, and every round would start new ones for its block tasks.
 KEEP_IDLE_PROCESSES = {"idle_worker_killing_time_threshold_ms": 600_000}
 AUTHENTICATION = ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH")
+log = logging.getLogger(__name__)
 
 
 def start_local(num_cpus: int | None, **options: Any) -> int:
     """Connect to a new local Ray; returns the process number of its raylet, which starts all workers.
 
-    Raises `ResourceError` when Ray's token cannot be written, and what `ray.init` raises.
+    Raises what `ray.init` raises.
     """
     if not any(name in os.environ for name in AUTHENTICATION):
-        write_token(Path.home() / ".ray" / "auth_token")
+        provide_token()
     with keeping_loopback():
         ray.init(
             address="local",
@@ -67,8 +70,26 @@ def on_loopback_alone(host: str, port: int) -> bool:
     return False
 
 
+def provide_token() -> None:
+    """Ray's token for this user; where there is no home to keep it in, one for this process and its children."""
+    try:
+        write_token(Path.home() / ".ray" / "auth_token")
+    except (ResourceError, RuntimeError) as error:
+        log.warning("no other process can reach this local Ray: %s", error)
+        os.environ["RAY_AUTH_TOKEN"] = own_token()
+
+
+@functools.cache  # Ray reads it once
+def own_token() -> str:
+    """A secret of this process."""
+    return secrets.token_hex(32)
+
+
 def write_token(path: Path) -> None:
-    """Ray's token for this user, unless there is one; Ray itself would let every user of the machine read it."""
+    """A token for this user in a file, unless there is one; Ray itself would let every user of the machine read it.
+
+    Raises `ResourceError` when it cannot be written.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with suppress(FileExistsError), open(path, "x", opener=_for_the_owner) as file:

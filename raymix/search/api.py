@@ -18,6 +18,7 @@ from raymix.search.outcome import read_trials, write_outcome
 from raymix.search.space import Space, check_space, dimension
 from raymix.search.tuner import Tell, begin, prepared_environment, silent
 from raymix.storage import Storage
+from raymix.training.hermetic import hermetic
 
 
 def prepared(config: Config, space: Space, asked: Search, out: str) -> Task:
@@ -31,6 +32,7 @@ def prepared(config: Config, space: Space, asked: Search, out: str) -> Task:
     return Task(task.base, spec, task.out, asked.resolved(metric, space, task), task.given)
 
 
+@hermetic()
 def tune(
     recipe_or_config: str | Config,
     space: Mapping[str, Any],

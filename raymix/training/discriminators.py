@@ -15,13 +15,14 @@ from numpy.typing import NDArray
 from raymix.errors import TRUNK, DivergedError
 from raymix.maths.log_ratio import log_ratio
 from raymix.models.discriminators import Discriminator, discriminator_loss, partial_loss
+from raymix.models.seeded import seeded_build
 from raymix.runs.checkpoint import discriminator_name
 from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
 from raymix.state import Fit
 from raymix.training.batches import Draws, RowView, Scaler, all_batches
 from raymix.training.divergence import LogRatios, checked_log_ratios
 from raymix.training.paging import Blocks, PagedBlocks
-from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
+from raymix.training.setting import Progress, Setting, ignore_progress
 from raymix.training.stacks import Stack, Tensors
 from raymix.training.teams import Alone, Team
 

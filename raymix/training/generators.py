@@ -17,12 +17,13 @@ from raymix.errors import DivergedError
 from raymix.models.base import ClosedForm, DataInitialised, Decodes, HasCritic, LogDensity, StackedGenerator
 from raymix.models.parts import Colleague, Part
 from raymix.models.registry import family_of
+from raymix.models.seeded import seeded_build
 from raymix.seeds import Phase, numpy_rng, phase_seed
 from raymix.state import Fit, Term
 from raymix.training.batches import Draws, RowView, all_batches
 from raymix.training.divergence import LogRatios, checked_log_ratios
 from raymix.training.paging import Blocks
-from raymix.training.setting import Progress, Setting, ignore_progress, seeded_build
+from raymix.training.setting import Progress, Setting, ignore_progress
 from raymix.training.stacks import Arrays, GeneratorStack, Tensors
 from raymix.training.teams import abreast, joined
 
@@ -125,6 +126,7 @@ class GeneratorPack:
         assert len(stack.keys) == 1
 
         def shared_out(each: Colleague, own: GeneratorStack, told: Progress) -> dict[int, Fit]:
+            self.setting.prepare()  # each thread has a number of torch threads of its own
             part = Part(each, self.setting.config.schedule.batch_size)
             with joined(own.network, part):
                 return self._take_steps(own, phase, round, shards, steps, told, part)

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
 from torch import nn
@@ -13,8 +12,6 @@ from raymix.data.source import DataSpec
 from raymix.models.parts import Part
 from raymix.training.batches import Scaler
 from raymix.training.noise import MemberNoise
-
-Built = TypeVar("Built")
 
 Progress = Callable[[int], None]
 """Told the steps done since the last call."""
@@ -34,12 +31,18 @@ class Setting:
 
     @classmethod
     def of(cls, config: Config, spec: DataSpec, use_gpu: bool = False) -> "Setting":
-        torch.set_num_threads(config.resources.threads)
-        if config.resources.deterministic and use_gpu:
+        setting = cls(config, spec, torch.device("cuda" if use_gpu else "cpu"))
+        setting.prepare()
+        return setting
+
+    def prepare(self) -> None:
+        """Give this thread and its process what the config asks of torch; in a process of somebody else's inside
+        `hermetic`."""
+        torch.set_num_threads(self.config.resources.threads)
+        if self.config.resources.deterministic and self.device.type == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
             torch.backends.cudnn.benchmark = False
-        return cls(config, spec, torch.device("cuda" if use_gpu else "cpu"))
 
     def stacks_of(self, components: Sequence[int]) -> list[tuple[int, ...]]:
         """Those that train as one model: the components of a pack, or each alone."""
@@ -67,10 +70,3 @@ class Setting:
     def noise(self, *seeds: int, part: Part | None = None) -> MemberNoise:
         """A seed per member; of one worker's `part` of each batch."""
         return MemberNoise(seeds, self.device, part)
-
-
-def seeded_build(build: Callable[[], Built], seed: int) -> Built:
-    """Build a network whose first parameters come from `seed`; torch's global generator is left as it was."""
-    with torch.random.fork_rng():
-        torch.manual_seed(seed)
-        return build()

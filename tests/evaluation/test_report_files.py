@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -54,6 +55,15 @@ def test_page_and_picture_come_from_the_committed_round_and_write_nothing(run: P
         assert f"Component {k}" in page and f"{won:,} rows won" in page
     assert sum(rows for _, _, rows in lines[1]["flow"]) == lines[1]["rows_moved"] > 0 and lines[0]["flow"] == []
     assert sorted(path for path in run.rglob("*")) == before
+
+
+def test_the_style_of_the_user_changes_nothing_and_stays(run: Path) -> None:
+    strange = {"text.usetex": True, "savefig.format": "pdf", "axes.formatter.limits": (0, 0), "savefig.bbox": "tight"}
+    plain = report_files(RunDirectory(Storage.at(run)))
+    with matplotlib.rc_context(strange):
+        before = dict(matplotlib.rcParams)
+        assert report_files(RunDirectory(Storage.at(run))) == plain
+        assert dict(matplotlib.rcParams) == before
 
 
 def test_the_command_writes_into_the_run_or_where_it_is_told(

@@ -70,6 +70,12 @@ def test_distance_is_that_of_pytorch_fids_command(torch_home, weights, save_imag
     assert theirs > 1e-3
 
 
+def test_reading_leaves_the_global_generator_alone(weights, save_images):
+    before = torch.get_rng_state()
+    inception(save_images(blobs(4, 0)), weights=weights, dims=64)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 @pytest.mark.parametrize("dims", [*(pytest.param(dims, marks=pytest.mark.slow) for dims in (64, 192, 768)), 2048])
 def test_every_layer_is_that_of_pytorch_fid(torch_home, weights, save_images, monkeypatch, dims):
     from pytorch_fid.inception import InceptionV3

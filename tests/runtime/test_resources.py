@@ -389,3 +389,32 @@ def test_another_process_reaches_a_local_ray_with_its_token_alone(tmp_path):
     first, second = run(ATTACH, environment | {"HOME": str(tmp_path)}).stdout.splitlines()[-2:]
     assert first == "connected 1"
     assert "asks for a token that this process does not have; set RAY_AUTH_MODE=token" in second
+
+
+INSIDE = {"schedule.rounds": 0, "schedule.pretrain_epochs": 1, "schedule.report": False, "data.num_rows": 60}
+INSIDE |= {"resources.pack": 1, "resources.cpus_per_component": 1}
+
+
+@pytest.mark.parametrize(("own", "num"), [(1, 2), (2, 1)])
+def test_a_task_that_holds_what_its_run_needs_is_told_at_once(clean, tmp_path, own, num):
+    def fit():
+        try:
+            Mixture("synthetic-3", num_components=num, workers="ray", out=tmp_path / "run", overrides=INSIDE).fit()
+        except ResourceError as error:
+            return str(error)
+
+    started = time.monotonic()
+    said = ray.get(ray.remote(num_cpus=own)(fit).remote())
+    assert f"holds {own} CPUs and 0 GPUs itself, and the run asks for {num} CPUs" in said
+    assert "num_cpus=0" in said and "workers='local'" in said
+    assert time.monotonic() - started < 30 and not (tmp_path / "run" / "config.yaml").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("own", "num"), [(0, 2), (1, 1)])
+def test_a_task_that_leaves_room_trains_on_its_cluster(clean, tmp_path, own, num):
+    def fit():
+        fitted = Mixture("synthetic-3", num_components=num, workers="ray", out=tmp_path / "run", overrides=INSIDE).fit()
+        return fitted.labels_
+
+    assert len(ray.get(ray.remote(num_cpus=own)(fit).remote())) == 60

@@ -10,8 +10,8 @@ from torch.distributed import TCPStore
 
 from raymix.errors import WorkerLostError
 from raymix.models.discriminators import Discriminator
+from raymix.models.seeded import seeded_build
 from raymix.training.discriminators import descend
-from raymix.training.setting import seeded_build
 from raymix.training.teams import Alone, Together, abreast
 
 HEADS = [0, 1, 2]
