@@ -62,6 +62,7 @@ def require_ended_in_order(folder: Path, signum: int, code: int, took_s: float, 
     assert digest(RunDirectory(Storage.at(folder / "run"))) == expected
 
 
+@pytest.mark.slow
 def test_a_signal_ends_a_run_in_order(tmp_path: Path) -> None:
     """Half a second after its beginning, of a run that takes longer."""
     settings = config(rounds=8, pretrain_epochs=1, epochs_per_round=2, evaluate_every=0, report=False)

@@ -57,6 +57,7 @@ def meet(rank: int, port: int, sent) -> None:
             sent.send(str(error))
 
 
+@pytest.mark.slow
 def test_a_team_sums_in_order_and_tells_when_one_is_gone():
     store = TCPStore("127.0.0.1", 0, is_master=True, wait_for_workers=False)
     spawn = multiprocessing.get_context("spawn")
