@@ -37,6 +37,7 @@ def homeless(argv: list[str], folder: Path, **more: str) -> subprocess.Completed
     )
 
 
+@pytest.mark.slow
 def test_a_user_without_a_home_trains_and_is_told_once_that_nothing_is_kept(tmp_path: Path) -> None:
     done = homeless([*TRAIN, "--workers", "local", "--out", "run"], tmp_path)
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,7 @@ from raymix.config import AssignConfig, BalanceConfig, Config, DataConfig, Discr
 from raymix.families.centroid import CentroidConfig
 from raymix.mixture import Mixture
 
-NUM_CASES = 20
+QUICK_CASES, NUM_CASES = 6, 20
 
 
 def kmeans_config(centres: np.ndarray, rounds: int) -> Config:
@@ -56,7 +56,10 @@ def empties(rows: np.ndarray, centres: np.ndarray) -> bool:
         previous, centres = labels, np.array([rows[labels == k].mean(0) for k in range(len(centres))])
 
 
-@pytest.mark.parametrize("case", range(NUM_CASES))
+@pytest.mark.parametrize(
+    "case",
+    [*range(QUICK_CASES), *(pytest.param(case, marks=pytest.mark.slow) for case in range(QUICK_CASES, NUM_CASES))],
+)
 def test_centroids_give_the_assignments_of_kmeans(case: int, tmp_path: Path) -> None:
     rows, centres, reference = cases()[case]
     mixture = Mixture(kmeans_config(centres, reference.n_iter_ + 1), out=tmp_path / "run").fit(rows)

@@ -36,8 +36,12 @@ print([main(argv) for argv in json.loads(sys.argv[1])])
 
 @pytest.mark.parametrize(
     ("poor", "run", "code"),
-    [(ASCII, "läufe", 0), (C_LOCALE, os.fsencode("läufe").decode("ascii", "surrogateescape"), 2)],
-    ids=["ascii", "C"],
+    [
+        pytest.param(ASCII, "läufe", 0, id="ascii"),
+        pytest.param(
+            C_LOCALE, os.fsencode("läufe").decode("ascii", "surrogateescape"), 2, id="C", marks=pytest.mark.slow
+        ),
+    ],
 )
 def test_what_cannot_be_shown_is_replaced(poor: dict[str, str], run: str, code: int, tmp_path: Path) -> None:
     """`run` is the folder as Python reads its name; where that has no letters, it is refused as a data set's."""

@@ -22,7 +22,12 @@ from raymix.training.setting import Setting
 NUM_ROWS, STEPS, COMPONENTS = 40, 3, (0, 3, 4)
 SHAPES = {"vector": (3,), "small image": (1, 8, 8), "image": (3, 16, 16)}
 families = pytest.mark.parametrize("family", FAMILIES)
-family_and_shape = pytest.mark.parametrize(("family", "shape"), [(f, s) for f in FAMILIES for s in SHAPES])
+LIKE_ANOTHER = [("sn-dcgan", "small image")]
+"""Cases that differ little from others, which take their place where quick tests are asked for."""
+CASES = [(family, shape) for family in FAMILIES for shape in SHAPES]
+family_and_shape = pytest.mark.parametrize(
+    ("family", "shape"), [pytest.param(*case, marks=[pytest.mark.slow] * (case in LIKE_ANOTHER)) for case in CASES]
+)
 
 
 class Bench:

@@ -123,7 +123,7 @@ def test_a_run_begun_by_an_older_version_shows_what_each_line_knows(make_lines, 
     assert "loss: mean over" in text and "bound: mean over" in text
 
 
-@pytest.mark.parametrize("kind", ["grey", "D1", "D2", "D5"])
+@pytest.mark.parametrize("kind", ["grey", "D5", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("D1", "D2"))])
 def test_dropped_and_empty_components_are_shown_as_they_are(make_lines, make_portrait, make_settings, kind):
     config, spec = make_settings(SHAPES[kind], 5)
     lines = make_lines(5, dropped=(1, 3))

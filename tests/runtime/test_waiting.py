@@ -232,7 +232,9 @@ def test_values_come_in_the_order_of_the_refs(helpers):
     assert gather([], "a phase", 10) == []
 
 
-@pytest.mark.parametrize(("method", "kind"), [("fail", RaymixError), ("diverge", DivergedError)])
+@pytest.mark.parametrize(
+    ("method", "kind"), [pytest.param("fail", RaymixError, marks=pytest.mark.slow), ("diverge", DivergedError)]
+)
 def test_a_failure_is_noticed_while_others_work(helpers, method, kind):
     slow, failing = helpers
     busy, started = slow.sleep.remote(3), time.monotonic()
