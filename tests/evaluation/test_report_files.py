@@ -133,6 +133,7 @@ def test_a_run_without_a_complete_round_is_refused_in_one_line(copy: Path, capsy
     assert not (copy / "report.html").exists()
 
 
+@pytest.mark.slow
 def test_a_run_whose_rows_are_gone_is_refused_in_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = tmp_path / "rows.npy"
     np.save(rows, np.random.default_rng(0).normal(size=(60, 5)))

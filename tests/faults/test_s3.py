@@ -211,6 +211,7 @@ def copied(finished: str, to: str) -> Storage:
     return target
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "look",
     [

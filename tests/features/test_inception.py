@@ -76,7 +76,8 @@ def test_reading_leaves_the_global_generator_alone(weights, save_images):
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize("dims", [*(pytest.param(dims, marks=pytest.mark.slow) for dims in (64, 192, 768)), 2048])
+@pytest.mark.slow
+@pytest.mark.parametrize("dims", [64, 192, 768, 2048])
 def test_every_layer_is_that_of_pytorch_fid(torch_home, weights, save_images, monkeypatch, dims):
     from pytorch_fid.inception import InceptionV3
 

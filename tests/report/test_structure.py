@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from raymix.report.page import render
 from raymix.report.structure import events, gone, number_chart, told
 from raymix.report.troubles import troubles
@@ -51,6 +53,7 @@ def test_who_retired_or_merged_was_not_dropped(make_lines, make_settings, make_p
     assert dropped.sentence.startswith("Component 0 no longer competes")
 
 
+@pytest.mark.slow
 def test_a_page_of_a_run_whose_components_changed(make_lines, make_settings, make_portrait):
     lines, config, spec = changing(make_lines, make_settings)
     portrait = make_portrait((2,), [1, 2, 4, 5])
