@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from raymix.cli import main
+from raymix.config import load_config
 from raymix.metrics import catalogue
 
 QUICK = [
@@ -296,3 +297,26 @@ def test_assign_matches_columns_by_name(
     frame[["height"]].to_parquet(tmp_path / "half.parquet")
     assert main(["assign", of_frame, str(tmp_path / "half.parquet"), "--out", str(tmp_path / "half.npy")]) == 2
     assert "half.parquet: has no column weight" in capsys.readouterr().err
+
+
+def test_a_run_goes_on_with_its_file_in_another_order_of_columns(
+    of_frame: str, frame: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = load_config(str(Path(of_frame, "config.yaml")))
+    kept = Path(config.data.path).read_bytes()
+    half = str(tmp_path / "half")
+    shutil.copytree(of_frame, half)
+    shutil.rmtree(max(Path(half, "generations").iterdir()))
+    measured = json.loads(answer(["evaluate", of_frame, "--json"], capsys))
+    try:
+        frame[["weight", "class", "height"]].to_parquet(config.data.path)
+        again = json.loads(answer(["evaluate", of_frame, "--json"], capsys))
+        assert main(["resume", half, "--workers=local"]) == 0
+        frame[["weight"]].to_parquet(config.data.path)
+        capsys.readouterr()
+        assert main(["evaluate", of_frame]) == 2
+        assert "people.parquet: has no column height" in capsys.readouterr().err
+    finally:
+        Path(config.data.path).write_bytes(kept)
+    assert {name: again[name] for name in ("nmi", "purity")} == {name: measured[name] for name in ("nmi", "purity")}
+    assert answer(["digest", half], capsys) == answer(["digest", of_frame], capsys)

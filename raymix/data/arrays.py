@@ -141,6 +141,8 @@ def open_npz(path: Place, name: str) -> RowSource:
     with reading(path, "a .npz file", _TODO):
         archive = open_zip(path)
         members = {info.filename.removesuffix(".npy"): info for info in archive.infolist()}
+        if {"format", "shape", "data"} <= members.keys():  # as scipy.sparse.save_npz writes them
+            raise DataError("is a sparse matrix", place, "save its .toarray()")
         found = [key for key in _ROWS if key in members] or (list(members) if len(members) == 1 else [])
         if len(found) != 1:
             what = f"holds the arrays {listing(members) or 'none'}"

@@ -8,6 +8,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from raymix.errors import DataError
 
@@ -221,3 +222,10 @@ def test_mnist_folder_is_read_as_images_and_labels(tmp_path, open_file, idx_byte
     (tmp_path / "others-idx3-ubyte").write_bytes(idx_bytes(grey))
     with pytest.raises(DataError, match="others-idx3-ubyte"):
         open_file(tmp_path)
+
+
+@pytest.mark.parametrize("form", ["csr", "csc", "coo", "bsr", "dia"])
+def test_sparse_matrices_are_refused_by_name(tmp_path, open_file, form):
+    sparse.save_npz(tmp_path / "a.npz", sparse.coo_array(np.eye(3)).asformat(form))
+    with pytest.raises(DataError, match=r"a\.npz: is a sparse matrix; save its \.toarray\(\)"):
+        open_file(tmp_path / "a.npz")
