@@ -119,7 +119,7 @@ class Mixture(ClusterMixin, BaseEstimator):
         for name, array in arrays.items():
             np.save(folder / f"{name}.npy", array, allow_pickle=False)
         path, label_path = str(folder / "rows.npy"), None if y is None else str(folder / "labels.npy")
-        return replaced(with_data(config, path, label_path), {"data.columns": columns or config.data.columns})
+        return with_data(config, path, label_path, columns=columns or config.data.columns)
 
     # ---- using
 

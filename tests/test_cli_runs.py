@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from PIL import Image
 
 from raymix.cli import main
@@ -269,7 +270,7 @@ def test_inspect_says_what_was_taken_by_name(
     assert lines[0] == "file:people.parquet: 150 rows, vectors (D,) = (2,), float64, 0.0 MiB"
     assert lines[1] == "columns: height, weight"
     assert lines[-2:] == [
-        "read: column class is taken for labels by its name; data.columns names what else is data",
+        "read: column class is taken for labels by its name; to train on it, list it in data.columns",
         "read: column __index_level_0__ is the frame's index and left out",
     ]
 
@@ -283,6 +284,21 @@ def test_a_run_knows_the_names_of_its_columns(
     assert "2 columns (file:people.parquet: height, weight)" in page
     answer(["sample", of_frame, "--num", "20", "--out", str(tmp_path / "x.parquet")], capsys)
     assert pq.read_table(tmp_path / "x.parquet").column_names == ["height", "weight", "component"]
+
+
+def test_columns_are_chosen_of_a_file_that_holds_others(
+    frame: pd.DataFrame, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = str(tmp_path / "people.parquet")
+    frame.assign(name="x").to_parquet(path)
+    columns = ["weight", "height"]
+    for argv in (["data", "inspect", path], ["train", "--data", path, "--dry-run"]):
+        assert main(argv) == 2
+        assert "column name holds" in capsys.readouterr().err
+    assert "columns: weight, height" in answer(["data", "inspect", path, "--columns", *columns], capsys)
+    argv = ["train", "synthetic-3", "--data", path, "--data.columns", *columns, "--dry-run"]
+    assert main(argv) == 0
+    assert yaml.safe_load(capsys.readouterr().out)["data"]["columns"] == columns
 
 
 def test_assign_matches_columns_by_name(

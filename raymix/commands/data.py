@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 from pydantic import ValidationError
@@ -23,6 +23,8 @@ class Inspect:
     """Where the files of a known data set lie."""
     labels: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
     """A file with one label per row."""
+    columns: Annotated[tuple[str, ...] | None, tyro.conf.arg(metavar="NAME")] = None
+    """Names of the columns to read of a Parquet file, in order; unset: all that are data."""
     ground: Annotated[str | None, tyro.conf.arg(metavar="COLOUR")] = None
     """What transparent images are shown on: white, black or #rrggbb; unset: as the first of them asks for."""
     links_within: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
@@ -35,6 +37,7 @@ def inspect(argv: list[str]) -> None:
         arguments.path,
         arguments.data_dir,
         labels=arguments.labels,
+        columns=arguments.columns,
         ground=arguments.ground,
         links_within=arguments.links_within,
     )
@@ -45,7 +48,7 @@ def inspect(argv: list[str]) -> None:
         print(f"read: {note}")
 
 
-def named_data(place: str, folder: str | None = None, **settings: str | None) -> DataConfig:
+def named_data(place: str, folder: str | None = None, **settings: Any) -> DataConfig:
     """A known data set by its name, anything else by its path; of both, what exists in the present folder. Raises
     `ConfigError` for settings that are unfit."""
     known = place in known_data_sets() and (folder is not None or not Path(place).exists())

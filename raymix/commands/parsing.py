@@ -1,6 +1,7 @@
 """From words on the command line to the arguments of a command, and from tyro's boxes to one line."""
 
 import io
+import itertools
 import re
 from collections.abc import Sequence
 from contextlib import redirect_stderr
@@ -60,7 +61,20 @@ def option(argv: Sequence[str], name: str) -> str | None:
     """The value of `--name VALUE` or `--name=VALUE`, the last one given."""
     value = None
     for word, following in zip(argv, [*argv[1:], None], strict=True):
-        option, given, rest = word.partition("=")
-        if option.replace("_", "-") == f"--{name}":
+        if is_option(word, name):
+            _, given, rest = word.partition("=")
             value = rest if given else following
     return value
+
+
+def options(argv: Sequence[str], name: str) -> list[str] | None:
+    """The values of `--name VALUE VALUE ...`; None where it is not given."""
+    for place, word in enumerate(argv):
+        if is_option(word, name):
+            return list(itertools.takewhile(lambda value: not value.startswith("--"), argv[place + 1 :]))
+    return None
+
+
+def is_option(word: str, name: str) -> bool:
+    """Whether a word begins the option of this name."""
+    return word.partition("=")[0].replace("_", "-") == f"--{name}"

@@ -17,7 +17,7 @@ import tyro
 
 from raymix.commands.directory import RUNS, new_directory, run_directory
 from raymix.commands.outcome import print_outcome
-from raymix.commands.parsing import WHERE, option, parse
+from raymix.commands.parsing import WHERE, option, options, parse
 from raymix.commands.progress import watching
 from raymix.commands.settings import config_of, option_names, options_of, with_family
 from raymix.commands.signals import interruptible
@@ -146,7 +146,8 @@ def base_config(argv: list[str]) -> tuple[str | None, Config, str]:
     base, name = starting_config(named, option(argv, "config"))
     data = option(argv, "data")
     if data is not None:
-        base, name = with_data(base, data, links_within=option(argv, "data.links-within")), Path(data).resolve().stem
+        links_within, columns = option(argv, "data.links-within"), options(argv, "data.columns")
+        base, name = with_data(base, data, links_within=links_within, columns=columns), Path(data).resolve().stem
     return named, with_family(base, option(argv, "model.family"), WHERE), name
 
 

@@ -45,9 +45,11 @@ def as_rows(rows: Any, place: str, columns: Sequence[str] = ()) -> Rows:
         parts, names = _chosen(names, parts, columns, place), list(columns)
     if not parts:
         raise DataError("has no columns", place, "give at least one")
-    arrays = [_numbers(part, f"{place}, column {name}") for name, part in zip(names, parts, strict=True)]
-    dtypes = [row_dtype(array.dtype, f"{place}, column {name}") for name, array in zip(names, arrays, strict=True)]
-    values = np.stack(arrays, 1, dtype=np.result_type(*dtypes), casting="unsafe")
+    places = [f"{place}, column {name}" for name in names]
+    arrays = [_numbers(part, where) for part, where in zip(parts, places, strict=True)]
+    dtypes = [row_dtype(array.dtype, where) for array, where in zip(arrays, places, strict=True)]
+    flat = [array.reshape(len(array), -1) for array in arrays]
+    values = np.concatenate(flat, 1, dtype=np.result_type(*dtypes), casting="unsafe")
     return Rows(values, tuple(names) if all(isinstance(name, str) for name in names) else ())
 
 
@@ -61,6 +63,8 @@ def as_labels(labels: Any, place: str) -> NDArray[Any]:
         if len(frame[1]) != 1:
             raise DataError(f"has {len(frame[1])} columns", place, "give one label per row")
         labels = frame[1][0]
+    if isinstance(labels, (list, tuple)) and not any(hasattr(label, "detach") for label in labels):
+        labels = np.array(labels, dtype=object)  # else numbers and missing values beside text became text
     values = _plain(labels, place)
     if values.ndim == 2 and values.shape[1] == 1:
         values = values[:, 0]
@@ -70,7 +74,12 @@ def as_labels(labels: Any, place: str) -> NDArray[Any]:
     if values.dtype != object:
         return values
     if all(isinstance(value, (numbers.Real, np.bool_)) for value in values.flat):
-        return np.array(values.tolist())
+        found = np.array(values.tolist())
+        if found.dtype != object:  # whole numbers may be larger than any type of numpy's
+            return found
+    odd = next((value for value in values.flat if isinstance(value, (list, tuple, dict, set, np.ndarray))), None)
+    if odd is not None:
+        raise DataError(f"holds {type(odd).__name__} objects", place, "give numbers or text as labels")
     names = [value.decode(errors="replace") if isinstance(value, bytes) else str(value) for value in values.flat]
     if any(len(name) > MAX_LABEL for name in names):
         raise DataError("a label is too long", place, f"give names of at most {MAX_LABEL} characters")
@@ -99,7 +108,12 @@ def _chosen(names: Sequence[str], parts: Sequence[Any], columns: Sequence[str], 
 
 
 def _numbers(values: Any, place: str) -> NDArray[Any]:
+    """(n, ...) numbers of rows, or of one column; lists in a column become an axis."""
     array = _plain(values, place)
+    if array.ndim == 0:
+        raise DataError(f"is a {type(values).__name__}", place, "give an array of rows or a frame")
+    if array.dtype == object and array.ndim == 1 and len(array) and isinstance(array[0], (list, tuple, np.ndarray)):
+        array = _plain(array.tolist(), place)
     if array.dtype.kind == "c":
         raise DataError("holds complex numbers", place, "give real and imaginary parts as columns")
     if array.dtype.kind in "US":
@@ -107,11 +121,12 @@ def _numbers(values: Any, place: str) -> NDArray[Any]:
     if array.dtype != object:
         return array
     for index, value in np.ndenumerate(array):
+        if isinstance(value, (numbers.Number, np.bool_)) and not isinstance(value, complex) and value == value:
+            continue
         if _is_missing(value):
             raise DataError("has no value", f"{place}, row {index[0]}", _FILL)
-        if not isinstance(value, (numbers.Number, np.bool_)) or isinstance(value, complex):
-            what = "holds text" if isinstance(value, (str, bytes)) else f"holds {type(value).__name__} objects"
-            raise DataError(what, f"{place}, row {index[0]}", "give numbers of one shape per row")
+        what = "holds text" if isinstance(value, (str, bytes)) else f"holds {type(value).__name__} objects"
+        raise DataError(what, f"{place}, row {index[0]}", "give numbers of one shape per row")
     return array.astype(np.float64)
 
 
@@ -145,4 +160,5 @@ def _of_tensor(tensor: Any, place: str) -> NDArray[Any]:
 
 def _is_missing(value: Any) -> bool:
     """None, NaN, NaT, pandas' NA."""
-    return value is None or type(value).__name__ in ("NAType", "NaTType") or bool(value != value)
+    named = value is None or type(value).__name__ in ("NAType", "NaTType")
+    return named or bool(isinstance(value, numbers.Number) and value != value)

@@ -76,15 +76,20 @@ class PassedOver:
     """Empty files whose names say nothing."""
     num_written: int = 0
     """Folders that raymix wrote."""
+    odd: Counter[str] = field(default_factory=Counter)
+    """Images by how they begin whose suffix says something else, by suffix: these are read."""
 
     def __add__(self, more: "PassedOver") -> "PassedOver":
         return PassedOver(
-            self.others + more.others, self.num_empty + more.num_empty, self.num_written + more.num_written
+            self.others + more.others,
+            self.num_empty + more.num_empty,
+            self.num_written + more.num_written,
+            self.odd + more.odd,
         )
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """One clause, or none where nothing was passed over."""
+        """A clause on what was passed over, and one on what counts for all its name, where there are any."""
         said, num = [], self.others.total()
         if num:
             kinds = listing(suffix or "no suffix" for suffix in sorted(self.others))
@@ -95,7 +100,8 @@ class PassedOver:
             said.append(f"{self.num_empty} empty")
         if self.num_written:
             said.append(f"{self.num_written} folders of runs" if self.num_written > 1 else "1 folder of a run")
-        return (f"passed over: {', '.join(said)}",) if said else ()
+        counted = [f"{self.odd.total()} files count as images by how they begin ({listing(sorted(self.odd))})"]
+        return (*[f"passed over: {', '.join(said)}"][: len(said)], *counted[: len(self.odd)])
 
 
 def images_among(
@@ -103,7 +109,7 @@ def images_among(
 ) -> tuple[list[str], PassedOver]:
     """The images among files, sorted, and what the others are. `heads` gives the first bytes of files whose names say
     nothing; no others are opened."""
-    images, others, unknown, num_empty = [], Counter[str](), [], 0
+    images, others, odd, unknown, num_empty = [], Counter[str](), Counter[str](), [], 0
     for name in names:
         suffix = splitext(name)[1].lower()
         if suffix in SUFFIXES:
@@ -115,8 +121,10 @@ def images_among(
     for name, head in zip(unknown, heads(unknown), strict=True):
         if begins_like_image(head):
             images.append(name)
+            odd[splitext(name)[1].lower()] += 1
         elif head:
             others[splitext(name)[1].lower()] += 1
         else:
             num_empty += 1
-    return sorted(images), PassedOver(others, num_empty)
+    del odd[""]
+    return sorted(images), PassedOver(others, num_empty, odd=odd)

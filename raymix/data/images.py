@@ -6,8 +6,9 @@ Shapes: n rows of a range, C H W of an image (channels first).
 import io
 import math
 import struct
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Protocol
 
@@ -26,6 +27,7 @@ from raymix.errors import DataError
 LOOK = 64
 """So many images are looked at for transparency."""
 _AS_THEY_ARE = ("L", "RGB", "I;16", "I;16B", "I;16L", "I", "F")
+_WARNINGS = threading.Lock()  # the filters are those of the whole process
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -74,7 +76,7 @@ def _opened(data: bytes, where: str) -> Iterator[Image.Image]:
 
 
 def _open(data: bytes) -> Image.Image:
-    with warnings.catch_warnings():
+    with _WARNINGS, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # sizes are judged here, and damaged EXIF is not
         return Image.open(io.BytesIO(data), formats=formats())
 
@@ -105,7 +107,7 @@ def upright(image: Image.Image) -> Image.Image:
         for name, most in (("exif", MAX_EXIF_BYTES), ("Raw profile type exif", 2 * MAX_EXIF_BYTES)):
             if name in image.info:
                 image.info[name] = image.info[name][:most]
-        with warnings.catch_warnings():
+        with _WARNINGS, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what else is damaged there
             turn = _TURNS.get(image.getexif().get(ExifTags.Base.Orientation, 1))
     except Exception:  # damaged EXIF raises whatever it likes, and the pixels are sound
@@ -126,7 +128,7 @@ class ImageStore(Protocol):
 class ImageRows:
     """Rows of a store of encoded images; shape and type are those of the first one.
 
-    Without a `ground`, `settings` and `notes` say what was taken, if any of the first `LOOK` images is transparent.
+    Without a `ground`, the first `LOOK` images are looked at, and `notes` say what was taken if any is transparent.
     Raises `DataError` for one that cannot be read or differs from the first.
     """
 
@@ -134,7 +136,7 @@ class ImageRows:
         self._store, self._prepare = store, prepare
         found = self._look_for_ground() if ground is None else None
         self._ground = ground or found or WHITE
-        self.settings: Mapping[str, str] = {"ground": found} if found else {}
+        self.settings = {"ground": self._ground}
         self.notes = (f"transparency is shown on {found}",) if found else ()
         first = self._decode(0)
         self.num_rows, self.row_shape, self.dtype = len(store), first.shape, str(first.dtype)

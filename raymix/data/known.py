@@ -116,7 +116,7 @@ def _find_cifar10(files: _Files, split: str) -> RowSource | None:
     if tables:
         source = open_parquet(tables, "cifar10", ground=files.ground)
         if source.labels is None or source.labels.classes != tuple("0123456789"):
-            return source
+            return replace(source, notes=())
         return replace(source, labels=Labels(source.labels.codes, _CIFAR10_CLASSES), notes=())
     pattern = "data_batch_*.bin" if split == "train" else "test_batch.bin"
     paths = files.all(pattern) or files.all(f"cifar-10-batches-bin/{pattern}")

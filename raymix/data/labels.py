@@ -61,10 +61,10 @@ def _read_text(path: Place, num_rows: int) -> NDArray[np.generic]:
         io.TextIOWrapper(stream, encoding="utf-8-sig", newline="") as file,
     ):
         lines = csv.reader(iter(lambda: file.readline(2 * MAX_LABEL), ""))  # longer lines come in parts
-        num_columns = 1
+        num_columns, heading = 1, list[str]()
         for line in lines:
             if lines.line_num == 1 and (found := _label_column(line)) is not None:
-                column, num_columns = found, len(line)
+                column, num_columns, heading = found, len(line), line
                 continue
             if len(line) != num_columns or not 0 < len(line[column].strip()) <= MAX_LABEL:
                 what = f"holds {','.join(line)[:100]!r} for a label"
@@ -72,6 +72,8 @@ def _read_text(path: Place, num_rows: int) -> NDArray[np.generic]:
             if num_labels < num_rows:
                 values.append(line[column].strip())
             num_labels += 1
+    if len(heading) == 1 and num_labels == num_rows - 1:  # the first label, which looks like a heading
+        values, num_labels = [heading[0].strip(), *values], num_rows
     require_one_per_row(num_labels, num_rows, place)
     try:
         return np.array([int(value) for value in values], dtype=np.int64)

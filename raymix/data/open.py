@@ -31,7 +31,7 @@ def open_whole(config: DataConfig) -> Source:
     _check(config)
     path = config.path
     source = CATALOGUE[config.name].open(config) if path is None else open_path(path, config)
-    if config.columns and not source.columns:
+    if config.columns and "columns" not in source.settings and not source.spec.is_image:
         source = source.named(config.columns)
     if config.labels is not None:
         source = replace(source, labels=read_labels(config.labels, source.spec.num_rows))

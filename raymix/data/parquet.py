@@ -86,6 +86,8 @@ def _column(table: ParquetTable, name: str) -> _Column:
     first = next(Cursor(table, [name], 1).pieces(0, 1)).column(0)
     if first.null_count:
         raise missing_value(name, table.where(0))
+    if not len(first[0]):
+        raise DataError(f"column {name} is empty", table.where(0), "give lists of one length")
     return _Column(name, len(first[0]), numpy_type(kind.value_type))
 
 
@@ -124,7 +126,7 @@ def open_parquet(
     """
     table = ParquetTable(paths)
     index = [] if columns else index_columns(table.schema)
-    label, labels, notes = named_labels(table, [*(columns or ()), *index])
+    label, labels, notes = named_labels(table, index, columns)
     notes += [f"column {each} is the frame's index and left out" for each in index]
     fields = (
         _chosen(table, columns) if columns else [field for field in table.schema if field.name not in (label, *index)]
@@ -142,7 +144,8 @@ def open_parquet(
     if others:
         notes.append(f"columns beside the images are left out: {listing(others)}")
     rows = ImageRows(_ParquetImages(table, images[0]), ground=ground)
-    return RowSource(name, rows, labels, settings=rows.settings, notes=(*notes, *rows.notes))
+    settings = {**rows.settings, "columns": (images[0],)}
+    return RowSource(name, rows, labels, settings=settings, notes=(*notes, *rows.notes))
 
 
 def _chosen(table: ParquetTable, columns: Sequence[str]) -> list[pa.Field]:

@@ -22,33 +22,45 @@ _MANY = 20
 _BATCH_ROWS = 2**16
 
 
-def named_labels(table: ParquetTable, others: Sequence[str]) -> tuple[str | None, Labels | None, list[str]]:
-    """(Column, labels, what is to be said of it) of the column with a label's name that is none of `others`."""
-    found = [name for name in table.schema.names if name.lower() in LABEL_COLUMNS and name not in others]
+def named_labels(
+    table: ParquetTable, index: Sequence[str], columns: Sequence[str] | None
+) -> tuple[str | None, Labels | None, list[str]]:
+    """(Column, labels, what is to be said of it) of the column with a label's name, neither of the `index` nor of the
+    data's `columns`. Where these are not named, one that cannot hold labels is refused. Raises `DataError`."""
+    found = [
+        name for name in table.schema.names if name.lower() in LABEL_COLUMNS and name not in (*index, *(columns or ()))
+    ]
     said = []
-    for name in [name for name in found if _is_coordinate(table, name)]:
-        said.append(
-            f"column {name} is no label for all its name: it holds fractions, or many numbers beside its partner"
-        )
-        found.remove(name)
-    if len(found) > 1:
-        raise DataError(f"has the label columns {listing(found)}", table.place, "name the data's in data.columns")
+    for name, reason in [(name, _why_data(table, name)) for name in found]:
+        if reason is not None:
+            said.append(f"column {name} is read as data: {reason}")
+            found.remove(name)
     if not found:
         return None, None, said
-    said.append(f"column {found[0]} is taken for labels by its name; data.columns names what else is data")
-    return found[0], read_parquet_labels(table, found[0]), said
+    try:
+        if len(found) > 1:
+            raise DataError(f"has the label columns {listing(found)}", table.place, "name the data's in data.columns")
+        labels = read_parquet_labels(table, found[0])
+    except DataError as error:
+        if columns is None:
+            raise
+        return None, None, [*said, f"no labels are taken: {error.what}"]
+    said.append(f"column {found[0]} is taken for labels by its name; to train on it, list it in data.columns")
+    return found[0], labels, said
 
 
-def _is_coordinate(table: ParquetTable, name: str) -> bool:
-    """Whether a column with a label's name is a coordinate by its values, or by a column that goes with it."""
+def _why_data(table: ParquetTable, name: str) -> str | None:
+    """Why a column with a label's name is a coordinate, by its values or a column that goes with it; None of others."""
     kind, lower = table.schema.field(name).type, name.lower()
-    partner = _PARTNERS.get(lower)
-    beside = any(other.lower() == partner and table.schema.field(other).type == kind for other in table.schema.names)
     if not is_number(kind) or lower not in _PARTNERS:
-        return False
-    if pa.types.is_floating(kind) and (beside or lower == "y"):
-        return beside or _has_fractions(table, name)
-    return beside and len(read_parquet_labels(table, name).classes) > _MANY
+        return None
+    same = [other for other in table.schema.names if table.schema.field(other).type == kind]
+    partner = next((other for other in same if other.lower() == _PARTNERS[lower]), None)
+    if pa.types.is_floating(kind) and partner is None:
+        return "it holds fractions" if lower == "y" and _has_fractions(table, name) else None
+    if partner is None or (not pa.types.is_floating(kind) and len(read_parquet_labels(table, name).classes) <= _MANY):
+        return None
+    return f"it goes with column {partner}"
 
 
 def _has_fractions(table: ParquetTable, name: str) -> bool:
@@ -78,6 +90,7 @@ def read_parquet_labels(table: ParquetTable, column: str) -> Labels:
                 found.append(np.array(known, np.int64)[coded.indices.to_numpy()])
             else:
                 plain = data.dictionary_decode() if pa.types.is_dictionary(data.type) else data
+                plain = plain.cast(pa.float64()) if pa.types.is_decimal(stored) else plain
                 found.append(plain.to_numpy(zero_copy_only=False))
         row += batch.num_rows
     if not is_text(stored):

@@ -48,7 +48,6 @@ class ParquetTable:
         self.place = printable(paths[0])
         self.stored: dict[Place, tuple[str, ...]] = {}
         """Stored columns of each file, in its order."""
-        self.schema: pa.Schema
         same: dict[tuple[str, ...], tuple[str, ...]] = {}  # most files have the same
         for path in paths:
             with reading(path, "a Parquet file", _TODO), open_table(path) as file:

@@ -121,7 +121,8 @@ def scaling(summary: Summary) -> tuple[tuple[float, ...], tuple[float, ...]]:
     if own is not None:
         return (0.0,), (own,)
     if not spec.is_image:
-        return tuple(np.array(summary.mean, spec.dtype).tolist()), tuple(1 / sd if sd else 0.0 for sd in summary.sd)
+        offset = np.array(summary.mean, np.result_type(spec.dtype, np.float32))
+        return tuple(offset.tolist()), tuple(1 / sd if sd else 0.0 for sd in summary.sd)
     if summary.minimum >= 0 and summary.maximum <= 1:
         return (0.0,), (1.0,)
     if spec.dtype == "uint8":

@@ -1,7 +1,7 @@
 """Recipes: complete configs by name, each one experiment."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig
 from raymix.data.open import open_source
@@ -213,8 +213,14 @@ def recipe(name: str) -> Config:
     return RECIPES[name]()
 
 
-def with_data(config: Config, path: str, labels: str | None = None, links_within: str | None = None) -> Config:
-    """The config with its data replaced by a file, other settings kept.
+def with_data(
+    config: Config,
+    path: str,
+    labels: str | None = None,
+    links_within: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> Config:
+    """The config with its data replaced by a file, other settings kept. `columns` are those of the new rows.
 
     What was fitted to the shape of a row goes back to auto when the new rows ask for another kind of network
     (convolutions, or none). Raises `DataError`.
@@ -222,9 +228,11 @@ def with_data(config: Config, path: str, labels: str | None = None, links_within
     old = config.data
     places = {"path": path, "labels": labels, "links_within": links_within}
     fresh: dict[str, object] = {"name": "file", **places, "dir": None, "num_rows": None}
+    if columns is not None:
+        fresh["columns"] = tuple(columns)
     if old.name == "file":  # settings written for a file are the user's own
         return config.model_copy(update={"data": old.model_copy(update=fresh)})
-    fresh |= {"columns": None, "offset": None, "scale": None}
+    fresh = {"columns": None, "offset": None, "scale": None} | fresh
     config = config.model_copy(update={"data": old.model_copy(update=fresh)})
     if is_large_image(open_source(config.data).spec.row_shape) == is_large_set(old.name):
         return config

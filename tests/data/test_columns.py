@@ -1,5 +1,6 @@
 """Columns of Parquet files are known by name: which are data, which are labels, which are neither."""
 
+import io
 import json
 
 import numpy as np
@@ -7,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 
 from raymix.errors import DataError
 
@@ -98,7 +100,9 @@ def test_a_coordinate_is_no_label_for_all_its_name(tmp_path, open_file, columns,
     assert source.spec.classes == classes
     assert source.spec.row_shape == (1 if classes else 2,)
     (note,) = source.notes
-    assert note.startswith(f"column {list(columns)[1]} is {'taken for labels by its name' if classes else 'no label'}")
+    assert note.startswith(
+        f"column {list(columns)[1]} is {'taken for labels by its name' if classes else 'read as data'}"
+    )
 
 
 @pytest.mark.parametrize(
@@ -119,6 +123,43 @@ def test_classes_have_the_names_that_the_file_gives_them(tmp_path, open_file, la
     source = open_file(tmp_path / "a.parquet")
     assert source.spec.classes == classes
     np.testing.assert_array_equal(source.read(0, 4).labels, np.unique(labels, return_inverse=True)[1])
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"target": [0, 1, 0, 1], "label": [0, 1, 0, 1]}, "no labels are taken: has the label columns target, label"),
+        ({"target": [0.5, 1.5, 2.5, 3.5]}, "no labels are taken: 0.5 is no class"),
+        ({"label": [[0], [1], [0], [1]]}, "no labels are taken: holds list<element: int64>"),
+        ({"label": [0, None, 1, 1]}, "no labels are taken: column label has no value"),
+    ],
+)
+def test_a_column_that_is_no_label_can_be_put_aside(tmp_path, open_file, more, said):
+    path = _write(tmp_path / "a.parquet", a=X[:, 0], **more)
+    with pytest.raises(DataError):
+        open_file(path)
+    source = open_file(path, columns=("a",))
+    assert source.spec.classes == ()
+    assert source.notes == (said,)
+
+
+def test_decimals_can_be_labels(tmp_path, open_file):
+    path = _write(tmp_path / "a.parquet", a=X[:, 0], label=pa.array([7, 5, 7, 7]).cast(pa.decimal128(38, 0)))
+    assert open_file(path).spec.classes == ("5", "7")
+
+
+def test_one_of_several_columns_of_images_is_chosen(tmp_path, open_file):
+    def png(value):
+        file = io.BytesIO()
+        Image.fromarray(np.full((3, 4), value, np.uint8)).save(file, "PNG")
+        return file.getvalue()
+
+    path = _write(tmp_path / "a.parquet", image=[png(1), png(2)], depth=[png(3), png(4)])
+    with pytest.raises(DataError, match=r"image columns image, depth; name one of them in data\.columns"):
+        open_file(path)
+    source = open_file(path, columns=("depth",))
+    assert source.read(0, 2).rows[:, 0, 0, 0].tolist() == [3, 4]
+    assert source.settings["columns"] == ("depth",)
 
 
 # ---- lists, decimals
@@ -142,7 +183,7 @@ def test_a_column_of_lists_is_a_vector(tmp_path, open_file, kind):
         ([[1.0, 2.0], None], "row 1: column v has no value"),
         ([None, [1.0, 2.0]], "row 0: column v has no value"),
         ([[1.0, 2.0], [3.0, None]], "row 1: column v has no value"),
-        (pa.array([[], []], pa.list_(pa.float32())), "is empty"),
+        (pa.array([[], []], pa.list_(pa.float32())), "row 0: column v is empty; give lists of one length"),
         ([["a"], ["b"]], "column v holds list<element: string>"),
         ([[[1.0]], [[2.0]]], "column v holds list<element: list<element: double>>"),
     ],

@@ -37,6 +37,19 @@ def test_frames_become_their_numbers_and_names(frame):
     assert columns == ("a", "b")
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [
+        pd.DataFrame({"a": [0, 1, 2], "b": list(X)}),
+        pa.table({"a": [0, 1, 2], "b": X.tolist()}),
+        pd.DataFrame({"a": [0, 1, 2], "b": X.tolist()}),
+    ],
+    ids=["arrays", "arrow", "lists"],
+)
+def test_lists_of_one_length_in_a_column_are_taken_as_parquet_files_have_them(frame):
+    np.testing.assert_array_equal(as_rows(frame, "the rows").values, np.column_stack([range(3), X]))
+
+
 def test_polars_frames_become_their_numbers_and_names():
     polars = pytest.importorskip("polars")
     rows, columns = as_rows(polars.DataFrame({"a": X[:, 0], "b": [2, 4, 6]}), "the rows")
@@ -101,6 +114,8 @@ def test_columns_are_matched_by_name():
         (pd.DataFrame(X, columns=["a", "a"]), "the rows: has several columns 'a'; give each column a name of its own"),
         (pd.DataFrame(index=[0, 1]), "the rows: has no columns; give at least one"),
         ([[1, 2], [3]], "the rows: cannot be read as an array"),
+        ({"a": [1.0], "b": [2.0]}, "the rows: is a dict; give an array of rows or a frame"),
+        (pd.DataFrame({"e": [[1.0, 2.0], [3.0]]}), "the rows, column e: cannot be read as an array"),
     ],
     ids=str,
 )
@@ -154,12 +169,17 @@ def test_labels_of_numbers_are_numbers_however_they_come(labels):
 
 def test_labels_of_several_kinds_are_text():
     assert as_labels([1, "a", True], "the labels").tolist() == ["1", "a", "True"]
+    assert as_labels([1, 2**70], "the labels").tolist() == ["1", str(2**70)]
 
 
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
         (["a", None], "the labels, row 1: has no label; fill it or drop the row"),
+        (["a", float("nan")], "the labels, row 1: has no label; fill it or drop the row"),
+        ([1, float("nan")], "the labels, row 1: has no label; fill it or drop the row"),
+        ([[1], [2, 3]], "the labels: holds list objects; give numbers or text as labels"),
+        (pd.Series([np.ones(2), np.ones(2)]), "the labels: holds ndarray objects; give numbers or text as labels"),
         (np.array(["a", np.nan], dtype=object), "the labels, row 1: has no label; fill it or drop the row"),
         (pd.Series([1, None], dtype="Int64"), "the labels, row 1: has no label; fill it or drop the row"),
         (pd.Series(pd.Categorical([None, "a"])), "the labels, row 0: has no label; fill it or drop the row"),

@@ -136,7 +136,7 @@ def test_alpha_that_hides_nothing_is_no_transparency(tmp_path, open_file, mode):
         image.putpalette(bytes(value for level in range(256) for value in (level,) * 3))
     image.save(tmp_path / "a.png", **({"transparency": bytes([255] * 256)} if mode == "P" else {}))
     source = open_file(tmp_path)
-    assert source.settings == {} and source.notes == ()
+    assert source.settings == {"ground": "white"} and source.notes == ()
     assert source.spec.row_shape == (1 if mode == "LA" else 3, 5, 4)
     assert (rows_of(source) == picture).all()
 
@@ -157,7 +157,7 @@ def test_only_the_first_images_are_looked_at(tmp_path, open_file, monkeypatch):
     for row in range(3):
         (Image.new("RGB", (4, 6)) if row < 2 else rgba(250)).save(tmp_path / f"{row}.png")
     source = open_file(tmp_path)
-    assert source.settings == {}
+    assert source.settings == {"ground": "white"}
     np.testing.assert_array_equal(rows_of(source)[2, 0], grey(250, 255))
 
 
@@ -174,7 +174,7 @@ def test_a_damaged_image_is_passed_by_the_look_and_named_when_it_is_read(tmp_pat
 def test_a_ground_that_is_set_is_taken_without_a_look(tmp_path, open_file):
     rgba(250).save(tmp_path / "a.png")
     source = open_file(tmp_path, ground="white")
-    assert source.settings == {} and source.notes == ()
+    assert source.settings == {"ground": "white"} and source.notes == ()
     np.testing.assert_array_equal(rows_of(source)[0, 0], grey(250, 255))
     coloured = rows_of(open_file(tmp_path, ground="#0a141E"))[0]
     np.testing.assert_array_equal(coloured, [grey(250, 10), grey(250, 20), grey(250, 30)])
@@ -197,12 +197,12 @@ def test_zips_and_columns_of_images_have_a_ground_too(tmp_path, open_file):
     pq.write_table(pa.table({"image": [file.getvalue()]}), tmp_path / "a.parquet")
     for name in ("a.zip", "a.parquet"):
         source = open_file(tmp_path / name)
-        assert source.settings == {"ground": "white"}
+        assert source.settings["ground"] == "white"
         np.testing.assert_array_equal(rows_of(source)[0, 0], grey(40, 255))
         np.testing.assert_array_equal(rows_of(open_file(tmp_path / name, ground="black"))[0, 0], grey(40))
 
 
-def test_a_resolved_config_keeps_the_ground_where_transparency_was_seen(tmp_path):
+def test_a_resolved_config_keeps_the_ground(tmp_path):
     def ground(folder):
         return resolve(Config(num_components=1, data=DataConfig(name="file", path=str(folder))))[0].data.ground
 
@@ -210,7 +210,7 @@ def test_a_resolved_config_keeps_the_ground_where_transparency_was_seen(tmp_path
         (tmp_path / name).mkdir()
         image.save(tmp_path / name / "a.png")
     assert ground(tmp_path / "clear") == "black"
-    assert ground(tmp_path / "opaque") is None
+    assert ground(tmp_path / "opaque") == "white"
 
 
 @pytest.mark.parametrize("ground", ["blue", "#fff", "#12345g", "", "White"])

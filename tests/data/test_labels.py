@@ -54,6 +54,13 @@ def test_labels_are_found_in_the_tables_that_others_write(tmp_path, open_file, r
     np.testing.assert_array_equal(source.read(0, 4).labels, [1, 0, 1, 2])
 
 
+def test_a_first_label_that_looks_like_a_heading_is_a_label(tmp_path, open_file, rows):
+    (tmp_path / "l.txt").write_text("y\nn\ny\nn\n")
+    source = open_file(rows, labels=str(tmp_path / "l.txt"))
+    assert source.spec.classes == ("n", "y")
+    np.testing.assert_array_equal(source.read(0, 4).labels, [1, 0, 1, 0])
+
+
 def test_labels_in_a_column_of_an_array_are_labels(tmp_path, open_file, rows):
     np.save(tmp_path / "l.npy", np.array(VALUES)[:, None])
     assert open_file(rows, labels=str(tmp_path / "l.npy")).spec.classes == ("-1", "7", "30")

@@ -78,6 +78,13 @@ def test_offsets_are_exact_in_the_datas_own_precision(tmp_path, dtype):
     assert (offset[1], scale[1]) == (1.7e9, 0)
 
 
+@pytest.mark.parametrize("dtype", ["bool", "uint8", "int16"])
+def test_whole_numbers_are_centred_too(tmp_path, dtype):
+    rows = (np.random.default_rng(0).uniform(size=(500, 3)) < [0.3, 0.5, 0.9]).astype(dtype)
+    offset, scale = scaling(_scan(tmp_path, rows))
+    np.testing.assert_allclose(((rows - np.array(offset)) * np.array(scale)).mean(0), 0, atol=1e-6)
+
+
 def test_a_nearly_constant_column_is_none(tmp_path):
     rows = 1e6 + 1e-9 * np.arange(49.0)[:, None]
     offset, scale = scaling(_scan(tmp_path, rows))
