@@ -1,7 +1,8 @@
 """Every experiment of the paper (Locatello et al.) at its scale, and in a small form for 2 cores.
 
-An experiment is data sets x methods x seeds. Methods differ in the mode and, for the wide one, in the width of the
-networks; all see the same number of generator rows, pre-training included.
+An experiment is data sets x methods x seeds. Methods differ in the mode, for the wide one in the width of the
+networks, and for competition in how its partition begins and settles; all see the same number of generator rows,
+pre-training included.
 """
 
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,8 @@ class Method:
 
     mode: str
     wide: bool = False
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """What else is set differently."""
 
 
 METHODS = {
@@ -28,6 +31,7 @@ METHODS = {
     "wide single": Method("single", wide=True),
     "random": Method("random"),
     "oracle": Method("oracle"),
+    "centroids": Method("centroids"),
 }
 
 
@@ -67,7 +71,7 @@ class Experiment:
         """The complete config of one run."""
         chosen = METHODS[method]
         changes: dict[str, Any] = {"mode": chosen.mode, "seed": seed, "evaluation.features": self.features}
-        changes |= dict(self.wide) if chosen.wide else {}
+        changes |= dict(chosen.changes) | (dict(self.wide) if chosen.wide else {})
         if data_dir is not None:
             changes["data.dir"] = data_dir
         return replaced(self.bases[case], changes)

@@ -153,7 +153,12 @@ class NullGeneratorActor(GeneratorActor):
         self.pack = NullGenerators(self.config, self.spec, components)
 
     def pretrain(
-        self, steps: Mapping[int, int], rows_B: Refs, rank: int = 0, meeting: Meeting | None = None
+        self,
+        steps: Mapping[int, int],
+        rows_B: Refs,
+        assigned_B: Refs,
+        rank: int = 0,
+        meeting: Meeting | None = None,
     ) -> list[Fit]:
         ray.get(list(rows_B))
         return self.once("pre-train", 0, lambda: self.pack.train(steps, self.count))

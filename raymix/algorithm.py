@@ -37,8 +37,12 @@ class Workers(Protocol):
 
     rows: Ownership
 
+    def begin(self, components: tuple[int, ...]) -> None:
+        """Part the rows by k-means before anything is trained."""
+        ...
+
     def pretrain(self, steps: Mapping[int, int]) -> list[Fit]:
-        """Train fresh generators on the whole data set, or on a split of it; `steps` by component."""
+        """Train fresh generators on their cells, on the whole data set, or on a split of it; `steps` by component."""
         ...
 
     def train_generators(self, round: int, steps: Mapping[int, int], overlap: bool) -> Callable[[], list[Fit]]:
@@ -69,12 +73,12 @@ class Workers(Protocol):
 
 
 def train_mixture(config: Config, workers: Workers, state: State, observe: Observe) -> State:
-    """Run the rounds that `state` leaves to do, and return the last state. Round 0 pre-trains on all rows where the
-    others train on shards, and so gives the first assignment."""
+    """Run the rounds that `state` leaves to do, and return the last state. Round 0 pre-trains, on all rows or on the
+    cells that there are to begin with, where the others train on shards, and so gives the first assignment."""
     while state.round < config.schedule.rounds:
         seconds, discriminators = Seconds(), list[Fit]()
         trained = train_generators(config, workers, state, seconds)
-        if config.competes:
+        if config.judges(state.round + 1):
             with timed("train discriminators", seconds):
                 discriminators = workers.train_discriminators(state.round + 1, state.components)
         state, outcome = partition(config, workers, state.next_round(), seconds)
@@ -84,6 +88,7 @@ def train_mixture(config: Config, workers: Workers, state: State, observe: Obser
             generators=tuple(generators),
             discriminators=tuple(discriminators),
             moved=outcome.moved,
+            contested=outcome.contested,
             contingency_KC=outcome.contingency_KC,
             flow_F3=outcome.flow_F3,
             seconds=seconds,
@@ -99,8 +104,14 @@ def train_generators(config: Config, workers: Workers, before: State, seconds: S
     does."""
     t, num_rows = before.round + 1, workers.rows.num_rows
     if t == 0:
+        if config.has_cells:
+            with timed("begin", seconds):
+                workers.begin(before.components)
         with timed("pre-train", seconds):
             fits = workers.pretrain(pretrain_steps(config, num_rows, before.components))
+            if config.schedule.pretrain_on == "one":
+                first, *others = before.components
+                workers.reseed(dict.fromkeys(others, first))
     else:
         rows = config.schedule.epochs_per_round * num_rows
         steps = round_steps(rows, config, before.components, before.loads_K)
@@ -114,19 +125,20 @@ def train_generators(config: Config, workers: Workers, before: State, seconds: S
 
 def partition(config: Config, workers: Workers, state: State, seconds: Seconds) -> tuple[State, Outcome]:
     """The state after each row has gone to the component that explains it best, or where a control deals it."""
-    t, components = state.round, state.components
-    log_z_K = np.zeros(len(components))
-    if config.competes:
+    t, components, rows = state.round, state.components, workers.rows
+    if config.judges(t):
         with timed("score", seconds):
             log_sum_exp_KB = workers.score(t, components)
-        with timed("assign", seconds):
-            if config.assign.normalise:
-                log_z_K = normalisers(log_sum_exp_KB)
-            outcome = workers.rows.assign(t, log_z_K.tolist())
-    else:
-        with timed("assign", seconds):
-            outcome = workers.rows.deal(t, components)
-    return replace(state.counted(outcome), log_z_K=tuple(log_z_K.tolist())), outcome
+        log_z_K = normalisers(log_sum_exp_KB) if config.assign.normalise else np.zeros(len(components))
+        state = replace(state, log_z_K=tuple(log_z_K.tolist()))
+    with timed("assign", seconds):
+        if config.assigns(t):
+            outcome = rows.assign(t, state.log_z_K)
+        elif config.judges(t):
+            outcome = rows.keep(components)._replace(contested=rows.contested(state.log_z_K))
+        else:
+            outcome = rows.keep(components) if config.keeps else rows.deal(t, components)
+    return state.counted(outcome), outcome
 
 
 def reseed(config: Config, workers: Workers, state: State, info: RoundInfo) -> tuple[State, RoundInfo]:

@@ -29,14 +29,15 @@ def round_steps(rows: float, config: Config, components: Sequence[int], loads_K:
 
 
 def pretrain_steps(config: Config, num_rows: int, components: Sequence[int]) -> dict[int, int]:
-    """Equal steps for every component, none without pre-training."""
+    """Equal steps for every component, or the first takes those of all; none without pre-training."""
     schedule = config.schedule
     if schedule.pretrain_epochs == 0:
         return dict.fromkeys(components, 0)
     rows = schedule.pretrain_epochs * num_rows
     if schedule.pretrain_budget == "each":
         rows *= config.num_components if config.mode == "single" else len(components)
-    return equal_steps(rows, config, components)
+    steps = equal_steps(rows, config, components)
+    return steps if schedule.pretrain_on != "one" else dict.fromkeys(steps, 0) | {components[0]: sum(steps.values())}
 
 
 def num_fakes(config: Config, num_rows: int, num_components: int) -> int:

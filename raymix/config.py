@@ -56,6 +56,8 @@ class DataConfig(Frozen):
     """Where the files of a known data set lie (or are downloaded to)."""
     labels: str | None = None
     """A file with one label per row; used for evaluation and by the `oracle` control only."""
+    features: str | None = None
+    """A file with the features of each row, such as an embedding, by which `schedule.begin: features` parts them."""
     columns: tuple[str, ...] | None = None
     """Names of the columns that make up a row, in order: which to read of a Parquet file (unset: all numbers), or what
     those of an array are called. A run keeps them, and matches by name what it is given later."""
@@ -198,8 +200,13 @@ class ScheduleConfig(Frozen):
     """Epochs of pre-training."""
     pretrain_budget: Literal["shared", "each"] = "shared"
     """Whether pretrain_epochs are shared by all components or given to each."""
-    pretrain_on: Literal["whole", "split"] = "whole"
-    """Pre-train on the whole data set or on a random split of it."""
+    begin: Literal["pretrain", "centroids", "features"] = "pretrain"
+    """Where the first partition comes from. pretrain: generators that pre-train alike are judged. Else k-means parts
+    the rows first, by principal components of images or scaled vectors, or by the rows of `data.features`, and each
+    generator pre-trains on its cell."""
+    pretrain_on: Literal["whole", "split", "one"] = "whole"
+    """Without cells to begin with, pre-train on the whole data set or on a random split of it. `one`: a single
+    generator pre-trains on the whole data set with the budget of all, and the others begin as its copies."""
     epochs_per_round: Annotated[float, Field(gt=0)] = 6.0
     """Epochs of generator training per round, shared by all components."""
     batch_size: Positive = 64
@@ -209,6 +216,9 @@ class ScheduleConfig(Frozen):
     where both have processors or GPUs of their own, but rows settle later."""
     synchronous_rounds: Annotated[int, Field(ge=0)] = 4
     """Last rounds that do not overlap, so that the final assignment belongs to settled generators."""
+    settle: Annotated[int, Field(ge=0)] = 0
+    """Last rounds in which no row moves, so that generators train on what they keep; they are judged after the last
+    one alone, for rows to come."""
     steps: Literal["equal", "proportional"] = "equal"
     """Every component takes the same number of steps, or in proportion to its shard."""
     on_divergence: Literal["fail", "restart", "drop"] = "fail"
@@ -236,9 +246,19 @@ class ScheduleConfig(Frozen):
         """Whether components may come and go at the end of a round; the last rounds settle what there is."""
         return self.retires(round) and round <= self.rounds - SETTLING
 
+    def settles(self, round: int) -> bool:
+        """Whether rows stay where they are at the end of a round."""
+        return round > self.rounds - self.settle
+
     def retires(self, round: int) -> bool:
         """Whether components that are too small go at the end of a round."""
-        return self.adapt and round >= FIRST_ADAPTING
+        return self.adapt and round >= FIRST_ADAPTING and not self.settles(round)
+
+    @model_validator(mode="after")
+    def _settles_after_the_first_assignment(self) -> Self:
+        if self.settle > self.rounds:
+            raise ValueError(f"schedule.settle ({self.settle}) is more than schedule.rounds ({self.rounds})")
+        return self
 
 
 class EvaluationConfig(Frozen):
@@ -265,6 +285,9 @@ class AssignConfig(Frozen):
 
     normalise: bool = True
     """Subtract each component's log-sum-exp over the data set from its log ratios."""
+    margin: Annotated[float, Field(ge=0)] = 0.0
+    """Nats by which another component must explain a row better before it moves: what is less may be the noise of
+    discriminators that are new in each round."""
 
 
 class BalanceConfig(Frozen):
@@ -320,9 +343,9 @@ class ResourcesConfig(Frozen):
 class Config(Frozen):
     """Everything that decides a run."""
 
-    mode: Literal["compete", "bag", "single", "random", "oracle"] = "compete"
+    mode: Literal["compete", "bag", "single", "random", "oracle", "centroids"] = "compete"
     """compete is Algorithm 1; the others are controls with the same budget: fixed random subsets, one generator,
-    a new random assignment each round, the true labels."""
+    a new random assignment each round, the true labels, the fixed cells of k-means."""
     seed: Annotated[int, Field(ge=0)] = 0
     """Every random number of the run comes from it."""
     num_components: Positive = 8
@@ -381,15 +404,48 @@ class Config(Frozen):
         cuts = [num * i // max(1, groups) for i in range(groups + 1)]
         return [tuple(components[a:b]) for a, b in itertools.pairwise(cuts) if a < b]
 
+    @model_validator(mode="after")
+    def _begins_with_what_there_is(self) -> Self:
+        by_features = self.schedule.begin == "features"
+        if by_features != (self.data.features is not None):
+            lacking = "data.features" if by_features else "schedule.begin features"
+            given = "schedule.begin features" if by_features else "data.features"
+            raise ValueError(f"{given} needs {lacking}")
+        if self.competes and self.schedule.pretrain_on == "one" and not self.has_cells:
+            raise ValueError("schedule.pretrain_on one needs schedule.begin centroids or features to part its copies")
+        return self
+
     @property
     def competes(self) -> bool:
         """Whether rows are assigned by log ratios, and so whether discriminators exist."""
         return self.mode == "compete"
 
+    @property
+    def has_cells(self) -> bool:
+        """Whether k-means parts the rows before anything is trained."""
+        return self.mode == "centroids" or (self.competes and self.schedule.begin != "pretrain")
+
+    @property
+    def keeps(self) -> bool:
+        """Whether rows stay where they are when nobody judges them."""
+        return self.competes or self.mode == "centroids"
+
+    def assigns(self, round: int) -> bool:
+        """Whether rows go to whoever explains them best at the end of a round. They stay in their cells until
+        generators differ, and in rounds that settle."""
+        alike = self.schedule.pretrain_on == "one" or self.schedule.pretrain_epochs == 0
+        first = 1 if self.has_cells and alike else 0
+        return self.competes and round >= first and not self.schedule.settles(round)
+
+    def judges(self, round: int) -> bool:
+        """Whether discriminators train and score in a round: when rows are assigned, and at the end, for those that
+        come later."""
+        return self.assigns(round) or (self.competes and round == self.schedule.rounds)
+
     def overlaps(self, round: int) -> bool:
         """Whether the discriminators of a round judge while its generators train."""
         last = self.schedule.rounds - self.schedule.synchronous_rounds
-        return self.competes and self.schedule.overlap and 1 <= round <= last
+        return self.assigns(round) and self.schedule.overlap and 1 <= round <= last
 
     @property
     def own_density(self) -> bool:

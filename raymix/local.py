@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from raymix.budgets import num_fakes
 from raymix.config import Config
-from raymix.data.blocks import read_blocks
+from raymix.data.blocks import read_blocks, read_features
 from raymix.data.source import DataSpec, block_bounds
 from raymix.errors import TRUNK
 from raymix.maths.ownership import Ownership
@@ -56,6 +56,7 @@ class LocalWorkers:
         components = last.components if last else self.config.components
         if components != self.packs.components:
             self.packs = Packs(self.config, self.spec, components)
+        self.rows.centroids = checkpoint.read_centroids(directory.storage, last) if last else None
         if last is None:
             self.packs.initialise(self.rows.rows_B)
             self.rows.assigned_B = [None] * len(self.rows.rows_B)
@@ -72,8 +73,16 @@ class LocalWorkers:
         if self.discriminators:
             self.discriminators.slow(component, round)
 
+    def begin(self, components: tuple[int, ...]) -> None:
+        self.report("begin", None)
+        bounds = block_bounds(self.spec, self.config.data.block_bytes)
+        features_B = None
+        if self.config.schedule.begin == "features":
+            features_B = [block.rows for block in read_features(self.config.data, self.spec, bounds)]
+        self.rows.begin(components, features_B)
+
     def pretrain(self, steps: Mapping[int, int]) -> list[Fit]:
-        own = {k: pretraining_rows(self.config, self.rows.rows_B, k) for k in steps}
+        own = pretraining_rows(self.config, self.rows.rows_B, self.rows.assigned_B, tuple(steps))
         count = self._counting("pre-train", sum(steps.values()))
         return self.generators.train(Phase.PRETRAIN, 0, own, steps, count)
 
@@ -137,6 +146,7 @@ class LocalWorkers:
         if self.discriminators:
             tensors |= self.discriminators.states()
         files = checkpoint.write_states(storage, folder, tensors)
+        files |= checkpoint.write_centroids(storage, folder, self.rows.centroids)
         for b, assigned in enumerate(self.rows.assigned_B):
             files[assignment_name(b)] = checkpoint.write_assigned(storage, f"{folder}/{assignment_name(b)}", assigned)
         return files

@@ -22,6 +22,7 @@ from raymix.evaluation.evaluate import evaluate
 from raymix.evaluation.samples import sample_mixture
 from raymix.evaluation.subject import Subject
 from raymix.maths.assignment import winners
+from raymix.maths.centroids import Place, Scaling
 from raymix.models.registry import close
 from raymix.recipes.catalogue import recipe, with_data
 from raymix.recipes.resolve import resolve
@@ -123,9 +124,9 @@ class Mixture(ClusterMixin, BaseEstimator):
 
     # ---- using
 
-    def predict(self, X: ArrayLike) -> NDArray[np.int64]:
-        """(n,) the component that wins each row."""
-        return self.assign(X)[0]
+    def predict(self, X: ArrayLike, features: ArrayLike | None = None) -> NDArray[np.int64]:
+        """(n,) the component that wins each row; `features` as of `assign`."""
+        return self.assign(X, features)[0]
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """(n,) normalised log ratio of the winning component, in nats: log p_k(x) - log p_data(x) - log Z_k, with Z_k
@@ -133,9 +134,17 @@ class Mixture(ClusterMixin, BaseEstimator):
         return self.assign(X)[1]
 
     @hermetic()
-    def assign(self, X: ArrayLike) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """(n,) winners and (n,) their normalised log ratios. Raises `DataError` for rows of another shape, and
-        `ConfigError` for a mixture that was trained without discriminators."""
+    def assign(self, X: ArrayLike, features: ArrayLike | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """(n,) winners and (n,) their normalised log ratios. In the control `centroids` each row goes to the nearest
+        centre, with minus half the squared distance in the log ratio's place; where centres are those of features,
+        those of the rows, (n, P), are asked for. Raises `DataError` for rows of another shape, and `ConfigError` for a
+        mixture that was trained without discriminators."""
+        self._fitted()
+        if self.config_.mode == "centroids":
+            return self._nearest(X, features)
+        if features is not None:
+            what = f"{self.config_.mode} assigns rows by what they are"
+            raise ConfigError(what, "features", "leave them out; the control `centroids` asks for them")
         scorer = self._packs().scorer
         if scorer is None:
             raise ConfigError(f"{self.config_.mode} trains no discriminators", "mode", "assign with a `compete` run")
@@ -143,6 +152,22 @@ class Mixture(ClusterMixin, BaseEstimator):
         log_ratio_Kn = [log_ratios[k][0] for k in self.state_.components]
         positions, best = winners(log_ratio_Kn, self.state_.log_z_K)
         return np.array(self.state_.components, np.int64)[positions], best
+
+    def _nearest(self, X: ArrayLike, features: ArrayLike | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+        """The cells of rows, by their features where these made the cells."""
+        rows, by_features = self._rows(X), self.config_.data.features is not None
+        if by_features != (features is not None):
+            what = "are missing: the cells are those of features" if by_features else "are given, and the cells are not"
+            raise ConfigError(what, "features", "give those of the rows" if by_features else "leave them out")
+        centroids = checkpoint.read_centroids(Storage.at(self.directory_), self._generation)
+        assert centroids
+        if features is not None:
+            rows, _ = as_rows(features, "the features")
+            if rows.shape != (len(self._rows(X)), centroids.centres_KP.shape[1]):
+                what = f"have shape {rows.shape}, not {(len(self._rows(X)), centroids.centres_KP.shape[1])}"
+                raise DataError(what, "the features", "give those of each row")
+        positions, log_density = Place(centroids, Scaling.of(self.config_)).of(rows)
+        return np.array(self.config_.components, np.int64)[positions], log_density
 
     def _rows(self, X: ArrayLike) -> NDArray[Any]:
         """Rows as the readers lay them out, columns matched by name, in the shape the data set has, checked."""

@@ -23,6 +23,7 @@ class Phase(IntEnum):
     EVALUATE = 6
     PICTURE = 7
     RESEED = 8
+    BEGIN = 9
 
 
 def phase_seed(run_seed: int, round: int, component: int, phase: Phase, draw: int = 0) -> int:

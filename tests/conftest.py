@@ -21,12 +21,20 @@ SHARING = ("mending",)  # folders whose files share costly fixtures
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """For several test processes (`-n 2 --dist loadgroup`): files stay whole, and one process has the Ray cluster."""
-    on_ray = {item.path for item in items if "ray_cluster" in getattr(item, "fixturenames", ()) and is_quick(item)}
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """For several test processes (`-n 2 --dist loadgroup`): files stay whole, and one process has the Ray cluster. In a
+    single one those who share it come last, because others start Rays of their own and it is connected to one only."""
+    on_ray = {item.path for item in items if shares_ray(item) and is_quick(item)}
+    if config.getoption("dist", "no") == "no":
+        items.sort(key=shares_ray)
     for item in items:
         together = item.path.parent if item.path.parent.name in SHARING else item.path
         item.add_marker(pytest.mark.xdist_group("ray" if item.path in on_ray else str(together)))
+
+
+def shares_ray(item: pytest.Item) -> bool:
+    """Whether it asks for the Ray cluster of all tests."""
+    return "ray_cluster" in getattr(item, "fixturenames", ())
 
 
 def is_quick(item: pytest.Item) -> bool:

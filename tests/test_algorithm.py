@@ -16,7 +16,7 @@ from raymix.maths.ownership import Ownership
 from raymix.maths.structure import Confusion
 from raymix.state import Fit, Outcome, State
 
-MODES = ["compete", "bag", "single", "random", "oracle"]
+MODES = ["compete", "bag", "single", "random", "oracle", "centroids"]
 FLOW_F3 = np.array([[0, 1, 7], [1, 0, 3]])
 LOG_SUM_EXP_KB = np.array([[0.0, 1e4, -3.0], [5.0, -1e4, 5.0]])
 
@@ -31,9 +31,17 @@ class FakeRows:
         self.calls.append(("assign", round, log_z_K))
         return self.outcome(round, self.scored)
 
+    def contested(self, log_z_K):
+        self.calls.append(("contested", None))
+        return 17
+
     def deal(self, round, components):
         self.calls.append(("deal", round))
         return self.outcome(round, components)
+
+    def keep(self, components):
+        self.calls.append(("keep", None))
+        return self.outcome(0, components)
 
     def reseed(self, round, components, donors):
         self.calls.append(("reseed", round, donors))
@@ -52,6 +60,9 @@ class FakeWorkers:
     def __init__(self, config, num_rows=1000, rows=FakeRows):
         self.config, self.calls = config, []
         self.rows = rows(num_rows, self.calls)
+
+    def begin(self, components):
+        self.calls.append(("begin", 0, components))
 
     def pretrain(self, steps):
         self.calls.append(("pretrain", 0, steps))
@@ -117,6 +128,51 @@ def test_controls_train_and_deal_without_judging(mode):
     assert all(set(state.log_z_K) == {0.0} for state, _ in seen)
 
 
+KEPT, JUDGED = [("keep", None)], ["discriminators", "score", "assign"]
+
+
+def judged(round):
+    return [(phase, round) for phase in JUDGED]
+
+
+def test_the_control_centroids_keeps_the_cells_that_it_begins_with():
+    workers, _, _ = run(config_of("centroids"))
+    assert workers.phases == [("begin", 0), ("pretrain", 0), *KEPT, ("generators", 1), *KEPT, ("generators", 2), *KEPT]
+
+
+def test_competition_may_begin_with_cells():
+    workers, _, _ = run(config_of(begin="centroids", rounds=1))
+    assert workers.phases == [("begin", 0), ("pretrain", 0), *judged(0), ("generators", 1), *judged(1)]
+
+
+@pytest.mark.parametrize("mode", ["bag", "single", "random", "oracle"])
+def test_other_controls_do_not_begin_with_cells(mode):
+    assert run(config_of(mode, begin="centroids"))[0].phases == run(config_of(mode))[0].phases
+
+
+def test_copies_of_one_keep_their_cells_until_they_have_trained_apart():
+    workers, _, _ = run(config_of(begin="centroids", pretrain_on="one", rounds=1, num_components=3), num_rows=6400)
+    assert workers.phases[:4] == [("begin", 0), ("pretrain", 0), ("copies", None), *KEPT]
+    assert workers.calls[1][2] == {0: 1000 // 3 * 3, 1: 0, 2: 0}  # the steps of all
+    assert workers.calls[2][2] == {1: 0, 2: 0}
+    assert workers.phases[4:] == [("generators", 1), *judged(1)]
+
+
+def test_generators_that_never_trained_keep_their_cells_too():
+    workers, _, _ = run(config_of(begin="centroids", pretrain_epochs=0, rounds=1))
+    assert workers.phases == [("begin", 0), ("pretrain", 0), *KEPT, ("generators", 1), *judged(1)]
+
+
+def test_rounds_that_settle_train_alone_and_are_judged_at_the_end():
+    workers, seen, last = run(config_of(rounds=4, settle=2))
+    looked = [*KEPT, ("contested", None)]
+    expected = [("generators", 3), *KEPT, ("generators", 4), ("discriminators", 4), ("score", 4), *looked]
+    assert workers.phases[-7:] == expected
+    assert [info.contested for _, info in seen] == [None, None, None, None, 17]
+    np.testing.assert_allclose(last.log_z_K, logsumexp(LOG_SUM_EXP_KB, axis=1))
+    assert seen[3][0].log_z_K == last.log_z_K  # of the last judges that there are
+
+
 def test_overlapping_rounds_judge_while_generators_train_and_the_last_rounds_do_not():
     workers, seen, _ = run(config_of("compete", rounds=3, overlap=True, synchronous_rounds=2))
     assert workers.phases[4:9] == [
@@ -151,7 +207,7 @@ def test_assignment_gets_the_normalisers_of_all_blocks():
 
 def test_assignment_without_normalisation_gets_zeros():
     workers, _, last = run(config_of(rounds=0, normalise=False))
-    assert workers.calls[-1][2] == [0.0, 0.0]
+    assert workers.calls[-1][2] == (0.0, 0.0)
     assert last.log_z_K == (0.0, 0.0)
 
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from raymix import session
@@ -46,6 +47,30 @@ def trained(config: Config, out: Path, workers: str) -> str:
 @pytest.mark.parametrize(("trunk", "pack"), [("separate", 2), pytest.param("shared", 3, marks=pytest.mark.slow)])
 def test_in_process_and_ray_give_one_digest_for_fused_packs(trunk: str, pack: int, tmp_path: Path) -> None:
     config = replaced(small(trunk), {"resources.pack": pack, "resources.fused": True})
+    assert trained(config, tmp_path / "local", "local") == trained(config, tmp_path / "ray", "ray")
+
+
+BEGUN = {"schedule.begin": "centroids", "assign.margin": 0.1, "schedule.settle": 1, "resources.fused": True}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"schedule.pretrain_on": "one"},
+        pytest.param({}, marks=pytest.mark.slow),
+        pytest.param({"mode": "centroids"}, marks=pytest.mark.slow),
+        pytest.param({"data.name": "digits", "data.block_bytes": 200 * 64}, marks=pytest.mark.slow),
+    ],
+)
+def test_in_process_and_ray_begin_with_the_same_cells(changes: dict[str, object], tmp_path: Path) -> None:
+    config = replaced(small("shared"), BEGUN | changes)
+    assert trained(config, tmp_path / "local", "local") == trained(config, tmp_path / "ray", "ray")
+
+
+def test_in_process_and_ray_read_the_same_features(tmp_path: Path) -> None:
+    np.save(tmp_path / "features.npy", np.random.default_rng(0).normal(size=(600, 3)))
+    features = {"schedule.begin": "features", "data.features": str(tmp_path / "features.npy"), "schedule.rounds": 1}
+    config = replaced(small("shared"), BEGUN | features)
     assert trained(config, tmp_path / "local", "local") == trained(config, tmp_path / "ray", "ray")
 
 

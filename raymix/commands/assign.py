@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from raymix.commands.data import named_data
 from raymix.commands.directory import check_new_file, run_directory, write_file
 from raymix.commands.parsing import parse
+from raymix.config import DataConfig
+from raymix.data.blocks import open_features
 from raymix.data.open import open_source
 from raymix.data.scan import scan
 from raymix.data.source import block_bounds
@@ -38,6 +40,8 @@ class Assign:
     """.parquet with the columns component and log_ratio, or .npy with fields of these names."""
     data_dir: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     """Where the files of a known data set lie."""
+    features: Annotated[str | None, tyro.conf.arg(metavar="FILE")] = None
+    """The features of each row, for the control `centroids` whose cells are those of features."""
     links_within: Annotated[str | None, tyro.conf.arg(metavar="DIR")] = None
     """Follow links that end in this folder, such as a hub's cache."""
     force: bool = False
@@ -55,8 +59,10 @@ def assign(argv: list[str]) -> None:
     source = open_source(config.model_copy(update={"columns": mixture.config_.data.columns}))
     scan(source, config.block_bytes)  # refuses unfit rows by file and number before any work is done
     assigned = np.empty(source.spec.num_rows, ASSIGNED)
+    by_features = open_features(DataConfig(features=arguments.features), source.spec) if arguments.features else None
     for start, stop in block_bounds(source.spec, config.block_bytes):
-        winners, log_ratios = mixture.assign(source.read(start, stop).rows)
+        features = by_features.read(start, stop).rows if by_features else None
+        winners, log_ratios = mixture.assign(source.read(start, stop).rows, features)
         assigned["component"][start:stop], assigned["log_ratio"][start:stop] = winners, log_ratios
     write_file(arguments.out, encoded(assigned, arguments.out.suffix.lower()), arguments.force)
 

@@ -28,6 +28,25 @@ def read_blocks(config: DataConfig, spec: DataSpec, bounds: Iterable[tuple[int, 
         yield block
 
 
+def open_features(config: DataConfig, spec: DataSpec) -> Source:
+    """The features that a config names, a row each for the rows of the data set. Raises `DataError`."""
+    places = {"path": config.features, "num_rows": config.num_rows, "holdout": config.holdout, "seed": config.seed}
+    source = open_source(DataConfig(name="file", **places))
+    if source.spec.num_rows != spec.num_rows:
+        what = f"has {source.spec.num_rows} rows of features for the {spec.num_rows} rows of {spec.name}"
+        raise DataError(what, str(config.features), "give one for each row, in the same order")
+    return source
+
+
+def read_features(config: DataConfig, spec: DataSpec, bounds: Iterable[tuple[int, int]]) -> Iterator[Block]:
+    """As `read_blocks`, of the features of the rows."""
+    source = open_features(config, spec)
+    for start, stop in bounds:
+        block = source.read(start, stop)
+        require_finite(block.rows, source, start)
+        yield block
+
+
 def require_same(found: DataSpec, spec: DataSpec) -> None:
     """Raises `DataError` if the data set has other rows or classes than when the run began."""
     if replace(found, name=spec.name, columns=spec.columns) != spec:  # columns were read by their names

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from raymix.config import DataConfig
+from raymix.data import mechanisms
 from raymix.data.known import open_digits, open_known, open_known_test
 from raymix.data.rows import RowSource
 from raymix.data.synthetic import DEFAULT_ROWS, open_synthetic, open_synthetic_test
@@ -43,6 +44,11 @@ CATALOGUE = {
     "synthetic-9": _drawn("synthetic-9", "9 Gaussians on a bent plane, drawn", 0.1),
     "ring": _drawn("ring", "8 narrow Gaussians on a circle, drawn", 1.0),
     "grid": _drawn("grid", "25 narrow Gaussians on a grid, drawn", 0.25),
+    mechanisms.NAME: KnownSet(
+        "digits on waves of 4 directions, 16 x 16 grey, drawn",
+        lambda config: mechanisms.open_mechanisms(config.num_rows or mechanisms.DEFAULT_ROWS, config.seed),
+        lambda config: mechanisms.open_mechanisms_test(config.num_rows or mechanisms.DEFAULT_ROWS, config.seed),
+    ),
     "mnist": _stored("mnist", "MNIST, 60,000 digits, 28 x 28 grey"),
     "fashion-mnist": _stored("fashion-mnist", "Fashion-MNIST, 60,000 pieces of clothing, 28 x 28 grey"),
     "kmnist": _stored("kmnist", "Kuzushiji-MNIST, 60,000 Japanese characters, 28 x 28 grey"),

@@ -41,7 +41,7 @@ def open_whole(config: DataConfig) -> Source:
 def local_places(config: DataConfig) -> list[str]:
     """The files and folders of this machine that a data set is read from; none of a drawn one, or one elsewhere."""
     folder = folder_of(config.name, config) if config.name in CATALOGUE and CATALOGUE[config.name].stored else None
-    named = [config.path, config.labels, folder]
+    named = [config.path, config.labels, config.features, folder]
     return [os.path.expanduser(place) for place in named if place is not None and not is_remote(place)]
 
 

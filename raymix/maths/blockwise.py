@@ -41,10 +41,31 @@ class Counts(NamedTuple):
     flow_F3: NDArray[np.int64]
 
 
-def win(log_z_K: Sequence[float], *log_ratio_Kn: NDArray[np.floating]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
+class Win(NamedTuple):
+    """How winners are found."""
+
+    components: tuple[int, ...]
+    log_z_K: Sequence[float]
+    margin: float = 0.0
+    """Nats by which another must be better than who has the row."""
+
+
+def win(
+    task: Win, before: Assigned | None, *log_ratio_Kn: NDArray[np.floating]
+) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Stays: the winner's position of each row. Summary: rows won."""
-    positions_n, _ = assignment.winners(log_ratio_Kn, log_z_K)
-    return positions_n, np.bincount(positions_n, minlength=len(log_z_K))
+    positions_n, best_n = assignment.winners(log_ratio_Kn, task.log_z_K)
+    if task.margin and before is not None:
+        for position, k in enumerate(task.components):
+            own = np.flatnonzero(before.winners == k)
+            s_n = assignment.normalised(log_ratio_Kn[position][own], task.log_z_K[position])
+            positions_n[own[best_n[own] <= s_n + task.margin]] = position
+    return positions_n, np.bincount(positions_n, minlength=len(task.log_z_K))
+
+
+def others(components: tuple[int, ...], positions_n: NDArray[np.int32], assigned: Assigned) -> tuple[None, int]:
+    """Summary: rows whose winner is another than who has them."""
+    return None, int((np.array(components)[positions_n] != assigned.winners).sum())
 
 
 def histogram(
@@ -115,6 +136,23 @@ def deal(task: Deal, classes_n: NDArray[np.integer] | None) -> tuple[NDArray[np.
     for position, k in enumerate(task.components):
         positions_n[dealt_n == task.dealt_to.index(k)] = position
     return positions_n, np.bincount(positions_n, minlength=num)
+
+
+class Keep(NamedTuple):
+    """Who keeps their rows."""
+
+    components: tuple[int, ...]
+    num_classes: int
+
+
+def keep(task: Keep, assigned: Assigned, classes_n: NDArray[np.integer] | None) -> tuple[Assigned, Counts]:
+    """Stays: the block's assignment, in which rows of others are dealt to these in turn."""
+    ids_K, winners_n = np.array(task.components, np.int32), assigned.winners.copy()
+    orphans = np.flatnonzero(~np.isin(winners_n, ids_K))
+    winners_n[orphans] = ids_K[orphans % len(ids_K)]
+    lent = np.isin(assigned.lent_to, ids_K) & (winners_n[assigned.lent_rows] != assigned.lent_to)
+    kept = Assigned(winners_n, assigned.lent_rows[lent], assigned.lent_to[lent])
+    return kept, counts_of(kept, assigned, task.components, classes_n, task.num_classes)
 
 
 class Reseed(NamedTuple):

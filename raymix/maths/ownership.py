@@ -6,6 +6,7 @@ counts. Workers in one process and workers on a cluster give the `BlockMap` and 
 Axes: N rows, K components, B blocks, G candidates.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
@@ -14,9 +15,10 @@ from numpy.typing import NDArray
 
 from raymix.config import Config
 from raymix.data.source import DataSpec
-from raymix.maths import balance, blockwise, flow, reshape
+from raymix.maths import balance, blockwise, centroids, flow, reshape
 from raymix.maths.balance import Threshold
 from raymix.maths.blockwise import BlockMap, Counts, Handle
+from raymix.maths.centroids import Centroids, Scaling
 from raymix.maths.modality import Modality
 from raymix.maths.structure import Candidate, Confusion, Reshaping
 from raymix.seeds import Phase, phase_seed
@@ -56,6 +58,8 @@ class Ownership:
         self.log_ratios_BK: list[list[Handle]] = []
         """Log ratios of the components that were scored last."""
         self.shared = Shared((), [], [])
+        self.centroids: Centroids | None = None
+        """Whose cells the rows began in."""
 
     def take_log_ratios(self, components: tuple[int, ...], log_ratios_BK: list[list[Handle]]) -> None:
         """Take the log ratios of some components, for the next assignment."""
@@ -65,12 +69,43 @@ class Ownership:
         """Let go of the log ratios, which may be larger than the rows themselves."""
         self.log_ratios_BK = []
 
+    # ---- the first assignment
+
+    def begin(self, components: tuple[int, ...], features_B: list[Handle] | None = None) -> Outcome:
+        """Give each row to the nearest of as many centres, found by k-means: on principal components of images, on
+        scaled vectors, or on the features of each row, (n, P) for each block."""
+        blocks, scaling = range(len(self.rows_B)), Scaling.of(self.config)
+        points_B, frame = features_B or self.rows_B, None
+
+        def drawn(most: int, kind: int) -> list[Handle]:
+            nums = centroids.shares(self.sizes_B, most)
+            draws = [centroids.Draw(nums[b], self._begin_seed(kind, b), scaling, frame) for b in blocks]
+            return [rows for rows, _ in self.map_blocks(centroids.draw, draws, [(points,) for points in points_B])]
+
+        if len(self.row_shape) == 3 and not features_B:
+            fewest = max(centroids.FEWEST_AXES_ROWS, len(components))
+            rows_B = drawn(max(fewest, centroids.AXES_VALUES // math.prod(self.row_shape)), 0)
+            fit = centroids.Fit(centroids.AXES, self._begin_seed(1, 0))
+            ((_, frame),) = self.map_blocks(centroids.axes, [fit], [rows_B])
+        rows_B = drawn(max(centroids.FEWEST_ROWS, centroids.ROWS_PER_CENTRE * len(components)), 2)
+        tries = [centroids.Fit(len(components), self._begin_seed(3, i)) for i in range(centroids.TRIES)]
+        found = [summary for _, summary in self.map_blocks(centroids.centres, tries, [rows_B for _ in tries])]
+        _, centres_KP = min(found, key=lambda each: each[0])
+        self.centroids = Centroids(centres_KP, frame)
+        places = [centroids.Place(self.centroids, scaling) for _ in blocks]
+        placed = self.map_blocks(centroids.place, places, [(points,) for points in points_B])
+        return self._finish(components, [positions for positions, _ in placed], {})
+
+    def _begin_seed(self, kind: int, number: int) -> int:
+        """Of a draw or a try: rows and axes of principal components, rows and centres of k-means."""
+        return phase_seed(self.config.seed, 0, kind, Phase.BEGIN, number)
+
     # ---- the next assignment
 
     def assign(self, round: int, log_z_K: Sequence[float]) -> Outcome:
-        """Give each row to argmax_k s_k of those that were scored, lend rows to starved ones."""
-        blocks, log_ratios_BK = range(len(self.rows_B)), self.log_ratios_BK
-        won = self.map_blocks(blockwise.win, [log_z_K for _ in blocks], log_ratios_BK)
+        """Give each row to argmax_k s_k of those that were scored, lend rows to starved ones. With a margin, a row
+        stays where it is unless another explains it better by so much."""
+        blocks, log_ratios_BK, won = range(len(self.rows_B)), self.log_ratios_BK, self._winners(log_z_K)
         positions_B = [positions for positions, _ in won]
 
         def histograms(request: Mapping[int, int | None]) -> list[dict[int, NDArray[np.int64]]]:
@@ -83,6 +118,20 @@ class Ownership:
             self.drop_log_ratios()
         return outcome
 
+    def _winners(self, log_z_K: Sequence[float]) -> list[tuple[Handle, NDArray[np.int64]]]:
+        """Positions of the winners among those that were scored, and the rows won."""
+        task = blockwise.Win(self.scored, log_z_K, self.config.assign.margin)
+        handles_B = [(assigned, *own) for assigned, own in zip(self.assigned_B, self.log_ratios_BK, strict=True)]
+        return self.map_blocks(blockwise.win, [task for _ in handles_B], handles_B)
+
+    def contested(self, log_z_K: Sequence[float]) -> int:
+        """Rows that `assign` would move."""
+        positions_B = [positions for positions, _ in self._winners(log_z_K)]
+        handles_B = list(zip(positions_B, self.assigned_B, strict=True))
+        found = self.map_blocks(blockwise.others, [self.scored for _ in handles_B], handles_B)
+        self.drop_log_ratios()
+        return sum(num for _, num in found)
+
     def deal(self, round: int, components: tuple[int, ...]) -> Outcome:
         """Assign rows by the rule of a control, which looks at no log ratio and lends nothing."""
         config, num_classes = self.config, self.num_classes
@@ -92,6 +141,12 @@ class Ownership:
         ]
         dealt = self.map_blocks(blockwise.deal, tasks, [(classes,) for classes in self.classes_B])
         return self._finish(components, [positions for positions, _ in dealt], {})
+
+    def keep(self, components: tuple[int, ...]) -> Outcome:
+        """Leave every row where it is; those of a component that competes no longer are dealt to the others."""
+        task = blockwise.Keep(components, self.num_classes)
+        handles_B = list(zip(self.assigned_B, self.classes_B, strict=True))
+        return self._accept(self.map_blocks(blockwise.keep, [task for _ in handles_B], handles_B))
 
     def _finish(
         self, components: tuple[int, ...], positions_B: list[Handle], thresholds: Mapping[int, Sequence[Threshold]]

@@ -6,6 +6,7 @@ import os
 import numpy as np
 
 from raymix.config import Config
+from raymix.data.blocks import open_features
 from raymix.data.open import open_source
 from raymix.data.remote import is_remote
 from raymix.data.scan import Summary, scaling, scan
@@ -39,7 +40,10 @@ def resolve(config: Config) -> tuple[Config, DataSpec]:
             what = f"has {len(values)} numbers for rows of shape {spec.row_shape}"
             raise ConfigError(what, f"data.{name}", "give one, or one per column of a vector")
     check_scale(constants["scale"], summary)
-    places = {name: getattr(config.data, name) for name in ("path", "dir", "labels", "links_within")}
+    if config.data.features:
+        scan(open_features(config.data, spec), config.data.block_bytes)  # refuses unfit ones by file and row
+    named = ("path", "dir", "labels", "features", "links_within")
+    places = {name: getattr(config.data, name) for name in named}
     absolute = {name: where_it_lies(place) for name, place in places.items() if place}
     data = config.data.model_copy(update={**source.settings, **constants, **absolute})
     resolved = fitted(config.model_copy(update={"data": data}), spec)
@@ -76,7 +80,8 @@ def check_choices(config: Config) -> None:
     if workers > batch_size:
         what = f"{workers} workers have a batch of {batch_size} rows"
         raise ConfigError(what, "resources.workers_per_component", "raise schedule.batch_size or lower it")
-    if exact and config.schedule.pretrain_epochs and config.schedule.pretrain_on == "whole" and config.mode != "bag":
+    alike = config.schedule.pretrain_on == "whole" and not config.has_cells and config.mode != "bag"
+    if exact and config.schedule.pretrain_epochs and alike:
         what = f"pre-training on the whole data set would make all {name}s equal"
         raise ConfigError(what, "schedule.pretrain_epochs", "set it to 0")
 

@@ -136,9 +136,15 @@ def _saturated_critics(lines: Sequence[RoundRecord]) -> list[Trouble]:
 
 
 def _unsettled(lines: Sequence[RoundRecord]) -> list[Trouble]:
-    moved = [line.moved_share for line in lines[1:]]
+    moved = [line.unsettled_share for line in lines[1:]]
     if not moved or moved[-1] <= UNSETTLED:
         return []
+    if lines[-1].rows_contested is not None:
+        sentence = (
+            f"{percent(moved[-1])} of the rows stayed where they were in the last rounds, as schedule.settle asks, "
+        )
+        sentence += "and would have moved by the last judgement; set assign.margin, or raise schedule.rounds."
+        return [Trouble("Not settled", sentence)]
     advice = "raise schedule.rounds"
     if len(moved) >= 4 and moved[-1] > 0.9 * moved[-4]:
         advice = (

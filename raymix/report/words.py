@@ -15,6 +15,7 @@ HOW = {
     "single": "trained alone on all rows (the control `single`)",
     "random": "trained on a new random assignment in each round (the control `random`)",
     "oracle": "trained on the true classes (the control `oracle`)",
+    "centroids": "each trained on its cell of k-means (the control `centroids`)",
 }
 
 

@@ -31,6 +31,8 @@ from safetensors.numpy import save as safetensors_save
 from raymix.config import Config, dump_config, parse_config
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, DamagedError, MissingError
+from raymix.maths.centroids import Centroids
+from raymix.maths.modality import Frame
 from raymix.metrics.catalogue import objective
 from raymix.runs.rounds import RoundRecord
 from raymix.state import Assigned, State
@@ -40,6 +42,7 @@ FORMAT = 4
 READABLE = (3, 4)
 """Formats of run directories that are read: 3 had no names of columns."""
 KEPT = 2
+CENTROIDS = "centroids.safetensors"
 FITTED = "data"
 """Folder of a run directory with the rows and labels that were fitted, where those were arrays."""
 log = logging.getLogger(__name__)
@@ -344,6 +347,25 @@ def read_assigned(storage: Storage, name: str, stamp: FileStamp | None = None) -
     counts = np.diff(lent.offsets.to_numpy())
     rows = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
     return Assigned(table["component"].to_numpy(), rows, lent.values.to_numpy())
+
+
+def write_centroids(storage: Storage, folder: str, centroids: Centroids | None) -> dict[str, FileStamp]:
+    """Save whose cells the rows began in, where they began in any."""
+    if centroids is None:
+        return {}
+    arrays = {"centres": centroids.centres_KP}
+    if centroids.frame:
+        arrays |= {"mean": centroids.frame.mean_D, "axes": centroids.frame.axes_DP}
+    return {CENTROIDS: write_tensors(storage, f"{folder}/{CENTROIDS}", arrays)}
+
+
+def read_centroids(storage: Storage, generation: Generation) -> Centroids | None:
+    """What `write_centroids` saved. Raises `DamagedError`."""
+    if CENTROIDS not in generation.files:
+        return None
+    arrays: Any = read_tensors(storage, f"{generation.folder}/{CENTROIDS}", generation.files[CENTROIDS])
+    frame = Frame(arrays["mean"], arrays["axes"]) if "axes" in arrays else None
+    return Centroids(arrays["centres"], frame)
 
 
 def assignment_name(block: int) -> str:

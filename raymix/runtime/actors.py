@@ -168,13 +168,18 @@ class GeneratorActor(Worker):
             self.pack.slow(component)
 
     def pretrain(
-        self, steps: Mapping[int, int], rows_B: Refs, rank: int = 0, meeting: Meeting | None = None
+        self,
+        steps: Mapping[int, int],
+        rows_B: Refs,
+        assigned_B: Refs,
+        rank: int = 0,
+        meeting: Meeting | None = None,
     ) -> list[Fit]:
         """`rank` and `meeting` as of `train`."""
         from raymix.training.shards import pretraining_rows
 
-        blocks = self.fetcher.blocks(rows_B)
-        own = {k: pretraining_rows(self.config, blocks, k) for k in steps}
+        blocks, assigned = self.fetcher.blocks(rows_B), self.fetcher.each(assigned_B)
+        own = pretraining_rows(self.config, blocks, assigned, tuple(steps))
         return self.once("pre-train", 0, lambda: self._in_team(Phase.PRETRAIN, 0, own, steps, rank, meeting))
 
     def train(

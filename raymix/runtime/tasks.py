@@ -8,7 +8,7 @@ import ray
 from numpy.typing import NDArray
 
 from raymix.config import DataConfig
-from raymix.data.blocks import read_blocks
+from raymix.data.blocks import read_blocks, read_features
 from raymix.data.paths import sizes_here
 from raymix.data.source import DataSpec
 from raymix.runs import checkpoint
@@ -25,6 +25,13 @@ def read_block(config: DataConfig, spec: DataSpec, start: int, stop: int) -> tup
     """A block's rows and labels. Lost ones are made again by reading the source again."""
     (block,) = read_blocks(config, spec, [(start, stop)])
     return block.rows, block.labels
+
+
+@ray.remote(num_cpus=0, max_retries=RETRIES)
+def read_block_features(config: DataConfig, spec: DataSpec, start: int, stop: int) -> Any:
+    """The features of a block's rows."""
+    (block,) = read_features(config, spec, [(start, stop)])
+    return block.rows
 
 
 @ray.remote(num_cpus=0, max_retries=RETRIES)

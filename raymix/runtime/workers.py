@@ -24,6 +24,7 @@ from raymix.data.paths import sizes_here
 from raymix.data.source import DataSpec, block_bounds
 from raymix.errors import TRUNK, WorkerLostError
 from raymix.maths.ownership import Ownership
+from raymix.runs import checkpoint
 from raymix.runs.checkpoint import Generation, RunDirectory, assignment_name, discriminator_name, generator_name
 from raymix.runtime import tasks
 from raymix.runtime.actors import DiscriminatorActor, GeneratorActor, Meeting
@@ -50,17 +51,20 @@ class RayWorkers:
         """The actor that measures and pictures, once it was needed."""
         self._starting: list[tuple[Seat, Ref]] = []
         """Discriminators that have not been seen to start, and what tells it."""
-        bounds = block_bounds(spec, config.data.block_bytes)
-        at_home = not self._files_are_everywhere()
-        strategy = self._home() if at_home else "SPREAD"
-        read = tasks.read_block.options(scheduling_strategy=strategy)
-        reads = [partial(read.remote, config.data, spec, *range_) for range_ in bounds]
-        refs = self.lookout.run_waves(reads, "reading blocks", at_home)
+        self.reads_at_home = not self._files_are_everywhere()
+        refs = self._read(tasks.read_block, "reading blocks")
         rows_B, classes_B = [rows for rows, _ in refs], [classes for _, classes in refs]
-        sizes_B = [stop - start for start, stop in bounds]
+        sizes_B = [stop - start for start, stop in block_bounds(spec, config.data.block_bytes)]
         self.rows = Ownership(config, spec, self._map_blocks, rows_B, classes_B, sizes_B)
         self.fakes: dict[int, Pieces] = {}
         """Samples of the present round that were drawn before its generators trained."""
+
+    def _read(self, task: Any, doing: str) -> list[Any]:
+        """What a task reads for each block."""
+        read = task.options(scheduling_strategy=self._home() if self.reads_at_home else "SPREAD")
+        bounds = block_bounds(self.spec, self.config.data.block_bytes)
+        reads = [partial(read.remote, self.config.data, self.spec, *range_) for range_ in bounds]
+        return self.lookout.run_waves(reads, doing, self.reads_at_home)
 
     def _files_are_everywhere(self) -> bool:
         """Whether all nodes reach the data: it is no local path, or one that they all have. Else blocks are read on the
@@ -108,6 +112,7 @@ class RayWorkers:
 
     def _take_state(self, seats: Sequence[Seat], directory: RunDirectory, last: Generation | None) -> None:
         self.fakes = {}
+        self.rows.centroids = checkpoint.read_centroids(directory.storage, last) if last else None
         if last is None:
             initialised = [seat.actor.initialise.remote(self.rows.rows_B) for seat in seats]
             pairs = list(zip(seats, initialised, strict=True))
@@ -145,7 +150,7 @@ class RayWorkers:
         named = [(assignment_name(b), assigned) for b, assigned in enumerate(self.rows.assigned_B)]
         writes = [partial(write.remote, storage, folder, *each) for each in named]
         assigned = self.lookout.run_waves(writes, "commit", storage.is_local)
-        stamps: dict[str, FileStamp] = {}
+        stamps = checkpoint.write_centroids(storage, folder, self.rows.centroids)
         for part in self.lookout.gather([*states, *assigned], "commit"):
             stamps |= part
         # The next round's assignment comes from the committed files, so that nothing it needs descends from an actor.
@@ -176,9 +181,14 @@ class RayWorkers:
 
     # ---- phases
 
+    def begin(self, components: tuple[int, ...]) -> None:
+        by_features = self.config.schedule.begin == "features"
+        features_B = self._read(tasks.read_block_features, "reading features") if by_features else None
+        self.rows.begin(components, features_B)
+
     def pretrain(self, steps: Mapping[int, int]) -> list[Fit]:
         def call(actor: Any, own: Mapping[int, int], *team: Any) -> Ref:
-            return actor.pretrain.remote(own, self.rows.rows_B, *team)
+            return actor.pretrain.remote(own, self.rows.rows_B, self.rows.assigned_B, *team)
 
         return self._ask_trainers(steps, call, "pre-train")()
 

@@ -21,9 +21,18 @@ def shards(rows_B: Blocks, assigned_B: Iterable[Assigned], components: Sequence[
     return {k: RowView(rows_B, list(own)) for k, own in zip(components, zip(*rows_of, strict=True), strict=True)}
 
 
-def pretraining_rows(config: Config, rows_B: Blocks, component: int) -> RowView:
-    """What a component sees first: the whole data set, its part of a random split, or in mode `bag` its own bag."""
-    if config.mode != "bag" and config.schedule.pretrain_on == "whole":
+def pretraining_rows(
+    config: Config, rows_B: Blocks, assigned_B: Iterable[Assigned], components: Sequence[int]
+) -> dict[int, RowView]:
+    """What components see first: their cells, the whole data set, their parts of a random split, or in mode `bag` their
+    own bags. `assigned_B` are looked at where there are cells alone."""
+    if config.schedule.pretrain_on != "one" and config.has_cells:
+        return shards(rows_B, assigned_B, components)
+    return {k: _pretraining_rows(config, rows_B, k) for k in components}
+
+
+def _pretraining_rows(config: Config, rows_B: Blocks, component: int) -> RowView:
+    if config.schedule.pretrain_on == "one" or (config.mode != "bag" and config.schedule.pretrain_on == "whole"):
         return RowView(rows_B, None)
     num = len(config.components)
     if config.mode == "bag":

@@ -74,6 +74,39 @@ def test_assignment_equals_that_of_the_whole_matrix(assign_in_blocks):
     assert lent_any > 20
 
 
+@pytest.mark.parametrize("margin", [0.0, 0.5, 1e9])
+def test_a_row_moves_for_a_gain_over_the_margin_alone(own, margin):
+    rng, sizes, components = np.random.default_rng(1), [30, 1, 60], (2, 5, 7)
+    log_ratio_NK = rng.normal(size=(91, 3)).round(1).astype(np.float32)
+    log_z_K, before_N = np.array([0.5, 0.0, -0.25]), rng.choice([2, 5, 7, 8], 91)
+    owned = own(sizes, assign={"margin": margin}, balance=BalanceConfig(min_share=0))
+    owned.assigned_B = [Assigned.of(part) for part in cut(before_N, sizes)]
+    owned.take_log_ratios(components, [list(np.ascontiguousarray(part.T)) for part in cut(log_ratio_NK, sizes)])
+    contested = owned.contested(log_z_K)
+    owned.take_log_ratios(components, [list(np.ascontiguousarray(part.T)) for part in cut(log_ratio_NK, sizes)])
+    assert owned.assign(1, log_z_K).moved == contested
+    s_NK = log_ratio_NK.astype(np.float64) - log_z_K
+    expected = []
+    for s_K, before in zip(s_NK, before_N, strict=True):
+        best = int(s_K.argmax())
+        stays = before in components and margin and s_K[best] - s_K[components.index(before)] <= margin
+        expected.append(before if stays else components[best])
+    assert np.concatenate([assigned.winners for assigned in owned.assigned_B]).tolist() == expected
+
+
+def test_kept_rows_stay_and_those_of_others_are_dealt(own):
+    before = Assigned(np.array([4, 9, 4, 6, 6, 9], np.int32), np.array([0, 2, 3]), np.array([6, 9, 4]))
+    owned = own([6])
+    owned.assigned_B = [before]
+    same = owned.keep((4, 6, 9))
+    assert same.moved == 0
+    assert same.loads_K.tolist() == [3, 3, 3]
+    rest = owned.keep((4, 6))
+    assert rest.moved == 2
+    assert owned.assigned_B[0].winners.tolist() == [4, 6, 4, 6, 6, 6]
+    assert rest.loads_K.tolist() == [3, 5]
+
+
 def test_assignment_does_not_depend_on_the_cut_into_blocks(assign_in_blocks):
     rng = np.random.default_rng(1)
     log_ratio_NK = rng.normal(size=(30, 3)).round(1).astype(np.float32) - np.array([3, 0, 0], np.float32)

@@ -33,16 +33,27 @@ def test_a_shard_holds_rows_won_and_rows_lent_in_order():
 @pytest.mark.parametrize("mode", ["compete", "random", "oracle", "single"])
 def test_pretraining_shows_everything(mode):
     config = Config(mode=mode, num_components=3)
-    for k in config.components:
-        assert numbers(pretraining_rows(config, ROWS_B, k)) == list(range(17))
+    for view in pretraining_rows(config, ROWS_B, [], config.components).values():
+        assert numbers(view) == list(range(17))
+
+
+@pytest.mark.parametrize("mode", ["compete", "centroids"])
+def test_pretraining_shows_the_cells_that_there_are(mode):
+    assigned_B = [Assigned.of(np.array([0, 1] * 6)), Assigned.of(np.array([1] * 5))]
+    config = Config(mode=mode, num_components=2, schedule=ScheduleConfig(begin="centroids"))
+    found = pretraining_rows(config, ROWS_B, assigned_B, (0, 1))
+    assert numbers(found[0]) == [0, 2, 4, 6, 8, 10]
+    assert numbers(found[1]) == [1, 3, 5, 7, 9, *range(11, 17)]
+    copied = config.model_copy(update={"schedule": ScheduleConfig(begin="centroids", pretrain_on="one")})
+    assert numbers(pretraining_rows(copied, ROWS_B, assigned_B, (0, 1))[0]) == list(range(17))
 
 
 def test_pretraining_on_a_split_deals_every_row_once():
     config = Config(num_components=3, schedule=ScheduleConfig(pretrain_on="split"))
-    parts = [numbers(pretraining_rows(config, ROWS_B, k)) for k in range(3)]
+    parts = [numbers(view) for view in pretraining_rows(config, ROWS_B, [], range(3)).values()]
     assert sorted(number for part in parts for number in part) == list(range(17))
     other = Config(num_components=3, seed=1, schedule=ScheduleConfig(pretrain_on="split"))
-    assert parts != [numbers(pretraining_rows(other, ROWS_B, k)) for k in range(3)]
+    assert parts != [numbers(view) for view in pretraining_rows(other, ROWS_B, [], range(3)).values()]
 
 
 @pytest.mark.parametrize("pretrain_on", ["whole", "split"])
@@ -54,4 +65,4 @@ def test_a_bag_is_pretrained_on_the_rows_it_keeps(pretrain_on):
     for k in range(3):
         kept_B = [assigned.rows_of(k) for assigned in owned.assigned_B]
         expected = [*kept_B[0], *(kept_B[1] + 12)]
-        assert numbers(pretraining_rows(config, ROWS_B, k)) == expected
+        assert numbers(pretraining_rows(config, ROWS_B, [], (k,))[k]) == expected
