@@ -141,7 +141,8 @@ class DiscriminatorConfig(Frozen):
     workers: Positive = 1
     """Actors that train and score a shared trunk together, each on its part of every batch and of the blocks."""
     body: Literal["auto", "mlp", "conv", "none"] = "auto"
-    """Kind of network; `none` lets the family's own log-density take the discriminator's place."""
+    """Kind of network; `none` lets the generators judge: the family's own log-density, or its bound of it, takes the
+    discriminator's place."""
     widths: Widths | None = None
     """Units or filters per layer; unset: (50, 50) for mlp, (16, 32, 64) for conv."""
     kernel: Positive = 4
@@ -449,7 +450,7 @@ class Config(Frozen):
 
     @property
     def own_density(self) -> bool:
-        """Whether the family's own log-density takes the discriminators' place."""
+        """Whether the family's own log-density, or its bound of it, takes the discriminators' place."""
         return self.discriminator.body == "none"
 
 

@@ -24,6 +24,7 @@ class Phase(IntEnum):
     PICTURE = 7
     RESEED = 8
     BEGIN = 9
+    SCORE = 10
 
 
 def phase_seed(run_seed: int, round: int, component: int, phase: Phase, draw: int = 0) -> int:

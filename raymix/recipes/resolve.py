@@ -13,7 +13,7 @@ from raymix.data.scan import Summary, scaling, scan
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.models import discriminators
-from raymix.models.base import ClosedForm, HasCritic, LogDensity
+from raymix.models.base import Bounds, ClosedForm, HasCritic, LogDensity
 from raymix.models.registry import close, family_of
 
 log = logging.getLogger(__name__)
@@ -67,9 +67,13 @@ def check_choices(config: Config) -> None:
     """Settings that contradict each other whatever the data. Raises `ConfigError`."""
     name, family = config.model.family, family_of(config.model).build
     exact = issubclass(family, ClosedForm)
-    if config.competes and config.own_density and not issubclass(family, LogDensity):
-        what = f"family {name} has no log-density of its own"
-        raise ConfigError(what, "discriminator.body", "choose auto, mlp or conv")
+    if config.competes and config.own_density:
+        if not issubclass(family, LogDensity | Bounds):
+            what = f"family {name} has neither a log-density of its own nor a bound of it"
+            raise ConfigError(what, "discriminator.body", "choose auto, mlp or conv")
+        if config.assign.normalise and not issubclass(family, LogDensity):
+            what = "would divide each bound by what the easiest rows have"
+            raise ConfigError(what, "assign.normalise", "set it to false where generators judge by their bounds")
     if config.resources.compile and issubclass(family, HasCritic):
         what = f"family {name} alternates its networks, which is not compiled"
         raise ConfigError(what, "resources.compile", "set it to false")

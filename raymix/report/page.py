@@ -56,7 +56,7 @@ def render(
         plane=plane,
         overviews=overviews(plane, portrait) if plane else [],
         fields=fields(portrait, plane.names) if plane else [],
-        field_name="log-density up to a constant" if config.own_density else "log ratio",
+        field_name="log-density, up to a constant or as a bound" if config.own_density else "log ratio",
         config=dump_config(config),
         environment=environment,
     )

@@ -14,7 +14,15 @@ import torch
 from numpy.typing import NDArray
 
 from raymix.errors import DivergedError
-from raymix.models.base import ClosedForm, DataInitialised, Decodes, HasCritic, LogDensity, StackedGenerator
+from raymix.models.base import (
+    Bounds,
+    ClosedForm,
+    DataInitialised,
+    Decodes,
+    HasCritic,
+    LogDensity,
+    StackedGenerator,
+)
 from raymix.models.parts import Colleague, Part
 from raymix.models.registry import family_of
 from raymix.models.seeded import seeded_build
@@ -212,14 +220,22 @@ class GeneratorPack:
         varies = np.array(self.setting.config.data.scale) != 0
         return rows if varies.all() else rows * varies
 
-    def log_density(self, component: int, block: NDArray[np.generic]) -> NDArray[np.floating]:
-        """(n,) log-density of a block's rows in nats, for families that know it."""
+    def log_density(self, component: int, block: NDArray[np.generic], round: int) -> NDArray[np.floating]:
+        """(n,) log-density of a block's rows in nats, for families that know it, or a bound of it by one draw of the
+        round, for those that know one."""
         network = self.stack_of(component).only([component]).network
-        assert isinstance(network, LogDensity)
         network.eval()
+        noise = self.setting.noise(phase_seed(self.setting.config.seed, round, component, Phase.SCORE))
+
+        def of(rows: torch.Tensor) -> torch.Tensor:
+            if isinstance(network, LogDensity):
+                return network.log_density(rows)
+            assert isinstance(network, Bounds)
+            return network.bound(rows, noise)
+
         with torch.inference_mode():
             batches = all_batches(RowView([block], None), self.setting.scaler(network.dtype), SCORE_BATCH)
-            parts = [network.log_density(rows.unsqueeze(0))[0] for rows in batches]
+            parts = [of(rows.unsqueeze(0))[0] for rows in batches]
         array: NDArray[np.floating] = torch.cat(parts).cpu().numpy()
         return array
 
@@ -267,9 +283,9 @@ class GeneratorPack:
         return self.setting.scaler(torch.float64).unscaled(rows).astype(dtype)
 
     def score(self, round: int, block: NDArray[np.generic], components: Sequence[int]) -> LogRatios:
-        """In the discriminators' place: for each component (log-density of a block's rows, their log-sum-exp). Raises
-        `DivergedError`."""
-        return checked_log_ratios({k: self.log_density(k, block) for k in components}, round)
+        """In the discriminators' place: for each component (log-density of a block's rows or its bound, their
+        log-sum-exp). Raises `DivergedError`."""
+        return checked_log_ratios({k: self.log_density(k, block, round) for k in components}, round)
 
     def state(self, component: int) -> Tensors:
         """The component's tensors under canonical names."""

@@ -307,8 +307,8 @@ def poison_sample(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, 
 def poison_log_density(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, components: Components) -> None:
     log_density = pack.log_density
 
-    def poisoned(component: int, block: Any) -> Any:
-        values = log_density(component, block)
+    def poisoned(component: int, block: Any, round: int) -> Any:
+        values = log_density(component, block, round)
         return with_one(values, 5, fault.value) if component == fault.component else values
 
     patch.setattr(pack, "log_density", poisoned)

@@ -10,7 +10,16 @@ import torch
 from raymix.config import Config, DataConfig, FamilyConfig, ScheduleConfig
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
-from raymix.models.base import ClosedForm, DataInitialised, Decodes, Encodes, HasCritic, LogDensity, StackedGenerator
+from raymix.models.base import (
+    Bounds,
+    ClosedForm,
+    DataInitialised,
+    Decodes,
+    Encodes,
+    HasCritic,
+    LogDensity,
+    StackedGenerator,
+)
 from raymix.models.registry import FAMILIES, close, family_of
 from raymix.runs.checkpoint import read_tensors, write_tensors
 from raymix.seeds import Phase
@@ -274,10 +283,11 @@ def test_training_and_sampling_leave_the_global_generator_alone(bench):
 @family_and_shape
 def test_log_density_is_one_finite_number_per_row(bench):
     pack = bench.pack()
-    if not isinstance(pack.stack_of(0).network, LogDensity):
+    if not isinstance(pack.stack_of(0).network, LogDensity | Bounds):
         pytest.skip("the family has no log-density")
-    values = pack.log_density(0, bench.blocks[1])
+    values = pack.log_density(0, bench.blocks[1], 2)
     assert values.shape == (NUM_ROWS - 15,) and np.isfinite(values).all()
+    np.testing.assert_array_equal(values, pack.log_density(0, bench.blocks[1], 2))
 
 
 @family_and_shape

@@ -15,6 +15,7 @@ from raymix.config import (
 )
 from raymix.errors import ConfigError, DataError
 from raymix.families.centroid import CentroidConfig
+from raymix.families.gan import GANConfig
 from raymix.families.vae import VAEConfig
 from raymix.models.registry import close
 from raymix.recipes.resolve import resolve
@@ -112,8 +113,12 @@ def test_what_needs_images_is_refused_for_vectors(vectors, settings, field):
 
 def test_own_density_needs_a_family_that_has_one(vectors):
     discriminator = DiscriminatorConfig(body="none")
-    with pytest.raises(ConfigError, match=r"discriminator\.body: family vae has no log-density"):
+    with pytest.raises(ConfigError, match=r"discriminator\.body: family gan has neither a log-density"):
+        resolve(Config(num_components=2, data=vectors[0], discriminator=discriminator, model=GANConfig()))
+    with pytest.raises(ConfigError, match=r"assign\.normalise: would divide each bound"):
         resolve(Config(num_components=2, data=vectors[0], discriminator=discriminator))
+    bounds = {"discriminator": discriminator, "assign": {"normalise": False}}
+    resolve(Config(num_components=2, data=vectors[0], **bounds))
     centroids = {"discriminator": discriminator, "model": CentroidConfig()}
     with pytest.raises(ConfigError, match="pretrain_epochs"):
         resolve(Config(num_components=2, data=vectors[0], **centroids))
