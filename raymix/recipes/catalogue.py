@@ -69,6 +69,17 @@ def mnist_small() -> Config:
     )
 
 
+def mechanisms() -> Config:
+    """Digits on waves of four directions, K = 4: how rows were made parts them; a few minutes on 2 cores."""
+    return Config(
+        num_components=4,
+        data=DataConfig(name="mechanisms"),
+        model=VAEConfig(),
+        discriminator=DiscriminatorConfig(trunk="shared", guard_loss=0.5),
+        schedule=ScheduleConfig(rounds=8, pretrain_epochs=10, epochs_per_round=6),
+    )
+
+
 def mnist() -> Config:
     """All of MNIST, K = 15, for 2 cores: shared trunk, low-pass and guard; under ten minutes."""
     # The guard leaves twenty steps in late rounds; of small batches each head would see eighty samples in all.
@@ -192,6 +203,7 @@ RECIPES: dict[str, Callable[[], Config]] = {
     "synthetic-5": synthetic_5,
     "synthetic-9": synthetic_9,
     "mnist-small": mnist_small,
+    "mechanisms": mechanisms,
     "mnist": mnist,
     "mnist-paper": mnist_paper,
     "cifar10": cifar10,

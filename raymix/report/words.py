@@ -55,7 +55,9 @@ def summary(lines: Sequence[RoundRecord], config: Config, spec: DataSpec) -> lis
     who = f"{num} component{'s' if num > 1 else ''} of the family {config.model.family} {'were' if num > 1 else 'was'}"
     spent = duration(sum(line.total_s for line in lines))
     sentences = [f"{who} {HOW[config.mode]} on {rows}, with seed {config.seed}, in {spent}.", standing(lines, config)]
-
+    if config.competes and config.has_cells:
+        of = "the given features" if config.schedule.begin == "features" else "the rows"
+        sentences.append(f"They began with the cells of a k-means of {of}.")
     if config.schedule.adapt:
         num_changes = sum(len(line.changes) for line in lines)
         sentences.append(f"Their number follows the modes of their rows: {num_changes} changes so far.")
@@ -69,7 +71,11 @@ def summary(lines: Sequence[RoundRecord], config: Config, spec: DataSpec) -> lis
     if last.clustering:
         agreement = f"NMI {last.clustering['nmi']:.2f}, purity {last.clustering['purity']:.2f}"
         sentences.append(f"Against the {len(spec.classes)} classes, which training never saw: {agreement}.")
-    if len(lines) > 1 and competing > 1:
+    if last.rows_contested is not None:
+        sentences.append(
+            f"No row moved in the last {config.schedule.settle} rounds; {percent(last.unsettled_share)} would have."
+        )
+    elif len(lines) > 1 and competing > 1:
         sentences.append(f"Rows still moving in the last round: {percent(last.moved_share)}.")
     return sentences
 

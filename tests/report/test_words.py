@@ -21,6 +21,17 @@ def test_a_summary_says_what_was_done_and_how_it_ended(make_lines, make_settings
     ]
 
 
+def test_how_it_began_and_settled_is_told(make_lines, make_settings):
+    config, spec = make_settings((2,), 3, rounds=6)
+    schedule = config.schedule.model_copy(update={"begin": "centroids", "settle": 2})
+    lines = make_lines(3)
+    lines[-1] = replace(lines[-1], rows_moved=0, rows_contested=31)
+    sentences = summary(lines, config.model_copy(update={"schedule": schedule}), spec)
+    assert "They began with the cells of a k-means of the rows." in sentences
+    assert sentences[-1] == "No row moved in the last 2 rounds; 3.1% would have."
+    assert not any("k-means" in sentence for sentence in summary(lines, config, spec))
+
+
 def test_one_component_shares_with_nobody(make_lines, make_settings):
     config, spec = make_settings((2,), 1, mode="single")
     sentences = summary(make_lines(1, judged=False), config, spec)
