@@ -52,10 +52,13 @@ def seconds(arguments: Arguments, trunk: str, num: int) -> dict[str, float]:
 
     changes: dict[str, Any] = {
         "num_components": num,
+        "assign.normalise": True,
+        "discriminator.body": "auto",
         "discriminator.trunk": trunk,
         "discriminator.guard_loss": 0.0,  # so that every run makes its full number of steps
         "schedule.pretrain_epochs": 0.1,
         "schedule.rounds": arguments.rounds,
+        "schedule.settle": 0,
         "data.dir": arguments.data_dir,
     }
     config, spec = resolve(replaced(recipe(arguments.recipe), changes))

@@ -18,7 +18,7 @@ from statistics import mean
 import tyro
 
 from launch.experiments import EXPERIMENTS, Experiment, Target
-from raymix.config import Config, DiscriminatorConfig, dump_config, load_config
+from raymix.config import AssignConfig, Config, DiscriminatorConfig, dump_config, load_config
 from raymix.errors import ConfigError, RaymixError
 from raymix.evaluation.images import require_measurable
 from raymix.models.registry import close
@@ -105,7 +105,12 @@ def carry_out(arguments: Arguments, experiment: Experiment, case: str, method: s
 
 def used(config: Config) -> Config:
     """The config without what its mode does not use."""
-    return config if config.competes else config.model_copy(update={"discriminator": DiscriminatorConfig()})
+    if config.competes:
+        return config
+    begin = config.schedule.begin if config.has_cells else "pretrain"
+    schedule = config.schedule.model_copy(update={"begin": begin, "settle": 0})
+    unused = {"discriminator": DiscriminatorConfig(), "assign": AssignConfig(), "schedule": schedule}
+    return config.model_copy(update=unused)
 
 
 def call(words: list[str], log: Path) -> int:

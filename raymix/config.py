@@ -248,18 +248,12 @@ class ScheduleConfig(Frozen):
         return self.retires(round) and round <= self.rounds - SETTLING
 
     def settles(self, round: int) -> bool:
-        """Whether rows stay where they are at the end of a round."""
-        return round > self.rounds - self.settle
+        """Whether rows stay where they are at the end of a round; never after round 0."""
+        return round > max(0, self.rounds - self.settle)
 
     def retires(self, round: int) -> bool:
         """Whether components that are too small go at the end of a round."""
         return self.adapt and round >= FIRST_ADAPTING and not self.settles(round)
-
-    @model_validator(mode="after")
-    def _settles_after_the_first_assignment(self) -> Self:
-        if self.settle > self.rounds:
-            raise ValueError(f"schedule.settle ({self.settle}) is more than schedule.rounds ({self.rounds})")
-        return self
 
 
 class EvaluationConfig(Frozen):

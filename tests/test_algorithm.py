@@ -173,6 +173,12 @@ def test_rounds_that_settle_train_alone_and_are_judged_at_the_end():
     assert seen[3][0].log_z_K == last.log_z_K  # of the last judges that there are
 
 
+def test_the_first_assignment_is_made_however_many_rounds_settle():
+    workers, _, _ = run(config_of(rounds=2, settle=9))
+    assert workers.phases[:4] == [("pretrain", 0), *judged(0)]
+    assert workers.phases[4:7] == [("generators", 1), *KEPT, ("generators", 2)]
+
+
 def test_overlapping_rounds_judge_while_generators_train_and_the_last_rounds_do_not():
     workers, seen, _ = run(config_of("compete", rounds=3, overlap=True, synchronous_rounds=2))
     assert workers.phases[4:9] == [

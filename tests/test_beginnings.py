@@ -114,7 +114,6 @@ def test_features_that_are_not_finite_are_refused(embedded, tmp_path: Path):
         ({"schedule": {"begin": "features"}}, "schedule.begin features needs data.features"),
         ({"data": {"features": "f.npy"}}, "data.features needs schedule.begin features"),
         ({"schedule": {"pretrain_on": "one"}}, "needs schedule.begin centroids or features"),
-        ({"schedule": {"settle": 9}}, "more than schedule.rounds"),
     ],
 )
 def test_settings_that_contradict_each_other_are_refused(settings, told):

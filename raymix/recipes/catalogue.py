@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable, Sequence
 
-from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig
+from raymix.config import AssignConfig, Config, DataConfig, DiscriminatorConfig, ScheduleConfig
 from raymix.data.open import open_source
 from raymix.data.synthetic import is_synthetic
 from raymix.errors import ConfigError
@@ -64,8 +64,10 @@ def mnist_small() -> Config:
         num_components=5,
         data=DataConfig(name="mnist", num_rows=10_000),
         model=VAEConfig(),
-        discriminator=DiscriminatorConfig(trunk="shared", guard_loss=0.5),
-        schedule=ScheduleConfig(rounds=8, pretrain_epochs=10, epochs_per_round=6),
+        # The generators judge by their bounds. Trunk and guard are for whoever lets discriminators judge instead.
+        discriminator=DiscriminatorConfig(body="none", trunk="shared", guard_loss=0.5),
+        schedule=ScheduleConfig(begin="centroids", rounds=8, pretrain_epochs=10, epochs_per_round=6, settle=3),
+        assign=AssignConfig(normalise=False),
     )
 
 
