@@ -6,9 +6,9 @@ import pytest
 
 from launch.capacity_table import ABLATIONS, FEW, ONE, places, table
 from launch.experiments import EXPERIMENTS, METHODS, Target
-from launch.tables import Arguments, carry_out, main, verdict, write_section
+from launch.tables import Arguments, carry_out, main, used, verdict, write_section
 from raymix.budgets import pretrain_steps, round_steps
-from raymix.config import Config
+from raymix.config import Config, replaced
 
 VALUES = {"kVAE": [1.0, 2.0], "bag": [2.0, 2.0]}
 
@@ -34,11 +34,22 @@ def test_methods_are_modes_and_the_wide_one_is_wide() -> None:
     configs = {method: experiment.config("synthetic-5", method, 7, "somewhere") for method in METHODS}
     assert {method: config.mode for method, config in configs.items()} == {
         **{"kVAE": "compete", "kGAN": "compete", "bag": "bag", "single": "single"},
-        **{"wide single": "single", "random": "random", "oracle": "oracle"},
+        **{"wide single": "single", "random": "random", "oracle": "oracle", "centroids": "centroids"},
+        **dict.fromkeys(("from pre-training", "judged", "judged, free", "judged, from pre-training"), "compete"),
     }
+    assert all(configs[method].competes and not configs[method].own_density for method in configs if "judged" in method)
     assert configs["wide single"].model.encoder == (150, 150) != configs["single"].model.encoder
     assert {config.seed for config in configs.values()} == {7}
     assert {config.data.dir for config in configs.values()} == {"somewhere"}
+
+
+def test_a_control_is_not_trained_again_for_what_it_does_not_use() -> None:
+    config = EXPERIMENTS["table-2-small"].config("mnist-small", "random", 0)
+    changes = {"schedule.settle": 1, "schedule.begin": "pretrain", "assign.margin": 2.0, "discriminator.body": "auto"}
+    assert used(replaced(config, changes)) == used(config)
+    assert used(replaced(config, {"schedule.rounds": 3})) != used(config)
+    competing = replaced(config, {"mode": "compete"})
+    assert used(replaced(competing, changes)) != used(competing)
 
 
 @pytest.mark.parametrize(

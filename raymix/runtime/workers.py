@@ -51,6 +51,8 @@ class RayWorkers:
         """The actor that measures and pictures, once it was needed."""
         self._starting: list[tuple[Seat, Ref]] = []
         """Discriminators that have not been seen to start, and what tells it."""
+        self._block_phase = "assign"
+        """What work on blocks is for, as whoever watches is told."""
         self.reads_at_home = not self._files_are_everywhere()
         refs = self._read(tasks.read_block, "reading blocks")
         rows_B, classes_B = [rows for rows, _ in refs], [classes for _, classes in refs]
@@ -111,7 +113,7 @@ class RayWorkers:
             self._take_state(moved, directory, last)
 
     def _take_state(self, seats: Sequence[Seat], directory: RunDirectory, last: Generation | None) -> None:
-        self.fakes = {}
+        self.fakes, self._block_phase = {}, "assign"
         self.rows.centroids = checkpoint.read_centroids(directory.storage, last) if last else None
         if last is None:
             initialised = [seat.actor.initialise.remote(self.rows.rows_B) for seat in seats]
@@ -184,7 +186,9 @@ class RayWorkers:
     def begin(self, components: tuple[int, ...]) -> None:
         by_features = self.config.schedule.begin == "features"
         features_B = self._read(tasks.read_block_features, "reading features") if by_features else None
+        self._block_phase = "begin"
         self.rows.begin(components, features_B)
+        self._block_phase = "assign"
 
     def pretrain(self, steps: Mapping[int, int]) -> list[Fit]:
         def call(actor: Any, own: Mapping[int, int], *team: Any) -> Ref:
@@ -314,8 +318,8 @@ class RayWorkers:
         """The `BlockMap` of a cluster: a task per block, and references for handles."""
         pairs = zip(common, handles_B, strict=True)
         calls = [partial(tasks.block_step.remote, function, value, *handles) for value, handles in pairs]
-        results = self.lookout.run_waves(calls, "assign")
-        summaries = self.lookout.gather([summary for _, summary in results], "assign")
+        results = self.lookout.run_waves(calls, self._block_phase)
+        summaries = self.lookout.gather([summary for _, summary in results], self._block_phase)
         return [(kept, summary) for (kept, _), summary in zip(results, summaries, strict=True)]
 
     # ---- looking

@@ -9,7 +9,7 @@ import ray
 from arena import Arena, arena
 from harness import DISCRIMINATORS, GENERATORS, Disturbed, config, undisturbed_digest
 
-from raymix.config import BalanceConfig, Config
+from raymix.config import BalanceConfig, Config, replaced
 from raymix.runs.record import read_record
 from raymix.storage import Storage
 
@@ -116,6 +116,21 @@ def test_a_trunk_that_lost_one_of_its_team_is_trained_again(
     victim: str, place: tuple[str, int], tmp_path: Path, nodes: Arena
 ) -> None:
     settings = config(team=2)
+    expected = undisturbed_digest(settings, tmp_path / "undisturbed")
+    run = Disturbed(nodes.address, tmp_path / "run", settings)
+    disturb(run, place, victim, lambda: nodes.strike(run, victim))
+    run.require(expected)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("victim", [GENERATORS, "coordinator", "raylet"])
+@pytest.mark.parametrize("place", [("begin", None), ("reseed", 0), ("score", 2)])
+def test_a_run_that_begins_with_cells_is_begun_again(
+    victim: str, place: tuple[str, int | None], tmp_path: Path, nodes: Arena
+) -> None:
+    """Copies of one generator on cells of k-means, which judge by their bounds."""
+    settings = config(begin="centroids", pretrain_on="one", settle=1)
+    settings = replaced(settings, {"discriminator.body": "none", "assign.normalise": False})
     expected = undisturbed_digest(settings, tmp_path / "undisturbed")
     run = Disturbed(nodes.address, tmp_path / "run", settings)
     disturb(run, place, victim, lambda: nodes.strike(run, victim))
