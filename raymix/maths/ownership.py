@@ -19,7 +19,7 @@ from raymix.maths import balance, blockwise, centroids, flow, reshape
 from raymix.maths.balance import Threshold
 from raymix.maths.blockwise import BlockMap, Counts, Handle
 from raymix.maths.centroids import Centroids, Scaling
-from raymix.maths.modality import Modality
+from raymix.maths.modality import Frame, Modality
 from raymix.maths.structure import Candidate, Confusion, Reshaping
 from raymix.seeds import Phase, phase_seed
 from raymix.state import Outcome
@@ -74,30 +74,32 @@ class Ownership:
     def begin(self, components: tuple[int, ...], features_B: list[Handle] | None = None) -> Outcome:
         """Give each row to the nearest of as many centres, found by k-means: on principal components of images, on
         scaled vectors, or on the features of each row, (n, P) for each block."""
-        blocks, scaling = range(len(self.rows_B)), Scaling.of(self.config)
-        points_B, frame = features_B or self.rows_B, None
-
-        def drawn(most: int, kind: int) -> list[Handle]:
-            nums = centroids.shares(self.sizes_B, most)
-            draws = [centroids.Draw(nums[b], self._begin_seed(kind, b), scaling, frame) for b in blocks]
-            return [rows for rows, _ in self.map_blocks(centroids.draw, draws, [(points,) for points in points_B])]
-
+        scaling, points_B, frame = Scaling.of(self.config), features_B or self.rows_B, None
         if len(self.row_shape) == 3 and not features_B:
-            fewest = max(centroids.FEWEST_AXES_ROWS, len(components))
-            rows_B = drawn(max(fewest, centroids.AXES_VALUES // math.prod(self.row_shape)), 0)
+            most = max(centroids.AXES_VALUES // math.prod(self.row_shape), centroids.FEWEST_AXES_ROWS)
             fit = centroids.Fit(centroids.AXES, self._begin_seed(1, 0))
-            ((_, frame),) = self.map_blocks(centroids.axes, [fit], [rows_B])
-        rows_B = drawn(max(centroids.FEWEST_ROWS, centroids.ROWS_PER_CENTRE * len(components)), 2)
+            drawn_B = self._drawn(points_B, most, 0, scaling, None)
+            ((_, frame),) = self.map_blocks(centroids.axes, [fit], [drawn_B])
+        most = max(centroids.FEWEST_ROWS, centroids.ROWS_PER_CENTRE * len(components))
+        drawn_B = self._drawn(points_B, most, 2, scaling, frame)
         tries = [centroids.Fit(len(components), self._begin_seed(3, i)) for i in range(centroids.TRIES)]
-        found = [summary for _, summary in self.map_blocks(centroids.centres, tries, [rows_B for _ in tries])]
+        found = [summary for _, summary in self.map_blocks(centroids.centres, tries, [drawn_B for _ in tries])]
         _, centres_KP = min(found, key=lambda each: each[0])
         self.centroids = Centroids(centres_KP, frame)
-        places = [centroids.Place(self.centroids, scaling) for _ in blocks]
-        placed = self.map_blocks(centroids.place, places, [(points,) for points in points_B])
+        place = centroids.Place(self.centroids, scaling)
+        placed = self.map_blocks(centroids.place, [place for _ in points_B], [(points,) for points in points_B])
         return self._finish(components, [positions for positions, _ in placed], {})
 
+    def _drawn(
+        self, points_B: list[Handle], most: int, kind: int, scaling: Scaling, frame: Frame | None
+    ) -> list[Handle]:
+        """Coordinates of at most so many rows, drawn evenly from all blocks."""
+        shares = enumerate(centroids.shares(self.sizes_B, most))
+        draws = [centroids.Draw(num, self._begin_seed(kind, b), scaling, frame) for b, num in shares]
+        return [rows for rows, _ in self.map_blocks(centroids.draw, draws, [(points,) for points in points_B])]
+
     def _begin_seed(self, kind: int, number: int) -> int:
-        """Of a draw or a try: rows and axes of principal components, rows and centres of k-means."""
+        """Of one draw or try; `kind` tells rows for axes, axes, rows for centres and centres apart."""
         return phase_seed(self.config.seed, 0, kind, Phase.BEGIN, number)
 
     # ---- the next assignment
