@@ -130,7 +130,8 @@ class Mixture(ClusterMixin, BaseEstimator):
 
     def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
         """(n,) normalised log ratio of the winning component, in nats: log p_k(x) - log p_data(x) - log Z_k, with Z_k
-        over the training set. It orders rows by how well the mixture explains them; it is no log-likelihood."""
+        over the training set; where generators judge, the winner's log-density or its bound. It orders rows by how well
+        the mixture explains them; it is no log-likelihood."""
         return self.assign(X)[1]
 
     @hermetic()

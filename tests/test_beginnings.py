@@ -119,3 +119,13 @@ def test_features_that_are_not_finite_are_refused(embedded, tmp_path: Path):
 def test_settings_that_contradict_each_other_are_refused(settings, told):
     with pytest.raises(ValueError, match=told):
         Config(**settings)
+
+
+def test_generators_that_judge_by_their_bounds_predict_what_they_own():
+    rng = np.random.default_rng(5)
+    rows = (rng.normal(size=(3, 4))[rng.integers(0, 3, 300)] * 9 + rng.normal(size=(300, 4))).astype(np.float32)
+    bounds = {"discriminator.body": "none", "assign.normalise": False, "balance.min_share": 0.0}
+    longer = SHORT | {"schedule.pretrain_epochs": 20, "schedule.epochs_per_round": 20, "schedule.begin": "centroids"}
+    mixture = Mixture(overrides=longer | bounds).fit(rows)
+    assert mixture.predict(rows).tolist() == mixture.labels_.tolist()
+    assert np.isfinite(mixture.score_samples(rows)).all()
