@@ -32,7 +32,7 @@ def _offline(monkeypatch):
 
 def test_known_data_sets_have_a_line_each():
     lines = known_data_sets()
-    assert set(lines) == {"digits", *DRAWN, *STORED}
+    assert set(lines) == {"digits", "mechanisms", *DRAWN, *STORED}
     assert all(line and "\n" not in line for line in lines.values())
 
 

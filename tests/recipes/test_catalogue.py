@@ -17,7 +17,7 @@ from raymix.recipes.catalogue import RECIPES, recipe, with_data
 from raymix.recipes.resolve import check_against_data, check_choices, resolve
 
 EMBEDDED = [name for name, make in RECIPES.items() if make().data.name == "digits" or is_synthetic(make().data.name)]
-ROW_SHAPES = {"mnist": (1, 28, 28), "cifar10": (3, 32, 32), "celeba": (3, 64, 64)}
+ROW_SHAPES = {"mechanisms": (1, 16, 16), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "celeba": (3, 64, 64)}
 CONVOLUTIONAL = [name for name, make in RECIPES.items() if "dcgan" in make().model.family]  # they make images alone
 OTHERS = [name for name in RECIPES if name not in CONVOLUTIONAL]
 
@@ -60,7 +60,8 @@ def test_recipe_fits_the_shape_of_its_rows(name):
     check_against_data(config, spec)
     model, discriminator = config.model.resolved(spec), discriminators.resolved(config.discriminator, spec)
     family_of(model).build(model, shape)
-    discriminators.Discriminator(discriminator, shape, config.num_components)
+    if not config.own_density:
+        discriminators.Discriminator(discriminator, shape, config.num_components)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -98,8 +99,8 @@ def test_any_recipe_takes_vectors(name, vectors):
     assert spec.row_shape == (5,)
     fitted = {"body": "mlp", "likelihood": "gaussian", "output": "linear"}
     assert all(getattr(config.model, field, value) == value for field, value in fitted.items())
-    assert config.discriminator.body == "mlp"
-    assert config.discriminator.lowpass == 0
+    judges = config.discriminator
+    assert (judges.body, judges.lowpass) == (("none", "auto") if old.own_density else ("mlp", 0))
     assert config.schedule == old.schedule and config.balance == old.balance
     assert config.discriminator.learning_rate == old.discriminator.learning_rate
 
