@@ -35,6 +35,7 @@ METHODS = {
     "random": Method("random"),
     "oracle": Method("oracle"),
     "centroids": Method("centroids"),
+    "from centroids": Method("compete", changes={"schedule.begin": "centroids"}),
     "from pre-training": Method("compete", changes={"schedule.begin": "pretrain"}),
     "judged": Method("compete", changes=JUDGED | {"assign.margin": 0.3}),
     "judged, free": Method("compete", changes=JUDGED | {"schedule.settle": 0}),
@@ -193,6 +194,18 @@ EXPERIMENTS = {
         measures=("fid", "precision", "recall"),
         methods=("kVAE", "bag", "wide single"),
         features="inception",
+    ),
+    "table-mechanisms": Experiment(
+        title="Mechanisms: digits on waves of four directions, K = 4",
+        bases={"mechanisms": images("mechanisms")},
+        wide=WIDE_SMALL,
+        measures=("fd_classifier", "precision", "recall", "nmi"),
+        methods=("kVAE", "centroids", "from centroids", "judged", "single", "wide single", "random", "oracle"),
+        targets=(
+            Target("fd_classifier", most=0.9, over="centroids"),
+            Target("fd_classifier", most=1.0, over="single"),
+            Target("nmi", least=0.2, over="centroids", by="difference"),
+        ),
     ),
     "table-gan": Experiment(
         title="GANs of the plane: four that compete against one of the same size, at equal budget",

@@ -35,7 +35,9 @@ def test_methods_are_modes_and_the_wide_one_is_wide() -> None:
     assert {method: config.mode for method, config in configs.items()} == {
         **{"kVAE": "compete", "kGAN": "compete", "bag": "bag", "single": "single"},
         **{"wide single": "single", "random": "random", "oracle": "oracle", "centroids": "centroids"},
-        **dict.fromkeys(("from pre-training", "judged", "judged, free", "judged, from pre-training"), "compete"),
+        **dict.fromkeys(
+            ("from centroids", "from pre-training", "judged", "judged, free", "judged, from pre-training"), "compete"
+        ),
     }
     assert all(configs[method].competes and not configs[method].own_density for method in configs if "judged" in method)
     assert configs["wide single"].model.encoder == (150, 150) != configs["single"].model.encoder
