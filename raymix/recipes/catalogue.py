@@ -77,8 +77,8 @@ def mechanisms() -> Config:
         num_components=4,
         data=DataConfig(name="mechanisms"),
         model=VAEConfig(),
-        # Discriminators part the digits instead, and cells of k-means the phases of the waves. Longer pre-training makes
-        # the generators so alike that they part slowly.
+        # Discriminators part the digits, and k-means parts the phases of the waves. Longer pre-training makes the
+        # generators so alike that they part slowly.
         discriminator=DiscriminatorConfig(body="none", trunk="shared", guard_loss=0.5),
         schedule=ScheduleConfig(rounds=15, pretrain_epochs=2, epochs_per_round=4, settle=3),
         assign=AssignConfig(normalise=False),
