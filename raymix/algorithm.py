@@ -6,6 +6,7 @@ process, in Ray actors) is behind `Workers`; what is made of it (checkpoints, re
 Axes: N rows, K components that compete, B blocks.
 """
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -127,10 +128,7 @@ def partition(config: Config, workers: Workers, state: State, seconds: Seconds) 
     """The state after each row has gone to the component that explains it best, or where a control deals it."""
     t, components, rows = state.round, state.components, workers.rows
     if config.judges(t):
-        with timed("score", seconds):
-            log_sum_exp_KB = workers.score(t, components)
-        log_z_K = normalisers(log_sum_exp_KB) if config.assign.normalise else np.zeros(len(components))
-        state = replace(state, log_z_K=tuple(log_z_K.tolist()))
+        state = scored(config, workers, state, seconds)
     with timed("assign", seconds):
         if config.assigns(t):
             outcome = rows.assign(t, state.log_z_K)
@@ -141,9 +139,18 @@ def partition(config: Config, workers: Workers, state: State, seconds: Seconds) 
     return state.counted(outcome), outcome
 
 
+def scored(config: Config, workers: Workers, state: State, seconds: Seconds) -> State:
+    """The state with the normalisers of what its components say of every row."""
+    with timed("score", seconds):
+        log_sum_exp_KB = workers.score(state.round, state.components)
+    log_z_K = normalisers(log_sum_exp_KB) if config.assign.normalise else np.zeros(len(state.components))
+    return replace(state, log_z_K=tuple(log_z_K.tolist()))
+
+
 def reseed(config: Config, workers: Workers, state: State, info: RoundInfo) -> tuple[State, RoundInfo]:
     """Who has starved for too long begins anew as a copy of another, with half of its rows."""
-    patience = config.balance.patience if state.round < config.schedule.rounds else 0  # nobody would train the last
+    # nobody would train the last, and where rows stay they do so here, too
+    patience = config.balance.patience if config.moves(state.round) and state.round < config.schedule.rounds else 0
     donors = reseeds(state.components, state.won_K, state.starved_rounds_K, patience)
     if not donors:
         return state, info
@@ -185,9 +192,14 @@ def after(info: RoundInfo, outcome: Outcome) -> RoundInfo:
 
 def without(config: Config, workers: Workers, state: State, component: int) -> State:
     """The state in which a component competes no longer and its rows are the others', by the log ratios of the round
-    that `state` ended."""
+    that `state` ended, or dealt in turn where nobody was ever judged."""
     rest = state.without([component])
-    return rest if state.round < 0 else partition(config, workers, rest, {})[0]
+    if state.round < 0:
+        return rest
+    if config.moves(state.round) or not any(config.assigns(t) for t in range(state.round)):
+        return partition(config, workers, rest, {})[0]
+    rest = scored(config, workers, rest, {})
+    return rest.counted(workers.rows.assign(rest.round, rest.log_z_K, margin=math.inf))
 
 
 @contextmanager

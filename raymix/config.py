@@ -218,8 +218,8 @@ class ScheduleConfig(Frozen):
     synchronous_rounds: Annotated[int, Field(ge=0)] = 4
     """Last rounds that do not overlap, so that the final assignment belongs to settled generators."""
     settle: Annotated[int, Field(ge=0)] = 0
-    """Last rounds in which no row moves, so that generators train on what they keep; they are judged after the last
-    one alone, for rows to come."""
+    """Last rounds in which no row moves, so that generators train on what they keep, at most half of all; they are
+    judged after the last one alone, for rows to come."""
     steps: Literal["equal", "proportional"] = "equal"
     """Every component takes the same number of steps, or in proportion to its shard."""
     on_divergence: Literal["fail", "restart", "drop"] = "fail"
@@ -248,8 +248,8 @@ class ScheduleConfig(Frozen):
         return self.retires(round) and round <= self.rounds - SETTLING
 
     def settles(self, round: int) -> bool:
-        """Whether rows stay where they are at the end of a round; never after round 0."""
-        return round > max(0, self.rounds - self.settle)
+        """Whether rows stay where they are at the end of a round."""
+        return round > self.rounds - min(self.settle, self.rounds // 2)
 
     def retires(self, round: int) -> bool:
         """Whether components that are too small go at the end of a round."""
@@ -369,6 +369,8 @@ class Config(Frozen):
             raise ValueError("schedule.adapt needs discriminators: mode compete and discriminator.body not none")
         if not self.assign.normalise:
             raise ValueError("schedule.adapt needs assign.normalise true, to compare components that share rows")
+        if self.assign.margin:
+            raise ValueError("schedule.adapt needs assign.margin 0: who retires or splits leaves rows to the best")
         if schedule.overlap:
             raise ValueError(
                 "schedule.adapt needs schedule.overlap false: copies come from generators that are trained"
@@ -401,11 +403,8 @@ class Config(Frozen):
 
     @model_validator(mode="after")
     def _begins_with_what_there_is(self) -> Self:
-        by_features = self.schedule.begin == "features"
-        if by_features != (self.data.features is not None):
-            lacking = "data.features" if by_features else "schedule.begin features"
-            given = "schedule.begin features" if by_features else "data.features"
-            raise ValueError(f"{given} needs {lacking}")
+        if self.schedule.begin == "features" and self.data.features is None:
+            raise ValueError("schedule.begin features needs data.features, a file with a row for each row")
         if self.competes and self.schedule.pretrain_on == "one" and not self.has_cells:
             raise ValueError("schedule.pretrain_on one needs schedule.begin centroids or features to part its copies")
         return self
@@ -425,6 +424,10 @@ class Config(Frozen):
         """Whether rows stay where they are when nobody judges them."""
         return self.competes or self.mode == "centroids"
 
+    def moves(self, round: int) -> bool:
+        """Whether rows may change hands at the end of a round."""
+        return self.assigns(round) or not self.keeps
+
     def assigns(self, round: int) -> bool:
         """Whether rows go to whoever explains them best at the end of a round. They stay in their cells until
         generators differ, and in rounds that settle."""
@@ -440,7 +443,8 @@ class Config(Frozen):
     def overlaps(self, round: int) -> bool:
         """Whether the discriminators of a round judge while its generators train."""
         last = self.schedule.rounds - self.schedule.synchronous_rounds
-        return self.assigns(round) and self.schedule.overlap and 1 <= round <= last
+        settled = not (self.assigns(round) and self.assigns(round - 1))  # or generators are still alike
+        return self.schedule.overlap and 1 <= round <= last and not settled
 
     @property
     def own_density(self) -> bool:
@@ -472,6 +476,8 @@ def config_error(error: ValidationError, where: str, model: type[BaseModel] = Co
     """One line for the first field that pydantic found wrong; `prefix` is the dotted place of `model` in the config."""
     found = error.errors(include_url=False)
     field = prefix + _field(found[0]["loc"])
+    if not found[0]["loc"]:  # about several fields, which it names itself
+        return ConfigError(found[0]["msg"].removeprefix("Value error, "), where)
     if found[0]["type"] == "extra_forbidden":
         return unknown_field(field, known_fields(model, prefix), where)
     # a field of several types has an error for each

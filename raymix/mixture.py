@@ -128,11 +128,11 @@ class Mixture(ClusterMixin, BaseEstimator):
         """(n,) the component that wins each row; `features` as of `assign`."""
         return self.assign(X, features)[0]
 
-    def score_samples(self, X: ArrayLike) -> NDArray[np.float64]:
+    def score_samples(self, X: ArrayLike, features: ArrayLike | None = None) -> NDArray[np.float64]:
         """(n,) normalised log ratio of the winning component, in nats: log p_k(x) - log p_data(x) - log Z_k, with Z_k
         over the training set; where generators judge, the winner's log-density or its bound. It orders rows by how well
-        the mixture explains them; it is no log-likelihood."""
-        return self.assign(X)[1]
+        the mixture explains them; it is no log-likelihood. `features` as of `assign`."""
+        return self.assign(X, features)[1]
 
     @hermetic()
     def assign(self, X: ArrayLike, features: ArrayLike | None = None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
@@ -156,19 +156,21 @@ class Mixture(ClusterMixin, BaseEstimator):
 
     def _nearest(self, X: ArrayLike, features: ArrayLike | None) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """The cells of rows, by their features where these made the cells."""
-        rows, by_features = self._rows(X), self.config_.data.features is not None
+        rows, by_features = self._rows(X), self.config_.schedule.begin == "features"
         if by_features != (features is not None):
             what = "are missing: the cells are those of features" if by_features else "are given, and the cells are not"
             raise ConfigError(what, "features", "give those of the rows" if by_features else "leave them out")
         centroids = checkpoint.read_centroids(Storage.at(self.directory_), self._generation)
         assert centroids
+        centroids = centroids.only(self.state_.components)
         if features is not None:
+            shape = len(rows), centroids.centres_KP.shape[1]
             rows, _ = as_rows(features, "the features")
-            if rows.shape != (len(self._rows(X)), centroids.centres_KP.shape[1]):
-                what = f"have shape {rows.shape}, not {(len(self._rows(X)), centroids.centres_KP.shape[1])}"
-                raise DataError(what, "the features", "give those of each row")
+            if rows.shape != shape:
+                raise DataError(f"have shape {rows.shape}, not {shape}", "the features", "give those of each row")
+            require_finite(rows, "the features")
         positions, log_density = Place(centroids, Scaling.of(self.config_)).of(rows)
-        return np.array(self.config_.components, np.int64)[positions], log_density
+        return np.array(centroids.components, np.int64)[positions], log_density
 
     def _rows(self, X: ArrayLike) -> NDArray[Any]:
         """Rows as the readers lay them out, columns matched by name, in the shape the data set has, checked."""
@@ -180,9 +182,7 @@ class Mixture(ClusterMixin, BaseEstimator):
                 f"have shape {layout.row_shape}, the mixture was trained on {shape}", "the rows", "match it"
             )
         rows = layout.arrange(rows).reshape(len(rows), *shape)
-        finite = np.isfinite(rows).reshape(len(rows), -1).all(1)
-        if not finite.all():
-            raise DataError("holds a value that is not finite", f"row {int(np.argmin(finite))}", "mend or drop it")
+        require_finite(rows, "the rows")
         return rows
 
     @hermetic()
@@ -209,7 +209,7 @@ class Mixture(ClusterMixin, BaseEstimator):
 
     def _require_training_rows(self) -> None:
         """Raises `DataError` when files that were fitted are gone, as those in a temporary run directory may be."""
-        data = self.config_.data
+        data = self.config_.data.model_copy(update={"features": None})
         for place in local_places(data) if data.name == "file" else ():
             if not os.path.exists(place):
                 todo = "give `out` a folder that stays, or train on a file"
@@ -285,3 +285,11 @@ class Mixture(ClusterMixin, BaseEstimator):
             self._loaded = packs
         self._loaded.generators.setting.prepare()
         return self._loaded
+
+
+def require_finite(rows: NDArray[Any], what: str) -> None:
+    """Raises `DataError` for the first of some rows that holds nan or infinity."""
+    finite = np.isfinite(rows).reshape(len(rows), -1).all(1)
+    if not finite.all():
+        where = f"row {int(np.argmin(finite))} of {what}"
+        raise DataError("holds a value that is not finite", where, "mend or drop it")

@@ -23,10 +23,11 @@ SHARING = ("mending",)  # folders whose files share costly fixtures
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """For several test processes (`-n 2 --dist loadgroup`): files stay whole, and one process has the Ray cluster. In a
-    single one those who share it come last, because others start Rays of their own and it is connected to one only."""
+    single one the tests of kills that share it come last, because others there start Rays of their own, and a process
+    is connected to one only."""
     on_ray = {item.path for item in items if shares_ray(item) and is_quick(item)}
-    if config.getoption("dist", "no") == "no":
-        items.sort(key=shares_ray)
+    if not hasattr(config, "workerinput"):
+        items.sort(key=lambda item: item.path.parent.name == "faults" and shares_ray(item))
     for item in items:
         together = item.path.parent if item.path.parent.name in SHARING else item.path
         item.add_marker(pytest.mark.xdist_group("ray" if item.path in on_ray else str(together)))

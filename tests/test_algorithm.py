@@ -14,7 +14,7 @@ from raymix.maths.log_ratio import log_sum_exp
 from raymix.maths.modality import Cells, Modality
 from raymix.maths.ownership import Ownership
 from raymix.maths.structure import Confusion
-from raymix.state import Fit, Outcome, State
+from raymix.state import Assigned, Fit, Outcome, State
 
 MODES = ["compete", "bag", "single", "random", "oracle", "centroids"]
 FLOW_F3 = np.array([[0, 1, 7], [1, 0, 3]])
@@ -173,10 +173,16 @@ def test_rounds_that_settle_train_alone_and_are_judged_at_the_end():
     assert seen[3][0].log_z_K == last.log_z_K  # of the last judges that there are
 
 
-def test_the_first_assignment_is_made_however_many_rounds_settle():
+def test_half_of_the_rounds_assign_however_many_are_to_settle():
     workers, _, _ = run(config_of(rounds=2, settle=9))
-    assert workers.phases[:4] == [("pretrain", 0), *judged(0)]
-    assert workers.phases[4:7] == [("generators", 1), *KEPT, ("generators", 2)]
+    assert workers.phases[:8] == [("pretrain", 0), *judged(0), ("generators", 1), *judged(1)][:8]
+    assert workers.phases[8:10] == [("generators", 2), ("discriminators", 2)]
+
+
+def test_copies_do_not_train_while_they_are_judged():
+    copies = {"begin": "centroids", "pretrain_on": "one", "overlap": True, "synchronous_rounds": 0}
+    workers, _, _ = run(config_of(rounds=2, **copies))
+    assert ("generators", 1) in workers.phases and ("start generators", 2) in workers.phases
 
 
 def test_overlapping_rounds_judge_while_generators_train_and_the_last_rounds_do_not():
@@ -351,6 +357,14 @@ def test_a_fed_round_begins_patience_anew():
     assert run_script([STARVED, FED, STARVED, STARVED, FED], patience=2)[1] == [(3, {1: 0})]
 
 
+def test_nobody_is_reseeded_where_rows_stay():
+    config = config_of(rounds=6, settle=3).model_copy(update={"balance": BalanceConfig(patience=1)})
+    workers = scripted(config, [STARVED] * 7)
+    workers.rows.keep = lambda components: workers.rows.outcome(1, components)
+    train_mixture(config, workers, State.fresh((0, 1)), lambda state, info: None)
+    assert [call[1] for call in workers.calls if call[0] == "reseed"] == [0, 1, 2, 3]
+
+
 def test_nobody_is_reseeded_after_the_last_round():
     assert run_script([FED, STARVED, STARVED], patience=2)[1] == []
     assert run_script([FED, STARVED, STARVED, FED], patience=2)[1] == [(2, {1: 0})]
@@ -385,6 +399,18 @@ class MatrixWorkers(FakeWorkers):
     @property
     def winners(self):
         return self.rows.assigned_B[0].winners
+
+
+def test_rows_of_who_is_dropped_while_rows_settle_go_to_the_best_and_others_stay():
+    log_ratio_NK = np.random.default_rng(2).normal(size=(40, 3))
+    config = config_of(num_components=3, rounds=4, settle=2, normalise=False)
+    workers = MatrixWorkers(config, log_ratio_NK)
+    before_N = np.arange(40) % 3
+    workers.rows.assigned_B = [Assigned.of(before_N)]
+    state = without(config, workers, state_after(3, (14, 13, 13)), 1)
+    best_N = np.where(log_ratio_NK[:, 0] >= log_ratio_NK[:, 2], 0, 2)
+    np.testing.assert_array_equal(workers.winners, np.where(before_N == 1, best_N, before_N))
+    assert state.components == (0, 2)
 
 
 @pytest.mark.parametrize("normalise", [True, False])

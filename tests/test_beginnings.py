@@ -1,5 +1,6 @@
 """Runs that begin with cells: by k-means on rows, and by features that somebody else computed."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,11 @@ def test_the_control_centroids_keeps_the_cells_of_features(embedded):
         mixture.predict(rows)
     with pytest.raises(DataError, match="the features: have shape"):
         mixture.predict(rows, features[:, :2])
+    with pytest.raises(DataError, match="row 3 of the features: holds a value that is not finite"):
+        mixture.predict(rows, np.where(np.arange(90)[:, None] == 3, np.nan, features))
+    np.testing.assert_array_equal(mixture.score_samples(rows[:40], features[:40]), log_density)
+    copied = pickle.loads(pickle.dumps(mixture))
+    assert copied.predict(rows, features).tolist() == mixture.labels_.tolist()
 
 
 def test_the_control_centroids_gives_new_rows_to_the_nearest_centre(tmp_path: Path):
@@ -88,6 +94,16 @@ def test_competition_goes_on_from_cells_and_predicts_without_features(embedded):
         mixture.predict(rows, features)
 
 
+def test_a_missing_file_of_features_is_named(embedded, tmp_path: Path, capsys):
+    np.save(tmp_path / "rows.npy", embedded[0])
+    words = ["train", "--data", str(tmp_path / "rows.npy"), "--schedule.begin", "features", "--workers", "local"]
+    assert main([*words, "--data.features", str(tmp_path / "none.npy"), "--out", str(tmp_path / "run")]) == 2
+    assert "none.npy: does not exist; check the file of features" in capsys.readouterr().err
+    assert main([*words, "--out", str(tmp_path / "run")]) == 2
+    told = capsys.readouterr().err
+    assert "schedule.begin features needs data.features" in told and "'compete'" not in told
+
+
 @pytest.mark.parametrize("num", [89, 91])
 def test_features_of_other_rows_are_refused(embedded, tmp_path: Path, num: int):
     rows, _, _, path = embedded
@@ -112,7 +128,7 @@ def test_features_that_are_not_finite_are_refused(embedded, tmp_path: Path):
     ("settings", "told"),
     [
         ({"schedule": {"begin": "features"}}, "schedule.begin features needs data.features"),
-        ({"data": {"features": "f.npy"}}, "data.features needs schedule.begin features"),
+        ({"schedule": {"adapt": True}, "assign": {"margin": 1.0}}, "schedule.adapt needs assign.margin 0"),
         ({"schedule": {"pretrain_on": "one"}}, "needs schedule.begin centroids or features"),
     ],
 )

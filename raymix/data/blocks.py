@@ -31,7 +31,10 @@ def read_blocks(config: DataConfig, spec: DataSpec, bounds: Iterable[tuple[int, 
 def open_features(config: DataConfig, spec: DataSpec) -> Source:
     """The features that a config names, a row each for the rows of the data set. Raises `DataError`."""
     places = {"path": config.features, "num_rows": config.num_rows, "holdout": config.holdout, "seed": config.seed}
-    source = open_source(DataConfig(name="file", **places))
+    try:
+        source = open_source(DataConfig(name="file", **places))
+    except DataError as error:
+        raise DataError(error.what, error.where, "check the file of features") from None
     if source.spec.num_rows != spec.num_rows:
         what = f"has {source.spec.num_rows} rows of features for the {spec.num_rows} rows of {spec.name}"
         raise DataError(what, str(config.features), "give one for each row, in the same order")

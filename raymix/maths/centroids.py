@@ -6,8 +6,9 @@ summary). Axes and centres are found from a bounded number of rows, drawn evenly
 Shapes: n rows of a block, D values of a row, P coordinates, K centres.
 """
 
+import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,9 @@ from raymix.seeds import numpy_rng
 AXES = 50  # principal components of images
 TRIES = 5  # of k-means, of which the best is kept
 ROWS_PER_CENTRE, FEWEST_ROWS = 256, 50_000  # as many rows are centres found from, at most
+CHUNK_VALUES = 2**22  # of rows that are scaled at a time
 MANY = 256  # centres: more are found by mini-batches, which end 1 to 3 % above the inertia of whole passes on MNIST
-AXES_VALUES, FEWEST_AXES_ROWS = 2**25, 5_000  # as many values are axes found from, at most, but so many rows
+AXES_VALUES = 2**25  # from as many values are axes found, at most
 
 
 class Scaling(NamedTuple):
@@ -32,7 +34,7 @@ class Scaling(NamedTuple):
     @classmethod
     def of(cls, config: Config) -> Self:
         """Of what the first partition of a resolved config looks at: rows, or features as they are."""
-        if config.data.features:
+        if config.schedule.begin == "features":
             return cls()
         assert config.data.offset and config.data.scale
         return cls(config.data.offset, config.data.scale)
@@ -44,12 +46,26 @@ class Scaling(NamedTuple):
         return found
 
 
+def chunks(num: int, rows_n: NDArray[np.generic]) -> Iterator[slice]:
+    """Cuts `num` of such rows so that few are scaled at a time."""
+    step = max(1, min(SEEN, CHUNK_VALUES // math.prod(rows_n.shape[1:])))
+    return (slice(start, start + step) for start in range(0, num, step))
+
+
 class Centroids(NamedTuple):
     """Centres of cells: a row is of the cell whose centre is nearest."""
 
+    components: tuple[int, ...]
+    """Whose cells they are."""
     centres_KP: NDArray[np.floating]
     frame: Frame | None
     """The axes of the centres; None where they are the rows' own."""
+
+    def only(self, components: Sequence[int]) -> Self:
+        """Those of some components."""
+        places = [place for place, k in enumerate(self.components) if k in components]
+        kept = tuple(self.components[place] for place in places)
+        return self._replace(components=kept, centres_KP=self.centres_KP[places])
 
     @one_thread
     def nearest(self, scaled_nD: NDArray[np.float64]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
@@ -82,8 +98,8 @@ class Draw(NamedTuple):
         numbers = np.arange(len(rows_n))
         if self.num < len(rows_n):
             numbers = np.sort(numpy_rng(self.seed).choice(len(rows_n), self.num, replace=False))
-        for start in range(0, self.num, SEEN):
-            scaled_nD = self.scaling.scaled(rows_n[numbers[start : start + SEEN]])
+        for some in chunks(self.num, rows_n):
+            scaled_nD = self.scaling.scaled(rows_n[numbers[some]])
             yield self.frame.projected(scaled_nD) if self.frame else scaled_nD
 
 
@@ -107,26 +123,30 @@ class Fit(NamedTuple):
         return self.seed % 2**32
 
 
-@one_thread
 def axes(task: Fit, *drawn_B: NDArray[np.float32]) -> tuple[None, Frame]:
     """Summary: mean and principal components of drawn rows."""
     from sklearn.decomposition import PCA  # takes a second to import
 
     rows_nD = np.concatenate([drawn for drawn in drawn_B if len(drawn)])
     num = min(task.num, *rows_nD.shape)
-    found = PCA(num, svd_solver="randomized", random_state=task.state).fit(rows_nD)
+    found = fitted(PCA(num, svd_solver="randomized", random_state=task.state), rows_nD)
     return None, Frame(found.mean_.astype(np.float64), found.components_.T.astype(np.float64))
 
 
-@one_thread
 def centres(task: Fit, *drawn_B: NDArray[np.float32]) -> tuple[None, tuple[float, NDArray[np.float32]]]:
     """Summary: inertia and centres (K, P) of one k-means from k-means++."""
     from sklearn.cluster import KMeans, MiniBatchKMeans
 
     rows_nP = np.concatenate([drawn for drawn in drawn_B if len(drawn)])
     kmeans = KMeans if task.num <= MANY else MiniBatchKMeans
-    found = kmeans(task.num, n_init=1, random_state=task.state).fit(rows_nP)
+    found = fitted(kmeans(task.num, n_init=1, random_state=task.state), rows_nP)
     return None, (float(found.inertia_), found.cluster_centers_)
+
+
+@one_thread
+def fitted(estimator: Any, rows: NDArray[np.float32]) -> Any:
+    """Only libraries that are loaded before can be held to one thread, so the estimator is made by the caller."""
+    return estimator.fit(rows)
 
 
 class Place(NamedTuple):
@@ -138,8 +158,7 @@ class Place(NamedTuple):
     def of(self, rows_n: NDArray[np.generic]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """As `Centroids.nearest`, of rows in data units."""
         cells_n, log_density_n = np.empty(len(rows_n), np.int32), np.empty(len(rows_n))
-        for start in range(0, len(rows_n), SEEN):
-            some = slice(start, start + SEEN)
+        for some in chunks(len(rows_n), rows_n):
             cells_n[some], log_density_n[some] = self.centroids.nearest(self.scaling.scaled(rows_n[some]))
         return cells_n, log_density_n
 

@@ -59,7 +59,7 @@ class Ownership:
         """Log ratios of the components that were scored last."""
         self.shared = Shared((), [], [])
         self.centroids: Centroids | None = None
-        """Whose cells the rows began in."""
+        """Where the cells are kept, whose they are."""
 
     def take_log_ratios(self, components: tuple[int, ...], log_ratios_BK: list[list[Handle]]) -> None:
         """Take the log ratios of some components, for the next assignment."""
@@ -76,7 +76,7 @@ class Ownership:
         scaled vectors, or on the features of each row, (n, P) for each block."""
         scaling, points_B, frame = Scaling.of(self.config), features_B or self.rows_B, None
         if len(self.row_shape) == 3 and not features_B:
-            most = max(centroids.AXES_VALUES // math.prod(self.row_shape), centroids.FEWEST_AXES_ROWS)
+            most = max(centroids.AXES_VALUES // math.prod(self.row_shape), 2 * centroids.AXES)
             fit = centroids.Fit(centroids.AXES, self._begin_seed(1, 0))
             drawn_B = self._drawn(points_B, most, 0, scaling, None)
             ((_, frame),) = self.map_blocks(centroids.axes, [fit], [drawn_B])
@@ -85,8 +85,9 @@ class Ownership:
         tries = [centroids.Fit(len(components), self._begin_seed(3, i)) for i in range(centroids.TRIES)]
         found = [summary for _, summary in self.map_blocks(centroids.centres, tries, [drawn_B for _ in tries])]
         _, centres_KP = min(found, key=lambda each: each[0])
-        self.centroids = Centroids(centres_KP, frame)
-        place = centroids.Place(self.centroids, scaling)
+        found_centres = Centroids(components, centres_KP, frame)
+        self.centroids = found_centres if self.config.mode == "centroids" else None
+        place = centroids.Place(found_centres, scaling)
         placed = self.map_blocks(centroids.place, [place for _ in points_B], [(points,) for points in points_B])
         return self._finish(components, [positions for positions, _ in placed], {})
 
@@ -104,10 +105,11 @@ class Ownership:
 
     # ---- the next assignment
 
-    def assign(self, round: int, log_z_K: Sequence[float]) -> Outcome:
-        """Give each row to argmax_k s_k of those that were scored, lend rows to starved ones. With a margin, a row
-        stays where it is unless another explains it better by so much."""
-        blocks, log_ratios_BK, won = range(len(self.rows_B)), self.log_ratios_BK, self._winners(log_z_K)
+    def assign(self, round: int, log_z_K: Sequence[float], margin: float | None = None) -> Outcome:
+        """Give each row to argmax_k s_k of those that were scored, lend rows to starved ones. With a margin, the
+        config's unless it is given, a row stays where it is unless another explains it better by so much."""
+        blocks, log_ratios_BK = range(len(self.rows_B)), self.log_ratios_BK
+        won = self._winners(log_z_K, self.config.assign.margin if margin is None else margin)
         positions_B = [positions for positions, _ in won]
 
         def histograms(request: Mapping[int, int | None]) -> list[dict[int, NDArray[np.int64]]]:
@@ -120,15 +122,16 @@ class Ownership:
             self.drop_log_ratios()
         return outcome
 
-    def _winners(self, log_z_K: Sequence[float]) -> list[tuple[Handle, NDArray[np.int64]]]:
+    def _winners(self, log_z_K: Sequence[float], margin: float) -> list[tuple[Handle, NDArray[np.int64]]]:
         """Positions of the winners among those that were scored, and the rows won."""
-        task = blockwise.Win(self.scored, log_z_K, self.config.assign.margin)
-        handles_B = [(assigned, *own) for assigned, own in zip(self.assigned_B, self.log_ratios_BK, strict=True)]
+        task, before_B = blockwise.Win(self.scored, log_z_K, margin), self.assigned_B
+        pairs = zip(before_B if margin else [None for _ in before_B], self.log_ratios_BK, strict=True)
+        handles_B = [(before, *log_ratios) for before, log_ratios in pairs]
         return self.map_blocks(blockwise.win, [task for _ in handles_B], handles_B)
 
     def contested(self, log_z_K: Sequence[float]) -> int:
         """Rows that `assign` would move."""
-        positions_B = [positions for positions, _ in self._winners(log_z_K)]
+        positions_B = [positions for positions, _ in self._winners(log_z_K, self.config.assign.margin)]
         handles_B = list(zip(positions_B, self.assigned_B, strict=True))
         found = self.map_blocks(blockwise.others, [self.scored for _ in handles_B], handles_B)
         self.drop_log_ratios()

@@ -40,8 +40,11 @@ def resolve(config: Config) -> tuple[Config, DataSpec]:
             what = f"has {len(values)} numbers for rows of shape {spec.row_shape}"
             raise ConfigError(what, f"data.{name}", "give one, or one per column of a vector")
     check_scale(constants["scale"], summary)
-    if config.data.features:
-        scan(open_features(config.data, spec), config.data.block_bytes)  # refuses unfit ones by file and row
+    if config.has_cells and config.schedule.begin == "features":
+        features = open_features(config.data, spec)
+        for note in features.notes:
+            log.warning("%s: %s", features.spec.name, note)
+        scan(features, config.data.block_bytes)  # refuses unfit ones by file and row
     named = ("path", "dir", "labels", "features", "links_within")
     places = {name: getattr(config.data, name) for name in named}
     absolute = {name: where_it_lies(place) for name, place in places.items() if place}
@@ -70,7 +73,7 @@ def check_choices(config: Config) -> None:
     if config.competes and config.own_density:
         if not issubclass(family, LogDensity | Bounds):
             what = f"family {name} has neither a log-density of its own nor a bound of it"
-            raise ConfigError(what, "discriminator.body", "choose auto, mlp or conv")
+            raise ConfigError(what, "discriminator.body", "choose auto, mlp or conv, with assign.normalise true")
         if config.assign.normalise and not issubclass(family, LogDensity):
             what = "would divide each bound by what the easiest rows have"
             raise ConfigError(what, "assign.normalise", "set it to false where generators judge by their bounds")

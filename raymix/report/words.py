@@ -72,9 +72,7 @@ def summary(lines: Sequence[RoundRecord], config: Config, spec: DataSpec) -> lis
         agreement = f"NMI {last.clustering['nmi']:.2f}, purity {last.clustering['purity']:.2f}"
         sentences.append(f"Against the {len(spec.classes)} classes, which training never saw: {agreement}.")
     if last.rows_contested is not None:
-        sentences.append(
-            f"No row moved in the last {config.schedule.settle} rounds; {percent(last.unsettled_share)} would have."
-        )
+        sentences.append(f"No row moved in the rounds that settle; {percent(last.unsettled_share)} would have.")
     elif len(lines) > 1 and competing > 1:
         sentences.append(f"Rows still moving in the last round: {percent(last.moved_share)}.")
     return sentences

@@ -350,10 +350,10 @@ def read_assigned(storage: Storage, name: str, stamp: FileStamp | None = None) -
 
 
 def write_centroids(storage: Storage, folder: str, centroids: Centroids | None) -> dict[str, FileStamp]:
-    """Save whose cells the rows began in, where they began in any."""
+    """Save whose cells the rows are in, where these are kept."""
     if centroids is None:
         return {}
-    arrays = {"centres": centroids.centres_KP}
+    arrays = {"components": np.array(centroids.components), "centres": centroids.centres_KP}
     if centroids.frame:
         arrays |= {"mean": centroids.frame.mean_D, "axes": centroids.frame.axes_DP}
     return {CENTROIDS: write_tensors(storage, f"{folder}/{CENTROIDS}", arrays)}
@@ -365,7 +365,7 @@ def read_centroids(storage: Storage, generation: Generation) -> Centroids | None
         return None
     arrays: Any = read_tensors(storage, f"{generation.folder}/{CENTROIDS}", generation.files[CENTROIDS])
     frame = Frame(arrays["mean"], arrays["axes"]) if "axes" in arrays else None
-    return Centroids(arrays["centres"], frame)
+    return Centroids(tuple(arrays["components"].tolist()), arrays["centres"], frame)
 
 
 def assignment_name(block: int) -> str:

@@ -26,10 +26,11 @@ from raymix.models.base import (
 from raymix.models.parts import Colleague, Part
 from raymix.models.registry import family_of
 from raymix.models.seeded import seeded_build
-from raymix.seeds import Phase, numpy_rng, phase_seed
+from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
 from raymix.state import Fit, Term
 from raymix.training.batches import Draws, RowView, all_batches
 from raymix.training.divergence import LogRatios, checked_log_ratios
+from raymix.training.noise import RowNoise
 from raymix.training.paging import Blocks
 from raymix.training.setting import Progress, Setting, ignore_progress
 from raymix.training.stacks import Arrays, GeneratorStack, Tensors
@@ -222,16 +223,16 @@ class GeneratorPack:
 
     def log_density(self, component: int, block: NDArray[np.generic], round: int) -> NDArray[np.floating]:
         """(n,) log-density of a block's rows in nats, for families that know it, or a bound of it by one draw of the
-        round, for those that know one."""
+        round for all rows and components, for those that know one."""
         network = self.stack_of(component).only([component]).network
         network.eval()
-        noise = self.setting.noise(phase_seed(self.setting.config.seed, round, component, Phase.SCORE))
+        seed = phase_seed(self.setting.config.seed, round, ALL, Phase.SCORE)
 
         def of(rows: torch.Tensor) -> torch.Tensor:
             if isinstance(network, LogDensity):
                 return network.log_density(rows)
             assert isinstance(network, Bounds)
-            return network.bound(rows, noise)
+            return network.bound(rows, RowNoise(seed, self.setting.device))
 
         with torch.inference_mode():
             batches = all_batches(RowView([block], None), self.setting.scaler(network.dtype), SCORE_BATCH)

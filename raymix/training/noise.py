@@ -11,6 +11,20 @@ from raymix.models.parts import Part
 AHEAD = 2**15  # numbers of a member that are drawn at a time
 
 
+class RowNoise:
+    """The numbers of one row for every row, and of one member for every member: what is found with them does not
+    depend on who else is there."""
+
+    def __init__(self, seed: int, device: torch.device) -> None:
+        self.of_one = MemberNoise([seed], device)
+
+    def normal(self, *shape: int) -> Tensor:
+        return self.of_one.normal(1, *shape[1:]).expand(1, *shape)
+
+    def uniform(self, *shape: int) -> Tensor:
+        return self.of_one.uniform(1, *shape[1:]).expand(1, *shape)
+
+
 class MemberNoise:
     """Random numbers of the members of a stack: what a member sees depends on its seed and on what was asked before,
     not on who else is there.

@@ -33,7 +33,8 @@ class Packs:
     @property
     def scorer(self) -> GeneratorPack | DiscriminatorPack | None:
         """Whoever scores rows: the discriminators, generators with a density of their own, or nobody."""
-        return self.generators if self.generators.setting.config.own_density else self.discriminators
+        config = self.generators.setting.config
+        return self.generators if config.competes and config.own_density else self.discriminators
 
     def initialise(self, blocks: Blocks) -> None:
         """Fresh components."""

@@ -61,17 +61,23 @@ def test_rows_go_to_the_nearest_centre(blobs_ND):
     rng = np.random.default_rng(1)
     centres_KP, rows_nD = rng.normal(size=(7, 5)) + 1e4, rng.normal(size=(9_000, 5)) + 1e4
     distances = ((rows_nD[:, None] - centres_KP) ** 2).sum(2)
-    cells_n, log_density_n = Place(Centroids(centres_KP, None), Scaling()).of(rows_nD)
+    cells_n, log_density_n = Place(Centroids(tuple(range(7)), centres_KP, None), Scaling()).of(rows_nD)
     np.testing.assert_array_equal(cells_n, distances.argmin(1))
     np.testing.assert_allclose(log_density_n, -distances.min(1) / 2, rtol=1e-6)
     frame = Frame(rows_nD.mean(0), np.linalg.qr(rng.normal(size=(5, 2)))[0])
     projected = frame.projected(rows_nD)
-    cells_n, _ = Place(Centroids(projected[:4], frame), Scaling()).of(rows_nD)
+    cells_n, _ = Place(Centroids((0, 1, 2, 3), projected[:4], frame), Scaling()).of(rows_nD)
     np.testing.assert_array_equal(cells_n, ((projected[:, None] - projected[:4]) ** 2).sum(2).argmin(1))
 
 
+def test_centres_of_who_is_gone_are_left_out():
+    found = Centroids((2, 5, 9), np.array([[0.0], [1.0], [2.0]]), None).only((1, 2, 9))
+    assert found.components == (2, 9)
+    assert found.nearest(np.array([[1.1]]))[0].tolist() == [1]
+
+
 def test_equally_near_centres_give_the_first():
-    cells_n, _ = Centroids(np.array([[1.0], [-1.0]]), None).nearest(np.array([[0.0], [-2.0], [2.0]]))
+    cells_n, _ = Centroids((0, 1), np.array([[1.0], [-1.0]]), None).nearest(np.array([[0.0], [-2.0], [2.0]]))
     assert cells_n.tolist() == [0, 1, 0]
 
 
@@ -82,7 +88,8 @@ def test_rows_begin_in_the_clusters_that_there_are(own, images):
     truth = rng.integers(0, 3, 100)
     shape = (1, 16, 16) if images else (5,)
     rows_N = (rng.normal(size=(3, *shape))[truth] * 9 + rng.normal(size=(100, *shape))).astype(np.float32)
-    owned = own(SIZES, cut(rows_N), data=DataConfig(offset=(0.0,), scale=(1.0,)), num_components=3)
+    data = DataConfig(offset=(0.0,), scale=(1.0,))
+    owned = own(SIZES, cut(rows_N), data=data, num_components=3, mode="centroids")
     outcome = owned.begin((0, 1, 2))
     found = np.concatenate([assigned.winners for assigned in owned.assigned_B])
     assert outcome.won_K.tolist() == np.bincount(found).tolist()

@@ -287,7 +287,9 @@ def test_log_density_is_one_finite_number_per_row(bench):
         pytest.skip("the family has no log-density")
     values = pack.log_density(0, bench.blocks[1], 2)
     assert values.shape == (NUM_ROWS - 15,) and np.isfinite(values).all()
-    np.testing.assert_array_equal(values, pack.log_density(0, bench.blocks[1], 2))
+    some = np.random.default_rng(0).permutation(len(values))[:7]
+    alone = pack.log_density(0, np.asarray(bench.blocks[1])[some], 2)
+    np.testing.assert_allclose(alone, values[some], rtol=1e-4)  # whatever other rows there are
 
 
 @family_and_shape
