@@ -47,7 +47,13 @@ def cases(data_dir: Path, faces: Path) -> dict[str, list[str]]:
         "team": [*small, "--resources.workers-per-component=2", "--resources.pack=1"],
         "team of a dcgan": ["digits", *FEW, "--model.family=dcgan", "--resources.workers-per-component=2"],
     }
-    for mode in ("bag", "single", "random", "oracle"):
+    cells = [*small, *FUSED, "--schedule.begin=centroids", "--rounds=3"]
+    found |= {
+        "cells": [*cells, "--assign.margin=0.1", "--schedule.settle=1"],
+        "copies on cells": [*cells, "--schedule.pretrain-on=one"],
+        "bounds": [*cells, "--discriminator.body=none", "--assign.normalise=false"],
+    }
+    for mode in ("bag", "single", "random", "oracle", "centroids"):
         found[mode] = [*small, *FUSED, f"--mode={mode}"]
     return found
 
