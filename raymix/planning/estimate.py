@@ -105,6 +105,8 @@ def generator_memory(config: Config, spec: DataSpec, one: Footprint, members: in
     train = together * (one.step.num_bytes + _chunk_bytes(spec, config.schedule.batch_size))
     samples = 2 * drawn * num * row_bytes  # in pieces, and as one array
     sample = min(drawn, together) * one.batch.num_bytes * rows // SAMPLE_BATCH + samples
+    if config.own_density:  # one after another judges
+        samples, sample = 0, one.batch.num_bytes
     commit = members * one.state_bytes + 2 * one.file_bytes
     index = members * INDEX_BYTES * spec.num_rows // config.most_components
     state = members * one.state_bytes
@@ -166,7 +168,7 @@ class Work:
     """Floating-point operations of one round."""
 
     generators: float
-    """All generators' work, samples included."""
+    """All generators' work, samples or what they judge included."""
     samples: float
     """What of it is for samples, which the first of a component's workers draws."""
     discriminators: float
@@ -178,7 +180,8 @@ def round_work(config: Config, spec: DataSpec, generator: Footprint, discriminat
     num, K = spec.num_rows, config.most_components
     trained = round_rows(config, spec) * generator.step.flops / config.schedule.batch_size
     if discriminator is None:
-        return Work(trained, 0.0, 0.0)
+        judged = K * num * generator.batch.flops / SAMPLE_BATCH if config.competes else 0.0
+        return Work(trained + judged, 0.0, 0.0)
     sampled = K * num_fakes(config, num, K) * generator.batch.flops / SAMPLE_BATCH
     networks = K if has_separate_discriminators(config) else 1
     each = config.discriminator.steps(num) * discriminator.step.flops + num * discriminator.batch.flops / SCORE_BATCH

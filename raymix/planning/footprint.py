@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from raymix.config import Config
 from raymix.data.source import DataSpec
-from raymix.models.base import ClosedForm, StackedModule
+from raymix.models.base import Bounds, ClosedForm, LogDensity, StackedModule
 from raymix.models.discriminators import Discriminator
 from raymix.models.registry import close, family_of
 from raymix.training.discriminators import SCORE_BATCH, descend
@@ -49,8 +49,8 @@ class MetaNoise:
 
 
 def generator_footprint(config: Config, spec: DataSpec) -> Footprint:
-    """What one generator takes, with its critic if it has one; `batch` are SAMPLE_BATCH samples. One in closed form
-    takes no steps."""
+    """What one generator takes, with its critic if it has one; `batch` are SAMPLE_BATCH samples, or rows where
+    generators judge them. One in closed form takes no steps."""
     config = close(config)
     with torch.device(META):
         network = family_of(config.model).build(config.model, spec.row_shape)
@@ -60,8 +60,18 @@ def generator_footprint(config: Config, spec: DataSpec) -> Footprint:
             rows = torch.empty(1, network.batches * config.schedule.batch_size, *spec.row_shape)
             step = used(lambda: network.update(rows, MetaNoise()))
         network.eval()
-        with torch.inference_mode():
-            batch = used(lambda: network.sample(SAMPLE_BATCH, MetaNoise()))
+        seen = torch.empty(1, SAMPLE_BATCH, *spec.row_shape)
+
+        def without_gradients() -> Tensor:
+            if not (config.competes and config.own_density):
+                return network.sample(SAMPLE_BATCH, MetaNoise())
+            if isinstance(network, LogDensity):
+                return network.log_density(seen)
+            assert isinstance(network, Bounds)
+            return network.bound(seen, MetaNoise())
+
+        with torch.no_grad():
+            batch = used(without_gradients)
     return _footprint(network, named, step, batch)
 
 
@@ -78,7 +88,7 @@ def discriminator_footprint(config: Config, spec: DataSpec) -> Footprint:
         step = used(lambda: descend(network, real, fake, range(heads), Alone(1)))
         network.eval()
         rows = torch.empty(1, SCORE_BATCH, *spec.row_shape)
-        with torch.inference_mode():
+        with torch.no_grad():
             batch = used(lambda: network(rows))
     return _footprint(network, named, step, batch)
 

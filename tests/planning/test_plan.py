@@ -16,6 +16,7 @@ from raymix.planning.footprint import discriminator_footprint, generator_footpri
 from raymix.planning.plan import plan
 from raymix.recipes.resolve import fitted
 from raymix.runtime.machines import GIB, machines_of
+from raymix.training.generators import SAMPLE_BATCH
 
 NUM = 60_000
 MNIST = DataSpec("mnist", NUM, (1, 28, 28), "uint8", tuple("0123456789"))
@@ -128,10 +129,25 @@ def test_log_ratios_are_kept_where_generators_judge_by_their_own_density():
     assert found.traffic.log_ratios == 2 * NUM * 4
 
 
+def test_what_generators_judge_is_work_of_theirs():
+    judging = replaced(config_of(num_components=4), {"discriminator.body": "none", "assign.normalise": False})
+    control = replaced(judging, {"mode": "random"})
+    found, without = (plan(config, MNIST, machines_of("2x(cpus=2,memory=8G)")).work for config in (judging, control))
+    assert found.discriminators == found.samples == 0
+    assert 1.01 * without.generators < found.generators < 2 * without.generators
+
+
+def test_work_without_gradients_is_a_third_of_a_step():
+    judging = replaced(config_of(), {"discriminator.body": "none", "assign.normalise": False})
+    found = generator_footprint(judging, MNIST)
+    a_row = found.batch.flops / SAMPLE_BATCH
+    assert 3 * a_row == pytest.approx(found.step.flops / judging.schedule.batch_size, rel=0.05)
+
+
 def test_what_several_workers_of_a_component_wait_for_is_their_part():
-    one, three = (planned("4xL4", num_components=1, workers_per_component=num) for num in (1, 3))
-    assert one.work == three.work
-    told = [found.limits[0].partition(";")[0] for found in (one, three)]
+    one, four = (planned("5xL4", num_components=1, workers_per_component=num) for num in (1, 4))
+    assert one.work == four.work
+    told = [found.limits[0].partition(";")[0] for found in (one, four)]
     assert [each.partition(":")[0] for each in told] == ["generators", "discriminator work"]
     assert one.limits[0].endswith("; raise resources.workers_per_component")
 
