@@ -30,4 +30,6 @@ def test_numbers_of_phases_are_part_of_the_format():
         "EVALUATE": 6,
         "PICTURE": 7,
         "RESEED": 8,
+        "BEGIN": 9,
+        "SCORE": 10,
     }
