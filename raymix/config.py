@@ -443,8 +443,8 @@ class Config(Frozen):
     def overlaps(self, round: int) -> bool:
         """Whether the discriminators of a round judge while its generators train."""
         last = self.schedule.rounds - self.schedule.synchronous_rounds
-        settled = not (self.assigns(round) and self.assigns(round - 1))  # or generators are still alike
-        return self.schedule.overlap and 1 <= round <= last and not settled
+        judged = self.assigns(round) and self.assigns(round - 1)  # before, too, or generators may still be alike
+        return self.schedule.overlap and 1 <= round <= last and judged
 
     @property
     def own_density(self) -> bool:
