@@ -149,8 +149,8 @@ def scored(config: Config, workers: Workers, state: State, seconds: Seconds) -> 
 
 def reseed(config: Config, workers: Workers, state: State, info: RoundInfo) -> tuple[State, RoundInfo]:
     """Who has starved for too long begins anew as a copy of another, with half of its rows."""
-    # nobody would train the last, and where rows stay they do so here, too
-    patience = config.balance.patience if config.moves(state.round) and state.round < config.schedule.rounds else 0
+    # where rows stay they do so here, too, and nobody would train the last copies
+    patience = config.balance.patience if config.assigns(state.round) and state.round < config.schedule.rounds else 0
     donors = reseeds(state.components, state.won_K, state.starved_rounds_K, patience)
     if not donors:
         return state, info
@@ -196,7 +196,7 @@ def without(config: Config, workers: Workers, state: State, component: int) -> S
     rest = state.without([component])
     if state.round < 0:
         return rest
-    if config.moves(state.round) or not any(config.assigns(t) for t in range(state.round)):
+    if config.assigns(state.round) or not any(config.assigns(t) for t in range(state.round)):
         return partition(config, workers, rest, {})[0]
     rest = scored(config, workers, rest, {})
     return rest.counted(workers.rows.assign(rest.round, rest.log_z_K, margin=math.inf))

@@ -36,7 +36,10 @@ if TYPE_CHECKING:
 else:
     Measure = Literal[("auto", *MEASURES)]
 
-FIRST_ADAPTING, SETTLING = 2, 4  # the first round in which K may change, and rounds at the end in which it only falls
+FIRST_ADAPTING, LAST_FALLING = (
+    2,
+    4,
+)  # the first round in which K may change, and rounds at the end in which it only falls
 
 
 class Frozen(BaseModel):
@@ -245,7 +248,7 @@ class ScheduleConfig(Frozen):
 
     def adapts(self, round: int) -> bool:
         """Whether components may come and go at the end of a round; the last rounds settle what there is."""
-        return self.retires(round) and round <= self.rounds - SETTLING
+        return self.retires(round) and round <= self.rounds - LAST_FALLING
 
     def settles(self, round: int) -> bool:
         """Whether rows stay where they are at the end of a round."""
@@ -423,10 +426,6 @@ class Config(Frozen):
     def keeps(self) -> bool:
         """Whether rows stay where they are when nobody judges them."""
         return self.competes or self.mode == "centroids"
-
-    def moves(self, round: int) -> bool:
-        """Whether rows may change hands at the end of a round."""
-        return self.assigns(round) or not self.keeps
 
     def assigns(self, round: int) -> bool:
         """Whether rows go to whoever explains them best at the end of a round. They stay in their cells until

@@ -60,6 +60,8 @@ def assign(argv: list[str]) -> None:
     scan(source, config.block_bytes)  # refuses unfit rows by file and number before any work is done
     assigned = np.empty(source.spec.num_rows, ASSIGNED)
     by_features = open_features(DataConfig(features=arguments.features), source.spec) if arguments.features else None
+    if by_features:
+        scan(by_features, config.block_bytes)
     for start, stop in block_bounds(source.spec, config.block_bytes):
         features = by_features.read(start, stop).rows if by_features else None
         winners, log_ratios = mixture.assign(source.read(start, stop).rows, features)

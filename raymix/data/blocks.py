@@ -22,10 +22,7 @@ def read_blocks(config: DataConfig, spec: DataSpec, bounds: Iterable[tuple[int, 
     """
     source = open_source(config)
     require_same(source.spec, spec)
-    for start, stop in bounds:
-        block = source.read(start, stop)
-        require_finite(block.rows, source, start)
-        yield block
+    yield from finite_blocks(source, bounds)
 
 
 def open_features(config: DataConfig, spec: DataSpec) -> Source:
@@ -43,7 +40,11 @@ def open_features(config: DataConfig, spec: DataSpec) -> Source:
 
 def read_features(config: DataConfig, spec: DataSpec, bounds: Iterable[tuple[int, int]]) -> Iterator[Block]:
     """As `read_blocks`, of the features of the rows."""
-    source = open_features(config, spec)
+    return finite_blocks(open_features(config, spec), bounds)
+
+
+def finite_blocks(source: Source, bounds: Iterable[tuple[int, int]]) -> Iterator[Block]:
+    """These ranges of a source's rows. Raises `DataError` for a value that is not finite."""
     for start, stop in bounds:
         block = source.read(start, stop)
         require_finite(block.rows, source, start)
