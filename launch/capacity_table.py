@@ -1,5 +1,6 @@
-"""The paper's ablation of capacity (Table 4) as one grid of Ray Tune: three GANs that compete against one of the same
-size, at several widths and seeds, each with the same steps in all; writes its table into docs/results.md.
+"""The paper's ablation of capacity (Table 4) as one grid of Ray Tune: three GANs that compete, and three that keep the
+cells of k-means, against one of the same size, at several widths and seeds, each with the same steps in all; writes its
+table into docs/results.md.
 
     python -m launch.capacity_table table-4-small --data-dir DIR [--out runs/tables] [--address A]
 
@@ -9,7 +10,6 @@ A search that is in the out directory already is gone on with, and its trials th
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -32,36 +32,43 @@ from raymix.search.outcome import read_trials, write_outcome
 from raymix.search.tuner import News, prepared_environment, resume
 from raymix.storage import Storage
 
-FEW, ONE = 3, 1  # components
+FEW = 3  # components
 
-Place = tuple[int, int]
-"""Width and number of components."""
+Place = tuple[int, str]
+"""Width and mode."""
 
 
 @dataclass(frozen=True)
 class Ablation:
-    """Widths at which few and one are compared."""
+    """Widths at which few, by the first mode, are compared with the others."""
 
     title: str
     base: Config
     widths: Sequence[int]
     metric: str
+    modes: Sequence[str] = ("compete", "centroids", "single")
     seeds: Sequence[int] = (0, 1, 2)
 
     @property
     def space(self) -> dict[str, Any]:
         """The grid."""
-        return {"width": list(self.widths), "num_components": [FEW, ONE], "seed": list(self.seeds)}
+        return {"width": list(self.widths), "mode": list(self.modes), "seed": list(self.seeds)}
 
 
 SMALL = replaced(
     recipe("gan-mnist-small"),
     {
+        "num_components": FEW,
         "data.num_rows": None,
         "model.ema": 0.99,
+        # three copies of one that has had two thirds of the steps
+        "schedule.begin": "centroids",
+        "schedule.pretrain_on": "one",
         "schedule.rounds": 4,
-        "schedule.pretrain_epochs": 1.5,
-        "schedule.epochs_per_round": 0.75,
+        "schedule.pretrain_epochs": 3.0,
+        "schedule.epochs_per_round": 0.375,
+        "schedule.settle": 2,
+        "assign.margin": 0.3,
         "evaluation.num_samples": 5_000,
         "resources.fused": True,
     },
@@ -72,6 +79,7 @@ ABLATIONS = {
         base=replaced(recipe("gan-celeba"), {"schedule.pretrain_budget": "shared", "schedule.pretrain_epochs": 30}),
         widths=(64, 128, 256, 512),
         metric="fid",
+        modes=("compete", "single"),
     ),
     "table-4-small": Ablation(
         title="Table 4, small: capacity of DCGANs on MNIST",
@@ -81,7 +89,9 @@ ABLATIONS = {
     ),
     "table-4-long": Ablation(
         title="Table 4, small, one width trained four times as long",
-        base=replaced(SMALL, {"schedule.rounds": 16, "schedule.pretrain_epochs": 6.0}),
+        base=replaced(
+            SMALL, {"schedule.rounds": 8, "schedule.pretrain_epochs": 12.0, "schedule.epochs_per_round": 0.75}
+        ),
         widths=(16,),
         metric="fd_classifier",
     ),
@@ -156,18 +166,12 @@ def section(name: str, out: str) -> str:
         f"## {ablation.title}",
         "",
         f"`python -m launch.capacity_table {name}`; seeds {', '.join(map(str, ablation.seeds))}; {machine()}.",
-        f"{FEW} that compete against one of the same size, with the same generator steps in all; and against the same",
-        f"one when it had made as many steps as each of the {FEW} makes, 1/{FEW} of its own.",
+        f"{FEW} GANs that compete and others against one of the same size, with the same generator steps in all.",
         "",
-        *table(
-            ablation.widths,
-            {place: values(place, trials) for place in places(ablation)},
-            {width: early(task, of_place((width, ONE), trials)) for width in ablation.widths},
-            losses(task, trials),
-        ),
+        *table(ablation, {place: values(place, trials) for place in places(ablation)}, losses(task, trials)),
         "",
         f"- {metric} ({MEASURES[metric].better} is better): {MEASURES[metric].definition}",
-        f"- ratios: {FEW} over one, seed by seed, then of the means; below 1 the {FEW} are better",
+        f"- ratios: {FEW} that compete over the others, seed by seed, then of the means; below 1 is better",
         "- losses at the last round: the critics' own, and the discriminators' in nats (chance is 0.693)",
         f"- rows seen by all generators of a trial: {', '.join(sorted({f'{trial.rows:,}' for trial in trials}))}",
         f"- minutes of all {len(trials)} trials: {sum(trial.seconds for trial in trials) / 60:.0f}",
@@ -179,73 +183,57 @@ def section(name: str, out: str) -> str:
 
 
 def places(ablation: Ablation) -> list[Place]:
-    return [(width, num) for width in ablation.widths for num in (FEW, ONE)]
-
-
-def of_place(place: Place, trials: Sequence[Trial]) -> list[Trial]:
-    """The trials of a width and a number of components, by seed."""
-    found = [trial for trial in trials if (trial.values["width"], trial.values["num_components"]) == place]
-    return sorted(found, key=lambda trial: trial.values["seed"])
+    return [(width, mode) for width in ablation.widths for mode in ablation.modes]
 
 
 def values(place: Place, trials: Sequence[Trial]) -> list[float]:
-    return [trial.metric for trial in of_place(place, trials) if trial.metric is not None]
+    """The metrics of a width and a mode, by seed."""
+    found = [trial for trial in trials if (trial.values["width"], trial.values["mode"]) == place]
+    return [trial.metric for trial in sorted(found, key=lambda trial: trial.values["seed"]) if trial.metric is not None]
 
 
-def early(task: Task, trials: Sequence[Trial]) -> list[float]:
-    """The metric of each trial after one FEWth of its steps, or nothing where one was not measured then."""
-    found = []
-    for trial in trials:
-        lines = read_record(task.run_directory(trial.id).storage)
-        steps = list(accumulate(sum(line.generator_steps_K) for line in lines))
-        within = [line for line, done in zip(lines, steps, strict=True) if FEW * done <= 1.01 * steps[-1]]
-        measures = within[-1].measures if within else None
-        if measures is None:
-            return []
-        found.append(measures[task.asked.metric])
-    return found
-
-
-def losses(task: Task, trials: Sequence[Trial]) -> dict[Place, tuple[float, float]]:
-    """Mean losses of critics and of discriminators at the last round."""
+def losses(task: Task, trials: Sequence[Trial]) -> dict[Place, str]:
+    """Mean loss of the critics at the last round, and of the discriminators where there are any."""
     found: dict[Place, list[RoundRecord]] = {}
     for trial in trials:
         line = read_record(task.run_directory(trial.id).storage)[-1]
-        found.setdefault((trial.values["width"], trial.values["num_components"]), []).append(line)
+        found.setdefault((trial.values["width"], trial.values["mode"]), []).append(line)
 
-    def average(values: Iterable[Sequence[float | None]]) -> float:
-        return mean(value for values_K in values for value in values_K if value is not None)
+    def average(values: Iterable[Sequence[float | None]]) -> str:
+        numbers = [value for values_K in values for value in values_K if value is not None]
+        return f"{mean(numbers):.2f}" if numbers else "-"
 
     return {
-        place: (average(line.term_K("critic") for line in lines), average(line.discriminator_loss_K for line in lines))
+        place: f"{average(line.term_K('critic') for line in lines)}, "
+        f"{average(line.discriminator_loss_K for line in lines)}"
         for place, lines in found.items()
     }
 
 
-def table(
-    widths: Sequence[int],
-    found: Mapping[Place, Sequence[float]],
-    early: Mapping[int, Sequence[float]],
-    losses: Mapping[Place, tuple[float, float]],
-) -> list[str]:
-    """A line per width: what few and one reach, what one had reached early, ratios and losses."""
-    headings = [
-        *("widest layer", f"{FEW} GANs", "one GAN", "ratio", f"one GAN after 1/{FEW} of its steps", "ratio to it"),
-        *(f"critic loss {FEW} / one", f"discriminator loss {FEW} / one"),
-    ]
+def table(ablation: Ablation, found: Mapping[Place, Sequence[float]], losses: Mapping[Place, str]) -> list[str]:
+    """A line per width: what each mode reaches, ratios and losses."""
+    ours, *others = ablation.modes
+    headings = ["widest layer", named(ours)]
+    for mode in others:
+        headings += [named(mode), "ratio to it"]
+    headings.append("losses of critics, discriminators: " + " / ".join(ablation.modes))
     lines = [f"| {' | '.join(headings)} |", f"|{' --- |' * len(headings)}"]
-    for width in widths:
-        few, one = found[width, FEW], found[width, ONE]
-        if not few or not one:
+    for width in ablation.widths:
+        few = found[width, ours]
+        if not all(found[width, mode] for mode in ablation.modes):
             continue
         cells = [str(width), spread(few)]
-        for other in (one, early[width]):
+        for mode in others:
+            other = found[width, mode]
             each = ", ".join(f"{a / b:.2f}" for a, b in zip(few, other, strict=False))
-            cells += [spread(other), f"{each}; {mean(few) / mean(other):.2f}"] if other else ["", ""]
-        critics, discriminators = zip(losses[width, FEW], losses[width, ONE], strict=True)
-        cells += [" / ".join(f"{loss:.2f}" for loss in pair) for pair in (critics, discriminators)]
+            cells += [spread(other), f"{each}; {mean(few) / mean(other):.2f}"]
+        cells.append(" / ".join(losses[width, mode] for mode in ablation.modes))
         lines.append(f"| {' | '.join(cells)} |")
     return lines
+
+
+def named(mode: str) -> str:
+    return "one GAN" if mode == "single" else f"{FEW} GANs, {mode}"
 
 
 def about(task: Task, trials: Sequence[Trial]) -> list[str]:

@@ -1,10 +1,11 @@
 """Experiments: complete configs with equal budgets, verdicts on targets, sections of the results."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from launch.capacity_table import ABLATIONS, FEW, ONE, places, table
+from launch.capacity_table import ABLATIONS, places, table
 from launch.experiments import EXPERIMENTS, METHODS, Target
 from launch.tables import Arguments, carry_out, main, used, verdict, write_section
 from raymix.budgets import pretrain_steps, round_steps
@@ -104,8 +105,6 @@ def test_runs_of_another_config_are_not_taken_for_those_of_an_experiment(
 @pytest.mark.slow
 def test_an_experiment_is_run_once_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One method on a tiny set, from training to the table."""
-    from dataclasses import replace
-
     from raymix.config import replaced
 
     full = EXPERIMENTS["table-1-small"]
@@ -135,20 +134,19 @@ def test_few_and_one_take_the_same_steps_at_every_width(name: str) -> None:
     ablation = ABLATIONS[name]
     rows = 54_000
 
-    def steps(num: int) -> int:
-        config = ablation.base.model_copy(update={"num_components": num})
-        loads = [rows // num] * num
+    def steps(mode: str) -> int:
+        config = ablation.base.model_copy(update={"mode": mode})
+        loads = [rows // len(config.components)] * len(config.components)
         each = sum(round_steps(config.schedule.epochs_per_round * rows, config, config.components, loads).values())
         return sum(pretrain_steps(config, rows, config.components).values()) + config.schedule.rounds * each
 
-    assert abs(steps(FEW) - steps(ONE)) <= 0.001 * steps(ONE)
-    assert len(places(ablation)) == 2 * len(ablation.widths)
+    made = [steps(mode) for mode in ablation.modes]
+    assert max(made) - min(made) <= 0.001 * max(made)
+    assert len(places(ablation)) == len(ablation.modes) * len(ablation.widths)
 
 
 def test_the_ablations_table_has_ratios_seed_by_seed_and_of_the_means() -> None:
-    found = {(8, FEW): [1.0, 3.0], (8, ONE): [2.0, 2.0], (16, FEW): [], (16, ONE): [1.0]}
-    losses = {(8, FEW): (0.5, 0.6), (8, ONE): (0.7, 0.8)}
-    assert table((8, 16), found, {8: [4.0, 4.0]}, losses)[2:] == [
-        "| 8 | 2 ± 1.4 | 2 ± 0 | 0.50, 1.50; 1.00 | 4 ± 0 | 0.25, 0.75; 0.50 | 0.50 / 0.70 | 0.60 / 0.80 |"
-    ]
-    assert table((8,), found, {8: []}, losses)[2].startswith("| 8 | 2 ± 1.4 | 2 ± 0 | 0.50, 1.50; 1.00 |  |  | ")
+    ablation = replace(ABLATIONS["table-4-small"], widths=(8, 16), modes=("compete", "single"))
+    found = {(8, "compete"): [1.0, 3.0], (8, "single"): [2.0, 2.0], (16, "compete"): [], (16, "single"): [1.0]}
+    losses = {(8, "compete"): "0.50, 0.60", (8, "single"): "0.70, -"}
+    assert table(ablation, found, losses)[2:] == ["| 8 | 2 ± 1.4 | 2 ± 0 | 0.50, 1.50; 1.00 | 0.50, 0.60 / 0.70, - |"]
