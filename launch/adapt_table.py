@@ -60,7 +60,7 @@ def cases(arguments: Arguments) -> list[Case]:
 def measured(case: Case, rounds: int | None, folder: Path) -> dict[str, Any]:
     """Train one run and measure it; everything that the table tells."""
     from raymix import session
-    from raymix.config import replaced
+    from raymix.config_values import replaced
     from raymix.data.synthetic import modes
     from raymix.evaluation.evaluate import evaluate_generation
     from raymix.recipes.catalogue import recipe

@@ -18,7 +18,8 @@ import tyro
 
 from launch.tables import RESULTS, machine, write_section
 from raymix import tune
-from raymix.config import Config, replaced
+from raymix.config import Config
+from raymix.config_values import replaced
 from raymix.errors import RaymixError
 from raymix.metrics.catalogue import MEASURES
 from raymix.recipes.catalogue import recipe

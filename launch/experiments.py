@@ -9,7 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from raymix.config import Config, replaced
+from raymix.config import Config
+from raymix.config_values import replaced
 from raymix.recipes.catalogue import recipe
 
 

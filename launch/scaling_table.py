@@ -44,7 +44,7 @@ class Arguments:
 def seconds(arguments: Arguments, trunk: str, num: int) -> dict[str, float]:
     """Median seconds of each phase of a round, and of the whole round."""
     from raymix import session
-    from raymix.config import replaced
+    from raymix.config_values import replaced
     from raymix.recipes.catalogue import recipe
     from raymix.recipes.resolve import resolve
     from raymix.runs.record import read_record

@@ -18,7 +18,8 @@ from statistics import mean
 import tyro
 
 from launch.experiments import EXPERIMENTS, Experiment, Target
-from raymix.config import AssignConfig, Config, DiscriminatorConfig, dump_config, load_config
+from raymix.config import AssignConfig, Config, DiscriminatorConfig
+from raymix.config_values import dump_config, load_config
 from raymix.errors import ConfigError, RaymixError
 from raymix.evaluation.images import require_measurable
 from raymix.models.registry import close

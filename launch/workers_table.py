@@ -21,7 +21,8 @@ from rich.console import Console
 from rich.table import Table
 
 from raymix.bench.timing import enough
-from raymix.config import Config, replaced
+from raymix.config import Config
+from raymix.config_values import replaced
 from raymix.data.blocks import read_blocks
 from raymix.data.source import DataSpec, block_bounds
 from raymix.recipes.catalogue import recipe

@@ -13,7 +13,8 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, ClusterMixin
 
 from raymix import session
-from raymix.config import Config, dump_config, parse_config, replaced
+from raymix.config import Config
+from raymix.config_values import dump_config, parse_config, replaced
 from raymix.data.frames import as_labels, as_rows
 from raymix.data.layout import array_layout
 from raymix.data.open import local_places

@@ -16,15 +16,8 @@ import numpy as np
 import pytest
 
 from raymix import session
-from raymix.config import (
-    Config,
-    DataConfig,
-    DiscriminatorConfig,
-    ResourcesConfig,
-    ScheduleConfig,
-    dump_config,
-    replaced,
-)
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
+from raymix.config_values import dump_config, replaced
 from raymix.evaluation.evaluate import evaluate_generation
 from raymix.evaluation.report_files import report_files
 from raymix.families.vae import VAEConfig

@@ -14,7 +14,7 @@ from PIL import Image
 from raymix import __version__, session
 from raymix.cli import COMMANDS, main
 from raymix.commands.parsing import condensed, option
-from raymix.config import config_from_mapping
+from raymix.config_values import config_from_mapping
 from raymix.errors import DivergedError
 
 QUICK = ("--workers", "local", "--rounds", "1", "--data.num-rows", "300")

@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 from raymix.cli import main
-from raymix.config import load_config
+from raymix.config_values import load_config
 from raymix.metrics import catalogue
 
 QUICK = [

@@ -3,17 +3,8 @@
 import pydantic
 import pytest
 
-from raymix.config import (
-    Config,
-    DataConfig,
-    DiscriminatorConfig,
-    FamilyConfig,
-    ScheduleConfig,
-    config_from_mapping,
-    dump_config,
-    known_fields,
-    load_config,
-)
+from raymix.config import Config, DataConfig, DiscriminatorConfig, FamilyConfig, ScheduleConfig
+from raymix.config_values import config_from_mapping, dump_config, known_fields, load_config
 from raymix.errors import ConfigError
 from raymix.families.vae import VAEConfig
 from raymix.models.registry import close

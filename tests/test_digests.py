@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from raymix import session
-from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig, replaced
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig
+from raymix.config_values import replaced
 from raymix.families.dcgan import SNDCGANConfig
 from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1] / "raymix"
 LAYERS = [
     {"errors", "seeds", "cache"},
     {"metrics"},
-    {"config"},
+    {"config", "config_values"},
     {"state", "storage", "data", "budgets"},
     {"maths"},
     {"algorithm"},
@@ -45,6 +45,7 @@ WITHOUT_TORCH = [
     "data",
     "state",
     "config",
+    "config_values",
     "families",
     "budgets",
     "algorithm",

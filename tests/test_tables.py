@@ -9,7 +9,8 @@ from launch.capacity_table import ABLATIONS, places, table
 from launch.experiments import EXPERIMENTS, METHODS, Target
 from launch.tables import Arguments, carry_out, main, used, verdict, write_section
 from raymix.budgets import pretrain_steps, round_steps
-from raymix.config import Config, replaced
+from raymix.config import Config
+from raymix.config_values import replaced
 
 VALUES = {"kVAE": [1.0, 2.0], "bag": [2.0, 2.0]}
 
@@ -105,7 +106,7 @@ def test_runs_of_another_config_are_not_taken_for_those_of_an_experiment(
 @pytest.mark.slow
 def test_an_experiment_is_run_once_and_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One method on a tiny set, from training to the table."""
-    from raymix.config import replaced
+    from raymix.config_values import replaced
 
     full = EXPERIMENTS["table-1-small"]
     tiny = {"data.num_rows": 300, "schedule.rounds": 1, "schedule.pretrain_epochs": 1, "schedule.epochs_per_round": 1}

@@ -16,7 +16,7 @@ from raymix import session
 from raymix.bench.plain import PlainLoop, plain_round
 from raymix.bench.timing import REPEATS, TIMED_S, Timing, timings
 from raymix.bench.ways import Actors, Shape, Way, local, plain
-from raymix.config import replaced
+from raymix.config_values import replaced
 from raymix.data.blocks import read_blocks
 from raymix.data.source import block_bounds
 from raymix.families.vae import VAEConfig

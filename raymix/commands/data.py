@@ -8,7 +8,8 @@ import tyro
 from pydantic import ValidationError
 
 from raymix.commands.parsing import WHERE, parse
-from raymix.config import DataConfig, config_error
+from raymix.config import DataConfig
+from raymix.config_values import config_error
 from raymix.data.open import known_data_sets, open_source
 from raymix.data.scan import describe_lines, scan
 

@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import tyro
 
-from raymix.config import unknown_field
+from raymix.config_values import unknown_field
 from raymix.errors import ConfigError
 
 T = TypeVar("T")

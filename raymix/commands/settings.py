@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal, Union, get_args
 import tyro
 from pydantic import BaseModel
 
-from raymix.config import Config, FamilyConfig, config_from_mapping
+from raymix.config import Config, FamilyConfig
+from raymix.config_values import config_from_mapping
 from raymix.models.registry import FAMILIES, close
 
 SHORT = {"schedule.rounds": "rounds", "data.dir": "data-dir", "data.labels": "labels"}

@@ -21,7 +21,8 @@ from raymix.commands.parsing import WHERE, option, options, parse
 from raymix.commands.progress import watching
 from raymix.commands.settings import config_of, option_names, options_of, with_family
 from raymix.commands.signals import interruptible
-from raymix.config import Config, dump_config, load_config
+from raymix.config import Config
+from raymix.config_values import dump_config, load_config
 from raymix.data.source import DataSpec
 from raymix.data.written import require_apart
 from raymix.errors import ConfigError

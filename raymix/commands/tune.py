@@ -16,7 +16,8 @@ from raymix.commands.parsing import WHERE, option, parse
 from raymix.commands.settings import SHORT, config_of, option_names, options_of
 from raymix.commands.signals import interruptible
 from raymix.commands.train import base_config
-from raymix.config import Config, dump_config, known_fields
+from raymix.config import Config
+from raymix.config_values import dump_config, known_fields
 from raymix.data.written import require_apart
 from raymix.errors import ConfigError, RaymixError
 from raymix.report.trials import WIDTH, described, shown, trial_table

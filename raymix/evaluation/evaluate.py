@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from raymix.config import replaced
+from raymix.config_values import replaced
 from raymix.evaluation.images import image_measures
 from raymix.evaluation.subject import Count, Subject, ignore
 from raymix.evaluation.vectors import vector_measures

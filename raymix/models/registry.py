@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from pydantic import ValidationError
 
-from raymix.config import Config, FamilyConfig, config_error
+from raymix.config import Config, FamilyConfig
+from raymix.config_values import config_error
 from raymix.errors import ConfigError
 from raymix.families.centroid import CentroidConfig
 from raymix.families.dcgan import DCGANConfig, SNDCGANConfig

@@ -5,7 +5,8 @@ from typing import Any
 
 import jinja2
 
-from raymix.config import Config, dump_config
+from raymix.config import Config
+from raymix.config_values import dump_config
 from raymix.data.source import DataSpec
 from raymix.report import exchange, history, structure, words
 from raymix.report.cards import Images, Vectors, cards

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 
-from raymix.config import Config, dump_config
+from raymix.config import Config
+from raymix.config_values import dump_config
 from raymix.data.source import DataSpec
 from raymix.metrics.catalogue import MEASURES
 from raymix.report.page import template

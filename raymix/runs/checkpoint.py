@@ -28,7 +28,8 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as safetensors_load
 from safetensors.numpy import save as safetensors_save
 
-from raymix.config import Config, dump_config, parse_config
+from raymix.config import Config
+from raymix.config_values import dump_config, parse_config
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, DamagedError, MissingError
 from raymix.maths.centroids import Centroids

@@ -6,7 +6,8 @@ from typing import Any
 
 from ray.tune import ResultGrid
 
-from raymix.config import Config, replaced
+from raymix.config import Config
+from raymix.config_values import replaced
 from raymix.models.registry import close
 from raymix.recipes.catalogue import recipe
 from raymix.recipes.resolve import resolve

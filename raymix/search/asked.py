@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Literal, get_args
 
-from raymix.config import Config, config_from_mapping
+from raymix.config import Config
+from raymix.config_values import config_from_mapping
 from raymix.data.source import DataSpec
 from raymix.errors import CheckpointError, ConfigError, MissingError
 from raymix.metrics.catalogue import MEASURES

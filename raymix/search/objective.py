@@ -4,7 +4,8 @@ import difflib
 from collections.abc import Callable
 from typing import Any
 
-from raymix.config import Config, replaced
+from raymix.config import Config
+from raymix.config_values import replaced
 from raymix.data.source import DataSpec
 from raymix.data.synthetic import is_synthetic
 from raymix.errors import ConfigError

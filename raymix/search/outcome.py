@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from raymix.config import Config, dump_config, replaced
+from raymix.config import Config
+from raymix.config_values import dump_config, replaced
 from raymix.errors import CheckpointError, MissingError
 from raymix.metrics.catalogue import MEASURES
 from raymix.models.registry import close

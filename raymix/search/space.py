@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from raymix.config import Config, FamilyConfig, known_fields, replaced, unknown_field
+from raymix.config import Config, FamilyConfig
+from raymix.config_values import known_fields, replaced, unknown_field
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError
 from raymix.models.registry import close

@@ -13,7 +13,7 @@ from ray._private import ray_constants
 
 from raymix import session
 from raymix.commands.signals import interruptible
-from raymix.config import load_config
+from raymix.config_values import load_config
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory
 from raymix.storage import Storage

@@ -18,16 +18,8 @@ import ray
 from ray.exceptions import RayError
 
 from raymix import session
-from raymix.config import (
-    BalanceConfig,
-    Config,
-    DataConfig,
-    DiscriminatorConfig,
-    ResourcesConfig,
-    ScheduleConfig,
-    dump_config,
-    replaced,
-)
+from raymix.config import BalanceConfig, Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
+from raymix.config_values import dump_config, replaced
 from raymix.families.dcgan import SNDCGANConfig
 from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve

@@ -9,7 +9,7 @@ import pytest
 from harness import GENERATORS, pids_of
 
 from raymix import session
-from raymix.config import replaced
+from raymix.config_values import replaced
 from raymix.recipes.catalogue import recipe
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory, digest

@@ -9,7 +9,8 @@ import ray
 from arena import Arena, arena
 from harness import DISCRIMINATORS, GENERATORS, Disturbed, config, undisturbed_digest
 
-from raymix.config import BalanceConfig, Config, replaced
+from raymix.config import BalanceConfig, Config
+from raymix.config_values import replaced
 from raymix.runs.record import read_record
 from raymix.storage import Storage
 

@@ -11,7 +11,8 @@ import psutil
 import pytest
 from harness import config, undisturbed_digest
 
-from raymix.config import Config, dump_config
+from raymix.config import Config
+from raymix.config_values import dump_config
 from raymix.runs.checkpoint import RunDirectory, digest
 from raymix.session import resume
 from raymix.storage import Storage

@@ -16,7 +16,8 @@ import pytest
 import torch
 
 from raymix import session
-from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, replaced
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
+from raymix.config_values import replaced
 from raymix.errors import DivergedError
 from raymix.evaluation.report_files import report_files
 from raymix.families.vae import VAEConfig

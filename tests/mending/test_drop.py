@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from raymix.config import AssignConfig, BalanceConfig, Config, DiscriminatorConfig, ScheduleConfig, replaced
+from raymix.config import AssignConfig, BalanceConfig, Config, DiscriminatorConfig, ScheduleConfig
+from raymix.config_values import replaced
 from raymix.families.centroid import CentroidConfig
 from raymix.mixture import Mixture
 from raymix.runs.failures import Action

@@ -3,7 +3,7 @@
 import pytest
 
 from raymix.cli import main
-from raymix.config import dump_config
+from raymix.config_values import dump_config
 
 NAN, INF = float("nan"), float("inf")
 PLACES = [

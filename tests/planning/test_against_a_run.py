@@ -11,7 +11,7 @@ import ray
 from ray._private.state import available_resources_per_node
 
 from raymix import session
-from raymix.config import replaced
+from raymix.config_values import replaced
 from raymix.planning.plan import plan, size
 from raymix.recipes.catalogue import recipe
 from raymix.recipes.resolve import resolve

@@ -8,7 +8,8 @@ import ray
 
 from raymix.budgets import num_fakes
 from raymix.cli import main
-from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig, replaced
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
+from raymix.config_values import replaced
 from raymix.data.source import DataSpec
 from raymix.errors import ResourceError
 from raymix.models.registry import close

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from raymix.config import Config, DataConfig, replaced
+from raymix.config import Config, DataConfig
+from raymix.config_values import replaced
 from raymix.data.source import DataSpec
 from raymix.families.centroid import CentroidConfig
 from raymix.families.vae import VAEConfig

@@ -3,16 +3,8 @@
 import numpy as np
 import pytest
 
-from raymix.config import (
-    Config,
-    DataConfig,
-    DiscriminatorConfig,
-    FamilyConfig,
-    ResourcesConfig,
-    ScheduleConfig,
-    dump_config,
-    load_config,
-)
+from raymix.config import Config, DataConfig, DiscriminatorConfig, FamilyConfig, ResourcesConfig, ScheduleConfig
+from raymix.config_values import dump_config, load_config
 from raymix.errors import ConfigError, DataError
 from raymix.families.centroid import CentroidConfig
 from raymix.families.gan import GANConfig

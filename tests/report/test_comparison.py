@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from raymix.cli import main
-from raymix.config import Config, DataConfig, replaced
+from raymix.config import Config, DataConfig
+from raymix.config_values import replaced
 from raymix.data.source import DataSpec
 from raymix.metrics.catalogue import MEASURES
 from raymix.report import comparison

@@ -10,14 +10,8 @@ from pathlib import Path
 import pytest
 
 from raymix import session
-from raymix.config import (
-    Config,
-    DataConfig,
-    DiscriminatorConfig,
-    ResourcesConfig,
-    ScheduleConfig,
-    dump_config,
-)
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ResourcesConfig, ScheduleConfig
+from raymix.config_values import dump_config
 from raymix.errors import CheckpointError
 from raymix.families.vae import VAEConfig
 from raymix.recipes.resolve import resolve

@@ -3,7 +3,8 @@
 import pytest
 
 from raymix.budgets import pretrain_steps, round_steps
-from raymix.config import Config, replaced
+from raymix.config import Config
+from raymix.config_values import replaced
 from raymix.errors import ConfigError
 from raymix.models.registry import close
 from raymix.recipes.catalogue import recipe

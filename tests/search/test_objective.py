@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from raymix.config import Config, replaced
+from raymix.config import Config
+from raymix.config_values import replaced
 from raymix.data.source import DataSpec
 from raymix.errors import ConfigError, DataError
 from raymix.recipes.catalogue import recipe

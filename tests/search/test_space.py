@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from raymix.config import replaced
+from raymix.config_values import replaced
 from raymix.errors import ConfigError
 from raymix.recipes.catalogue import recipe
 from raymix.recipes.resolve import resolve

@@ -14,7 +14,7 @@ import pytest
 import raymix
 from raymix import session
 from raymix.cli import main
-from raymix.config import load_config, replaced
+from raymix.config_values import load_config, replaced
 from raymix.recipes.catalogue import recipe
 from raymix.recipes.resolve import resolve
 from raymix.runs.checkpoint import RunDirectory, digest
