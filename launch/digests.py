@@ -47,9 +47,9 @@ def cases(data_dir: Path, faces: Path) -> dict[str, list[str]]:
         "team": [*small, "--resources.workers-per-component=2", "--resources.pack=1"],
         "team of a dcgan": ["digits", *FEW, "--model.family=dcgan", "--resources.workers-per-component=2"],
     }
-    cells = [*small, *FUSED, "--schedule.begin=centroids", "--rounds=3"]
+    cells = [*small, *FUSED, "--schedule.begin=centroids", "--rounds=4"]
     found |= {
-        "cells": [*cells, "--assign.margin=0.1", "--schedule.settle=1"],
+        "cells": [*cells, "--assign.margin=0.1", "--schedule.settle=2"],
         "copies on cells": [*cells, "--schedule.pretrain-on=one"],
         "bounds": [*cells, "--discriminator.body=none", "--assign.normalise=false"],
     }

@@ -24,7 +24,7 @@ class Method:
     """What else is set differently."""
 
 
-JUDGED = {"discriminator.body": "auto", "assign.normalise": True}
+JUDGED = {"discriminator.body": "auto"}
 """By discriminators, where the recipe lets generators judge by their bounds."""
 
 METHODS = {

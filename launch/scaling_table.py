@@ -52,7 +52,6 @@ def seconds(arguments: Arguments, trunk: str, num: int) -> dict[str, float]:
 
     changes: dict[str, Any] = {
         "num_components": num,
-        "assign.normalise": True,
         "discriminator.body": "auto",
         "discriminator.trunk": trunk,
         "discriminator.guard_loss": 0.0,  # so that every run makes its full number of steps

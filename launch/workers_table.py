@@ -146,7 +146,6 @@ def compared(arguments: Arguments, model: dict[str, Any]) -> tuple[np.ndarray, n
     (one or all, passed or computed)."""
     changes = {
         "num_components": 1,
-        "assign.normalise": True,
         "discriminator.body": "auto",
         "data.dir": arguments.data_dir,
         "model": model,

@@ -79,7 +79,7 @@ def train_mixture(config: Config, workers: Workers, state: State, observe: Obser
     while state.round < config.schedule.rounds:
         seconds, discriminators = Seconds(), list[Fit]()
         trained = train_generators(config, workers, state, seconds)
-        if config.judges(state.round + 1):
+        if config.assigns(state.round + 1):
             with timed("train discriminators", seconds):
                 discriminators = workers.train_discriminators(state.round + 1, state.components)
         state, outcome = partition(config, workers, state.next_round(), seconds)
@@ -89,7 +89,6 @@ def train_mixture(config: Config, workers: Workers, state: State, observe: Obser
             generators=tuple(generators),
             discriminators=tuple(discriminators),
             moved=outcome.moved,
-            contested=outcome.contested,
             contingency_KC=outcome.contingency_KC,
             flow_F3=outcome.flow_F3,
             seconds=seconds,
@@ -127,13 +126,11 @@ def train_generators(config: Config, workers: Workers, before: State, seconds: S
 def partition(config: Config, workers: Workers, state: State, seconds: Seconds) -> tuple[State, Outcome]:
     """The state after each row has gone to the component that explains it best, or where a control deals it."""
     t, components, rows = state.round, state.components, workers.rows
-    if config.judges(t):
+    if config.assigns(t):
         state = scored(config, workers, state, seconds)
     with timed("assign", seconds):
         if config.assigns(t):
             outcome = rows.assign(t, state.log_z_K)
-        elif config.judges(t):
-            outcome = rows.keep(components)._replace(contested=rows.contested(state.log_z_K))
         else:
             outcome = rows.keep(components) if config.keeps else rows.deal(t, components)
     return state.counted(outcome), outcome

@@ -138,9 +138,9 @@ class DiscriminatorConfig(Frozen):
     """A network per component, or one trunk with a head per component."""
     workers: Positive = 1
     """Actors that train and score a shared trunk together, each on its part of every batch and of the blocks."""
-    body: Literal["auto", "mlp", "conv", "none"] = "auto"
+    body: Literal["auto", "mlp", "conv", "none", "if-needed"] = "auto"
     """Kind of network; `none` lets the generators judge: the family's own log-density, or its bound of it, takes the
-    discriminator's place."""
+    discriminator's place. `if-needed` is none where that can be, else auto."""
     widths: Widths | None = None
     """Units or filters per layer; unset: (50, 50) for mlp, (16, 32, 64) for conv."""
     kernel: Positive = 4
@@ -216,8 +216,8 @@ class ScheduleConfig(Frozen):
     synchronous_rounds: Annotated[int, Field(ge=0)] = 4
     """Last rounds that do not overlap, so that the final assignment belongs to settled generators."""
     settle: Annotated[int, Field(ge=0)] = 0
-    """Last rounds in which no row moves, so that generators train on what they keep, at most half of all; they are
-    judged after the last one alone, for rows to come."""
+    """Last rounds, at most half of all, that train each generator on the same rows; after the last one, rows go to
+    whoever explains them best."""
     steps: Literal["equal", "proportional"] = "equal"
     """Every component takes the same number of steps, or in proportion to its shard."""
     on_divergence: Literal["fail", "restart", "drop"] = "fail"
@@ -247,7 +247,7 @@ class ScheduleConfig(Frozen):
 
     def settles(self, round: int) -> bool:
         """Whether rows stay where they are at the end of a round."""
-        return round > self.rounds - min(self.settle, self.rounds // 2)
+        return self.rounds - min(self.settle, self.rounds // 2) < round < self.rounds
 
     def retires(self, round: int) -> bool:
         """Whether components that are too small go at the end of a round."""
@@ -276,8 +276,8 @@ class EvaluationConfig(Frozen):
 class AssignConfig(Frozen):
     """How rows find their component."""
 
-    normalise: bool = True
-    """Subtract each component's log-sum-exp over the data set from its log ratios."""
+    normalise: Literal["auto"] | bool = "auto"
+    """Subtract each component's log-sum-exp over the data set from its log ratios; auto does, but not from bounds."""
     margin: Annotated[float, Field(ge=0)] = 0.0
     """Nats by which another component must explain a row better before it moves: what is less may be the noise of
     discriminators that are new in each round."""
@@ -405,6 +405,10 @@ class Config(Frozen):
             raise ValueError("schedule.begin features needs data.features, a file with a row for each row")
         if self.competes and self.schedule.pretrain_on == "one" and not self.has_cells:
             raise ValueError("schedule.pretrain_on one needs schedule.begin centroids or features to part its copies")
+        if self.competes and not self.assigns(self.schedule.rounds):
+            raise ValueError(
+                "schedule.rounds 0 leaves generators that are alike; train them apart for one round at least"
+            )
         return self
 
     @property
@@ -423,16 +427,11 @@ class Config(Frozen):
         return self.competes or self.mode == "centroids"
 
     def assigns(self, round: int) -> bool:
-        """Whether rows go to whoever explains them best at the end of a round. They stay in their cells until
-        generators differ, and in rounds that settle."""
+        """Whether rows are judged and go to whoever explains them best at the end of a round. They stay in their cells
+        until generators differ, and in rounds that settle."""
         alike = self.schedule.pretrain_on == "one" or self.schedule.pretrain_epochs == 0
         first = 1 if self.has_cells and alike else 0
         return self.competes and round >= first and not self.schedule.settles(round)
-
-    def judges(self, round: int) -> bool:
-        """Whether discriminators train and score in a round: when rows are assigned, and at the end, for those that
-        come later."""
-        return self.assigns(round) or (self.competes and round == self.schedule.rounds)
 
     def overlaps(self, round: int) -> bool:
         """Whether the discriminators of a round judge while its generators train."""

@@ -174,8 +174,6 @@ class Outcome(NamedTuple):
     """Rows won by component and class, where labels are known."""
     flow_F3: NDArray[np.int64]
     """Owner before, owner after, rows; the largest first. Empty at the first assignment."""
-    contested: int | None = None
-    """Rows that were judged, would have moved and stayed; None where rows went where they were judged to belong."""
 
 
 class Term(NamedTuple):
@@ -215,7 +213,5 @@ class RoundInfo:
     """Starved components that began anew as copies of another, and that one."""
     changes: tuple[Change, ...] = ()
     """What happened to the set of components at the end of the round."""
-    contested: int | None = None
-    """Rows that were judged, would have moved and stayed; None where they went where they were judged to belong."""
     seconds: dict[str, float] = field(default_factory=dict)
     """Wall time per phase."""

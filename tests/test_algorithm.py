@@ -31,10 +31,6 @@ class FakeRows:
         self.calls.append(("assign", round, log_z_K))
         return self.outcome(round, self.scored)
 
-    def contested(self, log_z_K):
-        self.calls.append(("contested", None))
-        return 17
-
     def deal(self, round, components):
         self.calls.append(("deal", round))
         return self.outcome(round, components)
@@ -165,10 +161,13 @@ def test_generators_that_never_trained_keep_their_cells_too():
 
 def test_rounds_that_settle_train_alone_and_are_judged_at_the_end():
     workers, seen, last = run(config_of(rounds=4, settle=2))
-    looked = [*KEPT, ("contested", None)]
-    expected = [("generators", 3), *KEPT, ("generators", 4), ("discriminators", 4), ("score", 4), *looked]
-    assert workers.phases[-7:] == expected
-    assert [info.contested for _, info in seen] == [None, None, None, None, 17]
+    assert workers.phases[-9:] == [
+        *judged(2),
+        ("generators", 3),
+        *KEPT,
+        ("generators", 4),
+        *judged(4),
+    ]
     np.testing.assert_allclose(last.log_z_K, logsumexp(LOG_SUM_EXP_KB, axis=1))
     assert seen[3][0].log_z_K == last.log_z_K  # of the last judges that there are
 

@@ -51,7 +51,9 @@ def test_in_process_and_ray_give_one_digest_for_fused_packs(trunk: str, pack: in
     assert trained(config, tmp_path / "local", "local") == trained(config, tmp_path / "ray", "ray")
 
 
-BEGUN = {"schedule.begin": "centroids", "assign.margin": 0.1, "schedule.settle": 1, "resources.fused": True}
+BEGUN = {"schedule.begin": "centroids", "assign.margin": 0.1, "schedule.rounds": 4, "schedule.settle": 2} | {
+    "resources.fused": True
+}
 
 
 @pytest.mark.parametrize(

@@ -49,7 +49,7 @@ def test_methods_are_modes_and_the_wide_one_is_wide() -> None:
 
 def test_a_control_is_not_trained_again_for_what_it_does_not_use() -> None:
     config = EXPERIMENTS["table-2-small"].config("mnist-small", "random", 0)
-    changes = {"schedule.settle": 1, "schedule.begin": "pretrain", "assign.margin": 2.0, "discriminator.body": "auto"}
+    changes = {"schedule.settle": 1, "schedule.begin": "pretrain", "assign.margin": 2.0, "discriminator.body": "none"}
     assert used(replaced(config, changes)) == used(config)
     assert used(replaced(config, {"schedule.rounds": 3})) != used(config)
     competing = replaced(config, {"mode": "compete"})

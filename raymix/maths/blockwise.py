@@ -63,11 +63,6 @@ def win(
     return positions_n, np.bincount(positions_n, minlength=len(task.log_z_K))
 
 
-def others(components: tuple[int, ...], positions_n: NDArray[np.int32], assigned: Assigned) -> tuple[None, int]:
-    """Summary: rows whose winner is another than who has them."""
-    return None, int((np.array(components)[positions_n] != assigned.winners).sum())
-
-
 def histogram(
     request: Mapping[int, int | None], positions_n: NDArray[np.int32], *log_ratio_Mn: NDArray[np.floating]
 ) -> tuple[None, dict[int, NDArray[np.int64]]]:

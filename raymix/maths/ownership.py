@@ -129,14 +129,6 @@ class Ownership:
         handles_B = [(before, *log_ratios) for before, log_ratios in pairs]
         return self.map_blocks(blockwise.win, [task for _ in handles_B], handles_B)
 
-    def contested(self, log_z_K: Sequence[float]) -> int:
-        """Rows that `assign` would move."""
-        positions_B = [positions for positions, _ in self._winners(log_z_K, self.config.assign.margin)]
-        handles_B = list(zip(positions_B, self.assigned_B, strict=True))
-        found = self.map_blocks(blockwise.others, [self.scored for _ in handles_B], handles_B)
-        self.drop_log_ratios()
-        return sum(num for _, num in found)
-
     def deal(self, round: int, components: tuple[int, ...]) -> Outcome:
         """Assign rows by the rule of a control, which looks at no log ratio and lends nothing."""
         config, num_classes = self.config, self.num_classes

@@ -23,8 +23,9 @@ from raymix.models.stacked import Linear
 
 def resolved(config: DiscriminatorConfig, spec: DataSpec) -> DiscriminatorConfig:
     """The config with body, widths and low-pass fitted to the data."""
+    assert config.body != "if-needed"
     if config.body == "none":
-        return config
+        return config.model_copy(update={"lowpass": 0})
     body = chosen_body(config.body, spec.row_shape, "discriminator.body")
     lowpass = config.lowpass
     if lowpass == "auto":

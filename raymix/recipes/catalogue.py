@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Callable, Sequence
 
-from raymix.config import AssignConfig, Config, DataConfig, DiscriminatorConfig, ScheduleConfig
+from raymix.config import Config, DataConfig, DiscriminatorConfig, ScheduleConfig
 from raymix.data.open import open_source
 from raymix.data.synthetic import is_synthetic
 from raymix.errors import ConfigError
@@ -20,8 +20,11 @@ def digits() -> Config:
         num_components=10,
         data=DataConfig(name="digits"),
         model=VAEConfig(encoder=(128,), decoder=(128,), latent=6),
-        discriminator=DiscriminatorConfig(trunk="shared", widths=(64,), epochs=4),
-        schedule=ScheduleConfig(rounds=10, pretrain_epochs=60, epochs_per_round=60, batch_size=32),
+        # The generators judge by their bounds. What else is set is for whoever lets discriminators judge instead.
+        discriminator=DiscriminatorConfig(body="if-needed", trunk="shared", widths=(64,), epochs=4),
+        schedule=ScheduleConfig(
+            begin="centroids", rounds=10, pretrain_epochs=60, epochs_per_round=60, batch_size=32, settle=3
+        ),
     )
 
 
@@ -65,9 +68,8 @@ def mnist_small() -> Config:
         data=DataConfig(name="mnist", num_rows=10_000),
         model=VAEConfig(),
         # The generators judge by their bounds. Trunk and guard are for whoever lets discriminators judge instead.
-        discriminator=DiscriminatorConfig(body="none", trunk="shared", guard_loss=0.5),
+        discriminator=DiscriminatorConfig(body="if-needed", trunk="shared", guard_loss=0.5),
         schedule=ScheduleConfig(begin="centroids", rounds=8, pretrain_epochs=10, epochs_per_round=6, settle=3),
-        assign=AssignConfig(normalise=False),
     )
 
 
@@ -79,9 +81,8 @@ def mechanisms() -> Config:
         model=VAEConfig(),
         # Discriminators part the digits, and k-means parts the phases of the waves. Longer pre-training makes the
         # generators so alike that they part slowly.
-        discriminator=DiscriminatorConfig(body="none", trunk="shared", guard_loss=0.5),
+        discriminator=DiscriminatorConfig(body="if-needed", trunk="shared", guard_loss=0.5),
         schedule=ScheduleConfig(rounds=15, pretrain_epochs=2, epochs_per_round=4, settle=3),
-        assign=AssignConfig(normalise=False),
     )
 
 
@@ -89,14 +90,13 @@ def mnist() -> Config:
     """All of MNIST, K = 15, for 2 cores; under ten minutes."""
     # The generators judge by their bounds. What else is set is for whoever lets discriminators judge instead: the guard
     # leaves them twenty steps in late rounds, and of small batches each head would see eighty samples in all.
-    discriminator = DiscriminatorConfig(body="none", trunk="shared", guard_loss=0.5, batch_size=256)
+    discriminator = DiscriminatorConfig(body="if-needed", trunk="shared", guard_loss=0.5, batch_size=256)
     return Config(
         num_components=15,
         data=DataConfig(name="mnist"),
         model=VAEConfig(),
         discriminator=discriminator,
         schedule=ScheduleConfig(begin="centroids", rounds=6, pretrain_epochs=3, epochs_per_round=3, settle=2),
-        assign=AssignConfig(normalise=False),
     )
 
 
@@ -256,8 +256,8 @@ def with_data(
     if is_large_image(open_source(config.data).spec.row_shape) == is_large_set(old.name):
         return config
     model, discriminator = close(config).model.unfitted(), config.discriminator
-    if discriminator.body != "none":
-        discriminator = discriminator.model_copy(update={"body": "auto", "widths": None, "lowpass": "auto"})
+    body = discriminator.body if discriminator.body in ("none", "if-needed") else "auto"
+    discriminator = discriminator.model_copy(update={"body": body, "widths": None, "lowpass": "auto"})
     return config.model_copy(update={"model": model, "discriminator": discriminator})
 
 

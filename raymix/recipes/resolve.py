@@ -62,21 +62,36 @@ def where_it_lies(place: str) -> str:
 
 def fitted(config: Config, spec: DataSpec) -> Config:
     """The config with its networks fitted to rows of a `DataSpec`. Raises `ConfigError`."""
+    config = judged(config)
     model, discriminator = config.model.resolved(spec), discriminators.resolved(config.discriminator, spec)
     return config.model_copy(update={"model": model, "discriminator": discriminator})
 
 
+def judged(config: Config) -> Config:
+    """The config in which it is settled who judges."""
+    family, schedule, discriminator = family_of(config.model).build, config.schedule, config.discriminator
+    if discriminator.body == "if-needed":
+        able = issubclass(family, LogDensity | Bounds) and not schedule.adapt and not schedule.overlap
+        discriminator = discriminator.model_copy(update={"body": "none" if able else "auto"})
+    assign = config.assign
+    if assign.normalise == "auto":
+        by_bounds = discriminator.body == "none" and not issubclass(family, LogDensity)
+        assign = assign.model_copy(update={"normalise": not by_bounds})
+    return config.model_copy(update={"discriminator": discriminator, "assign": assign})
+
+
 def check_choices(config: Config) -> None:
     """Settings that contradict each other whatever the data. Raises `ConfigError`."""
+    config = judged(config)
     name, family = config.model.family, family_of(config.model).build
     exact = issubclass(family, ClosedForm)
     if config.competes and config.own_density:
         if not issubclass(family, LogDensity | Bounds):
             what = f"family {name} has neither a log-density of its own nor a bound of it"
-            raise ConfigError(what, "discriminator.body", "choose auto, mlp or conv, with assign.normalise true")
+            raise ConfigError(what, "discriminator.body", "choose auto, mlp or conv")
         if config.assign.normalise and not issubclass(family, LogDensity):
             what = "would divide each bound by what the easiest rows have"
-            raise ConfigError(what, "assign.normalise", "set it to false where generators judge by their bounds")
+            raise ConfigError(what, "assign.normalise", "set it to auto where generators judge by their bounds")
     if config.resources.compile and issubclass(family, HasCritic):
         what = f"family {name} alternates its networks, which is not compiled"
         raise ConfigError(what, "resources.compile", "set it to false")

@@ -42,7 +42,7 @@ def troubles(lines: Sequence[RoundRecord], config: Config, portrait: Portrait) -
         lambda: _reseeded(lines),
         lambda: _saturated(lines),
         lambda: _saturated_critics(lines),
-        lambda: _unsettled(lines) if competes else [],
+        lambda: _unsettled(lines, config) if competes else [],
         lambda: _copies(portrait),
         lambda: _other_warnings(lines[-1]),
     ]
@@ -135,23 +135,18 @@ def _saturated_critics(lines: Sequence[RoundRecord]) -> list[Trouble]:
     return [Trouble("Saturated critics", sentence)]
 
 
-def _unsettled(lines: Sequence[RoundRecord]) -> list[Trouble]:
-    moved = [line.unsettled_share for line in lines[1:]]
+def _unsettled(lines: Sequence[RoundRecord], config: Config) -> list[Trouble]:
+    moved = [line.moved_share for line in lines[1:] if config.assigns(line.round)]
     if not moved or moved[-1] <= UNSETTLED:
         return []
-    if lines[-1].rows_contested is not None:
-        sentence = (
-            f"{percent(moved[-1])} of the rows stayed where they were in the last rounds, as schedule.settle asks, "
-        )
-        sentence += "and would have moved by the last judgement; set assign.margin, or raise schedule.rounds."
-        return [Trouble("Not settled", sentence)]
-    advice = "raise schedule.rounds"
-    if len(moved) >= 4 and moved[-1] > 0.9 * moved[-4]:
+    round, advice = lines[-1].round, "raise schedule.rounds"
+    if config.schedule.settles(round - 1):
+        advice = "generators of the last rounds trained on other ones; raise schedule.rounds, or set assign.margin"
+    elif len(moved) >= 4 and moved[-1] > 0.9 * moved[-4]:
         advice = (
             "the share has stopped falling: lower balance.min_share, or try fewer components or longer rounds "
             "(schedule.epochs_per_round)"
         )
-    round = lines[-1].round
     return [Trouble("Not settled", f"{percent(moved[-1])} of the rows still moved in round {round}; {advice}.")]
 
 

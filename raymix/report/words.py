@@ -71,10 +71,9 @@ def summary(lines: Sequence[RoundRecord], config: Config, spec: DataSpec) -> lis
     if last.clustering:
         agreement = f"NMI {last.clustering['nmi']:.2f}, purity {last.clustering['purity']:.2f}"
         sentences.append(f"Against the {len(spec.classes)} classes, which training never saw: {agreement}.")
-    if last.rows_contested is not None:
-        sentences.append(f"No row moved in the rounds that settle; {percent(last.unsettled_share)} would have.")
-    elif len(lines) > 1 and competing > 1:
-        sentences.append(f"Rows still moving in the last round: {percent(last.moved_share)}.")
+    if len(lines) > 1 and competing > 1:
+        settled = ", after rounds in which none did" if config.schedule.settles(last.round - 1) else ""
+        sentences.append(f"Rows still moving in the last round: {percent(last.moved_share)}{settled}.")
     return sentences
 
 

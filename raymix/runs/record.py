@@ -36,7 +36,6 @@ def round_record(state: State, info: RoundInfo, mendings: Sequence[tuple[str, st
         won_K=state.won_K,
         loads_K=state.loads_K,
         rows_moved=info.moved,
-        rows_contested=info.contested,
         generator_steps_K=_steps(generators, components),
         terms=_terms(generators, components),
         discriminator_steps_K=_steps(discriminators, components),

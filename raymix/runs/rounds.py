@@ -39,8 +39,6 @@ class RoundRecord(Standing):
     """Smoothed loss of each discriminator at the end of the round, in nats; None where there is none."""
     seconds: Mapping[str, float]
     """Wall time per phase."""
-    rows_contested: int | None = None
-    """In a round that settles, rows that would have moved; None where they were not judged, or did."""
     flow_F3: tuple[tuple[int, int, int], ...] = ()
     """Owner before, owner after, rows: the pairs between which most rows moved, the largest first."""
     reseeded: Mapping[int, int] = field(default_factory=dict)
@@ -72,11 +70,6 @@ class RoundRecord(Standing):
     def moved_share(self) -> float:
         """Rows that moved, of all."""
         return self.rows_moved / self.num_rows
-
-    @property
-    def unsettled_share(self) -> float:
-        """Rows that moved, or would have in a round that settles, of all."""
-        return (self.rows_moved if self.rows_contested is None else self.rows_contested) / self.num_rows
 
     @property
     def effective_components(self) -> float:
@@ -114,7 +107,6 @@ class RoundRecord(Standing):
             "weights": [round(weight, 6) for weight in self.weights_K],
             "effective_components": self.effective_components,
             "rows_moved": self.rows_moved,
-            "rows_contested": self.rows_contested,
             "flow": self.flow_F3,
             "starved": self.starved,
             "reseeded": {str(k): donor for k, donor in self.reseeded.items()},
@@ -146,7 +138,6 @@ class RoundRecord(Standing):
             won_K=tuple(values["won"]),
             loads_K=tuple(values["loads"]),
             rows_moved=values["rows_moved"],
-            rows_contested=values.get("rows_contested"),
             generator_steps_K=tuple(values["generator_steps"]),
             terms=_terms(values),
             # older versions wrote empty lists where nobody judges

@@ -14,7 +14,7 @@ from raymix.models import discriminators
 from raymix.models.base import HasCritic
 from raymix.models.registry import close, family_of
 from raymix.recipes.catalogue import RECIPES, recipe, with_data
-from raymix.recipes.resolve import check_against_data, check_choices, resolve
+from raymix.recipes.resolve import check_against_data, check_choices, fitted, resolve
 
 EMBEDDED = [name for name, make in RECIPES.items() if make().data.name == "digits" or is_synthetic(make().data.name)]
 ROW_SHAPES = {"mechanisms": (1, 16, 16), "mnist": (1, 28, 28), "cifar10": (3, 32, 32), "celeba": (3, 64, 64)}
@@ -58,10 +58,10 @@ def test_recipe_fits_the_shape_of_its_rows(name):
     spec = DataSpec(config.data.name, 60_000, shape, "uint8")
     check_choices(config)
     check_against_data(config, spec)
-    model, discriminator = config.model.resolved(spec), discriminators.resolved(config.discriminator, spec)
-    family_of(model).build(model, shape)
+    config = fitted(config, spec)
+    family_of(config.model).build(config.model, shape)
     if not config.own_density:
-        discriminators.Discriminator(discriminator, shape, config.num_components)
+        discriminators.Discriminator(config.discriminator, shape, config.num_components)
 
 
 @pytest.mark.parametrize("name", RECIPES)
@@ -100,7 +100,7 @@ def test_any_recipe_takes_vectors(name, vectors):
     fitted = {"body": "mlp", "likelihood": "gaussian", "output": "linear"}
     assert all(getattr(config.model, field, value) == value for field, value in fitted.items())
     judges = config.discriminator
-    assert (judges.body, judges.lowpass) == (("none", "auto") if old.own_density else ("mlp", 0))
+    assert (judges.body, judges.lowpass) == ("none" if old.discriminator.body == "if-needed" else "mlp", 0)
     assert config.schedule == old.schedule and config.balance == old.balance
     assert config.discriminator.learning_rate == old.discriminator.learning_rate
 

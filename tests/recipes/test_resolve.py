@@ -108,14 +108,28 @@ def test_own_density_needs_a_family_that_has_one(vectors):
     with pytest.raises(ConfigError, match=r"discriminator\.body: family gan has neither a log-density"):
         resolve(Config(num_components=2, data=vectors[0], discriminator=discriminator, model=GANConfig()))
     with pytest.raises(ConfigError, match=r"assign\.normalise: would divide each bound"):
-        resolve(Config(num_components=2, data=vectors[0], discriminator=discriminator))
-    bounds = {"discriminator": discriminator, "assign": {"normalise": False}}
-    resolve(Config(num_components=2, data=vectors[0], **bounds))
+        resolve(Config(num_components=2, data=vectors[0], discriminator=discriminator, assign={"normalise": True}))
+    assert resolve(Config(num_components=2, data=vectors[0], discriminator=discriminator))[0].assign.normalise is False
     centroids = {"discriminator": discriminator, "model": CentroidConfig()}
     with pytest.raises(ConfigError, match="pretrain_epochs"):
         resolve(Config(num_components=2, data=vectors[0], **centroids))
     resolve(Config(num_components=2, data=vectors[0], schedule=ScheduleConfig(pretrain_epochs=0), **centroids))
     resolve(Config(num_components=2, data=vectors[0], discriminator=discriminator, mode="random"))  # nobody judges
+
+
+@pytest.mark.parametrize(
+    ("model", "schedule", "body"),
+    [
+        (VAEConfig(), {}, "none"),
+        (GANConfig(), {}, "mlp"),
+        (VAEConfig(), {"overlap": True}, "mlp"),
+        (VAEConfig(), {"adapt": True}, "mlp"),
+    ],
+)
+def test_discriminators_are_there_where_they_are_needed(vectors, model, schedule, body):
+    needed = DiscriminatorConfig(body="if-needed")
+    config, _ = resolve(Config(num_components=2, data=vectors[0], discriminator=needed, model=model, schedule=schedule))
+    assert (config.discriminator.body, config.assign.normalise) == (body, body != "none")
 
 
 def test_several_workers_need_a_family_that_learns_from_batches_in_parts(vectors):

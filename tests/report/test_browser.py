@@ -80,8 +80,8 @@ def reports(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> dict[
     """Pages of two small runs, one of images and one in the plane."""
     folder = tmp_path_factory.mktemp("pages")
     for recipe, rows in (("digits", 400), ("synthetic-3", 300)):
-        out = folder / recipe
-        assert main(["train", recipe, *QUICK, f"--data.num-rows={rows}", "--resources.pack=10", "--out", str(out)]) == 0
+        out, settings = folder / recipe, [f"--data.num-rows={rows}", "--resources.pack=10", "--discriminator.body=auto"]
+        assert main(["train", recipe, *QUICK, *settings, "--out", str(out)]) == 0
     return {recipe: folder / recipe / "report.html" for recipe in ("digits", "synthetic-3")}
 
 

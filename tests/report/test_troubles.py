@@ -93,13 +93,14 @@ def test_rows_that_never_settle_are_told(sound, moved, advice):
     assert "Not settled" not in told(lines, config.model_copy(update={"mode": "random"}), portrait)
 
 
-@pytest.mark.parametrize("contested", [None, 0, 40, 80])
-def test_rows_that_stayed_and_would_have_moved_are_told(sound, contested):
+@pytest.mark.parametrize("moved", [0, 40, 80])
+def test_rows_that_move_after_rounds_that_settle_are_told(sound, moved):
     lines, config, portrait = sound
-    lines[-1] = replace(lines[-1], rows_moved=0, rows_contested=contested)
-    sentence = told(lines, config, portrait).get("Not settled")
-    assert (sentence is not None) == (contested == 80)
-    assert sentence is None or ("8.0% of the rows stayed" in sentence and "assign.margin" in sentence)
+    lines[-1] = replace(lines[-1], rows_moved=moved)
+    schedule = config.schedule.model_copy(update={"settle": 3})
+    sentence = told(lines, config.model_copy(update={"schedule": schedule}), portrait).get("Not settled")
+    assert (sentence is not None) == (moved == 80)
+    assert sentence is None or ("8.0% of the rows still moved" in sentence and "assign.margin" in sentence)
 
 
 def test_samples_that_repeat_training_rows_are_told(sound):
