@@ -87,8 +87,10 @@ def test_settings_that_were_given_are_kept():
     given = DiscriminatorConfig(body="mlp", widths=(3,), lowpass=7)
     assert resolved(given, image(28)) == given
     assert resolved(DiscriminatorConfig(lowpass=1), image(28)).lowpass == 0
-    none = DiscriminatorConfig(body="none")
-    assert resolved(none, image(28)) == none
+    assert resolved(DiscriminatorConfig(body="none", lowpass=0), image(28)) == DiscriminatorConfig(
+        body="none", lowpass=0
+    )
+    assert resolved(DiscriminatorConfig(body="none"), image(28)).lowpass == 0
 
 
 @pytest.mark.parametrize("spec", [VECTOR, image(28), image(8)])
