@@ -87,7 +87,7 @@ def mechanisms() -> Config:
 
 
 def mnist() -> Config:
-    """All of MNIST, K = 15, for 2 cores; under ten minutes."""
+    """All of MNIST, K = 15, for 2 cores; a quarter of an hour, most of it bounds of each row by each component."""
     # The generators judge by their bounds. What else is set is for whoever lets discriminators judge instead: the guard
     # leaves them twenty steps in late rounds, and of small batches each head would see eighty samples in all.
     discriminator = DiscriminatorConfig(body="if-needed", trunk="shared", guard_loss=0.5, batch_size=256)
