@@ -136,10 +136,11 @@ def _saturated_critics(lines: Sequence[RoundRecord]) -> list[Trouble]:
 
 
 def _unsettled(lines: Sequence[RoundRecord], config: Config) -> list[Trouble]:
-    moved = [line.moved_share for line in lines[1:] if config.assigns(line.round)]
+    judged = [line for line in lines[1:] if config.assigns(line.round)]
+    moved = [line.moved_share for line in judged]
     if not moved or moved[-1] <= UNSETTLED:
         return []
-    round, advice = lines[-1].round, "raise schedule.rounds"
+    round, advice = judged[-1].round, "raise schedule.rounds"
     if config.schedule.settles(round - 1):
         advice = "generators of the last rounds trained on other ones; raise schedule.rounds, or set assign.margin"
     elif len(moved) >= 4 and moved[-1] > 0.9 * moved[-4]:

@@ -103,6 +103,15 @@ def test_rows_that_move_after_rounds_that_settle_are_told(sound, moved):
     assert sentence is None or ("8.0% of the rows still moved" in sentence and "assign.margin" in sentence)
 
 
+def test_the_round_that_is_told_is_the_last_that_assigned(sound):
+    lines, config, portrait = sound
+    last = len(lines) - 1
+    lines[-2:] = [replace(lines[-2], rows_moved=90), replace(lines[-1], rows_moved=0)]
+    schedule = config.schedule.model_copy(update={"rounds": last + 1, "settle": 2})  # the last line settles
+    sentence = told(lines, config.model_copy(update={"schedule": schedule}), portrait)["Not settled"]
+    assert f"9.0% of the rows still moved in round {last - 1}" in sentence
+
+
 def test_samples_that_repeat_training_rows_are_told(sound):
     lines, config, portrait = sound
     first, *rest = portrait.components
