@@ -109,7 +109,10 @@ class Ownership:
         """Give each row to argmax_k s_k of those that were scored, lend rows to starved ones. With a margin, the
         config's unless it is given, a row stays where it is unless another explains it better by so much."""
         blocks, log_ratios_BK = range(len(self.rows_B)), self.log_ratios_BK
-        won = self._winners(log_z_K, self.config.assign.margin if margin is None else margin)
+        margin = self.config.assign.margin if margin is None else margin
+        task = blockwise.Win(self.scored, log_z_K, margin)
+        pairs = zip(self.assigned_B if margin else [None for _ in blocks], log_ratios_BK, strict=True)
+        won = self.map_blocks(blockwise.win, [task for _ in blocks], [(before, *each) for before, each in pairs])
         positions_B = [positions for positions, _ in won]
 
         def histograms(request: Mapping[int, int | None]) -> list[dict[int, NDArray[np.int64]]]:
@@ -121,13 +124,6 @@ class Ownership:
         if not self.config.schedule.retires(round):  # else `share` may ask for them
             self.drop_log_ratios()
         return outcome
-
-    def _winners(self, log_z_K: Sequence[float], margin: float) -> list[tuple[Handle, NDArray[np.int64]]]:
-        """Positions of the winners among those that were scored, and the rows won."""
-        task, before_B = blockwise.Win(self.scored, log_z_K, margin), self.assigned_B
-        pairs = zip(before_B if margin else [None for _ in before_B], self.log_ratios_BK, strict=True)
-        handles_B = [(before, *log_ratios) for before, log_ratios in pairs]
-        return self.map_blocks(blockwise.win, [task for _ in handles_B], handles_B)
 
     def deal(self, round: int, components: tuple[int, ...]) -> Outcome:
         """Assign rows by the rule of a control, which looks at no log ratio and lends nothing."""
