@@ -300,8 +300,10 @@ class ResourcesConfig(Frozen):
     """Components per actor; auto is what is faster: all in one, or as few as fill the processors or GPUs there are."""
     fused: Literal["auto"] | bool = "auto"
     """Whether the components of an actor train as one batched model or one after another; auto is what is faster."""
+    graphs: bool = True
+    """On GPUs: launch each step as one CUDA graph instead of kernel by kernel."""
     compile: bool = False
-    """Compile the networks of stacked components, on a GPU with CUDA graphs: slow to start, and its own rounding."""
+    """Compile the networks of stacked components: slow to start, and its own rounding."""
     workers_per_component: Positive = 1
     """Actors that train one generator together, each on its part of every batch; each asks for as much as a component.
     For generators that outgrow one processor or GPU."""

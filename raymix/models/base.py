@@ -53,6 +53,18 @@ class StackedModule(nn.Module, ABC):
             self._optimisers = self.make_optimisers()
         return self._optimisers
 
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything it and its optimisers remember, each (M, ...), under canonical names; no copies."""
+        named = {f"network/{name}": value for name, value in self.state_dict().items()}
+        for label, optimiser in self.optimisers().items():
+            named |= {f"optimiser/{label}/{name}": value for name, value in optimiser.tensors().items()}
+        return named
+
+    def refresh(self) -> None:
+        """To be called after `tensors` were changed from outside."""
+        for optimiser in self.optimisers().values():
+            optimiser.refresh()
+
 
 class StackedGenerator(StackedModule):
     """Generators g_k of one family as one module."""

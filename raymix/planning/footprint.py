@@ -15,7 +15,6 @@ from raymix.models.registry import close, family_of
 from raymix.training.discriminators import SCORE_BATCH, descend
 from raymix.training.generators import SAMPLE_BATCH
 from raymix.training.metering import Use, used
-from raymix.training.stacks import tensors_of
 from raymix.training.teams import Alone
 
 META = torch.device("meta")
@@ -98,7 +97,7 @@ def still(network: StackedModule) -> dict[str, Tensor]:
     are none."""
     for optimiser in network.optimisers().values():
         optimiser.step = lambda gradients: None  # type: ignore[method-assign]
-    return tensors_of(network)
+    return network.tensors()
 
 
 def _footprint(network: nn.Module, named: Mapping[str, Tensor], step: Use, batch: Use) -> Footprint:

@@ -5,7 +5,7 @@ Shapes: M members of a stack, B rows of a batch, S steps, n rows of a block.
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -67,9 +67,10 @@ class RowView:
     def __len__(self) -> int:
         return int(self.starts[-1])
 
-    def empty(self, *sizes: int, pinned: bool = False) -> Tensor:
+    def empty(self, *sizes: int, pinned: bool = False, device: torch.device | None = None) -> Tensor:
         """Room for rows, (*sizes, *row_shape), in the data's own dtype and torch's own memory; `pinned` for a GPU."""
-        return torch.empty((*sizes, *self.row_shape), dtype=torch_dtype(self.dtype), pin_memory=pinned)
+        dtype = torch_dtype(self.dtype)
+        return torch.empty((*sizes, *self.row_shape), dtype=dtype, pin_memory=pinned, device=device)
 
     def take(self, numbers: NDArray[np.int64], out: Tensor | None = None) -> Tensor:
         """The rows of these numbers, (len(numbers), *row_shape), put into `out` where it is given."""
@@ -132,7 +133,7 @@ class Draws:
         device = scaler.offset.device
         if resident is None:
             resident = device.type == "cuda" and num_bytes(views) < ROOM * torch.cuda.mem_get_info(device)[0]
-        self.on_device = residents(views, device) if resident else None
+        self.residents = Residents.of(views, device) if resident else None
         self.batch_size, self.left, self.places = batch_size, steps, places
         self.rows_given = batch_size if places is None else len(places)
         row_bytes = 4 * math.prod(self.views[0].row_shape)
@@ -161,9 +162,8 @@ class Draws:
         numbers = [rng.integers(0, len(view), size=num) for view, rng in zip(self.views, self.rngs, strict=True)]
         if self.places is not None:
             numbers = [each.reshape(steps, -1)[:, self.places].ravel() for each in numbers]
-        if self.on_device is not None:
-            pairs = zip(self.on_device, numbers, strict=True)
-            return torch.stack([rows[torch.from_numpy(each).to(rows.device)] for rows, each in pairs])
+        if self.residents is not None:
+            return self.residents.gathered(numbers)
         raw = self.views[0].empty(len(self.views), len(numbers[0]), pinned=self.scaler.offset.device.type == "cuda")
         take_all(self.views, numbers, list(raw))
         return raw
@@ -171,8 +171,8 @@ class Draws:
     def keep(self, members: Sequence[int]) -> None:
         """Go on with some of the members."""
         self.views, self.rngs = [self.views[m] for m in members], [self.rngs[m] for m in members]
-        if self.on_device is not None:
-            self.on_device = [self.on_device[m] for m in members]
+        if self.residents is not None:
+            self.residents = self.residents.only(members)
         self._chunk, self._ahead = self._chunk[list(members)], self._ahead[list(members)]
 
 
@@ -182,24 +182,41 @@ def steps_of_a_pass(views: Sequence[RowView], batch_size: int) -> int:
     return min(ahead) // (len(views) * batch_size * views[0].empty(1).nbytes) if ahead else 0
 
 
-def residents(views: Sequence[RowView], device: torch.device) -> list[Tensor]:
-    """All rows of each view on a device; views of whole blocks share theirs."""
-    whole: dict[int, Tensor] = {}
-    found = []
-    for view in views:
-        if view.rows_in_block is not None:
-            found.append(view.take(np.arange(len(view))).to(device))
-            continue
-        key = id(view.blocks)
-        if key not in whole:
-            whole[key] = view.take(np.arange(len(view))).to(device)
-        found.append(whole[key])
-    return found
+class Residents(NamedTuple):
+    """All rows of some views on a device."""
+
+    rows: Tensor
+    starts_M: NDArray[np.int64]
+    """Where the rows of each view begin; views of whole blocks share theirs."""
+
+    @classmethod
+    def of(cls, views: Sequence[RowView], device: torch.device) -> Self:
+        firsts = {_resident_as(view): view for view in reversed(views)}
+        ends = np.cumsum([len(view) for view in firsts.values()])
+        rows = views[0].empty(int(ends[-1]), device=device)
+        starts = {key: end - len(view) for (key, view), end in zip(firsts.items(), ends.tolist(), strict=True)}
+        for key, view in firsts.items():
+            rows[starts[key] : starts[key] + len(view)] = view.take(np.arange(len(view))).to(device)
+        return cls(rows, np.array([starts[_resident_as(view)] for view in views]))
+
+    def only(self, members: Sequence[int]) -> Self:
+        """Those of some of the views."""
+        return self._replace(starts_M=self.starts_M[list(members)])
+
+    def gathered(self, numbers_M: Sequence[NDArray[np.int64]]) -> Tensor:
+        """The rows of these numbers, (M, numbers, *row_shape), by one kernel for all views."""
+        places = torch.from_numpy(np.stack(numbers_M) + self.starts_M[:, None]).to(self.rows.device)
+        return self.rows[places]
+
+
+def _resident_as(view: RowView) -> int:
+    """What tells the rows of a view from those of others."""
+    return id(view.blocks) if view.rows_in_block is None else id(view)
 
 
 def num_bytes(views: Sequence[RowView]) -> int:
-    """What `residents` takes."""
-    parts = {id(view.blocks) if view.rows_in_block is None else id(view): view for view in views}
+    """What `Residents` take."""
+    parts = {_resident_as(view): view for view in views}
     return sum(len(view) * view.empty(1).nbytes for view in parts.values())
 
 

@@ -14,14 +14,17 @@ from numpy.typing import NDArray
 
 from raymix.errors import TRUNK, DivergedError
 from raymix.maths.log_ratio import log_ratio
+from raymix.models.base import Noise
 from raymix.models.discriminators import Discriminator, discriminator_loss, partial_loss
 from raymix.models.seeded import seeded_build
 from raymix.runs.checkpoint import discriminator_name
 from raymix.seeds import ALL, Phase, numpy_rng, phase_seed
 from raymix.state import Fit
+from raymix.training.ahead import Batch, StepsAhead
 from raymix.training.batches import Draws, RowView, Scaler, all_batches
 from raymix.training.divergence import LogRatios, checked_log_ratios
 from raymix.training.paging import Blocks, PagedBlocks
+from raymix.training.replay import Replays
 from raymix.training.setting import Progress, Setting, ignore_progress
 from raymix.training.stacks import Stack, Tensors
 from raymix.training.teams import Alone, Team
@@ -43,10 +46,10 @@ class DiscriminatorStack:
         self.keys = (ALL,) if shared else self.components
         self.slowed: dict[int, tuple[int, int]] = {}
         """By key the round, and how often its learning rate was halved in it."""
-        self.stack = self._fresh(self.keys, 0)
+        self.stack = self._fresh(self.keys, 0, setting.replays(setting.config.discriminator.workers))
         setting.compile(self.stack.network)
 
-    def _fresh(self, keys: Sequence[int], round: int) -> Stack[Discriminator]:
+    def _fresh(self, keys: Sequence[int], round: int, replays: Replays | None = None) -> Stack[Discriminator]:
         """New networks and optimisers, from the seeds of a round."""
         settings, shape = self.setting.config.discriminator, self.setting.spec.row_shape
         networks = {}
@@ -54,7 +57,7 @@ class DiscriminatorStack:
             seed = phase_seed(self.setting.config.seed, round, key, Phase.INITIALISE)
             network = seeded_build(lambda: Discriminator(settings, shape, len(self.heads)), seed)
             networks[key] = network.to(self.setting.device)
-        stack = Stack.of(networks)
+        stack = Stack.of(networks, replays)
         for key in keys:
             slowed_round, halvings = self.slowed.get(key, (0, 0))
             for _ in range(halvings if round == slowed_round else 0):
@@ -90,7 +93,7 @@ class DiscriminatorStack:
         keys = self.keys if self.shared else tuple(components)
         if settings.restart:
             self.stack.put(self._fresh(keys, round))
-        running = self.stack.only(keys)
+        running = self.stack.left(keys)
         running.network.train()
 
         pieces = [[own] if isinstance(own := fakes[k], np.ndarray) else own for k in components]
@@ -104,12 +107,21 @@ class DiscriminatorStack:
         as_they_are = Scaler(zero, one, torch.float32)  # samples come in scaled units
         own_fakes = Draws(fake_views, fake_rngs, as_they_are, num_fakes, steps)
 
+        def batch() -> Batch:
+            return reals.batch(), own_fakes.batch().flatten(0, 1).unflatten(0, (len(reals.views), -1))
+
+        def step_of(stack: Stack[Discriminator], batch: Batch) -> torch.Tensor:
+            def step(_: Noise | None, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
+                return descend(stack.network, real, fake, heads, team)
+
+            return stack.replays(f"a step of heads {heads}", stack.network, step, None, *batch)
+
         fits: dict[int, Fit] = {}
         heads = [h for h, k in enumerate(self.heads) if k in (None, *components)]
         smooth_MH = np.full((len(keys), len(heads)), np.nan)
+        ahead = StepsAhead(running, step_of, batch, steps)
         for step in range(1, steps + 1):
-            fake = own_fakes.batch().flatten(0, 1).unflatten(0, (len(running.keys), -1))
-            loss_MH = descend(running.network, reals.batch(), fake, heads, team).double().cpu().numpy()
+            loss_MH = ahead.loss()
             self._require_finite(loss_MH, running, components, round, step - 1)
             smooth_MH = loss_MH if step == 1 else SMOOTHING * smooth_MH + (1 - SMOOTHING) * loss_MH
             if step % REPORT_EVERY == 0:
@@ -118,6 +130,7 @@ class DiscriminatorStack:
             done_M = np.broadcast_to(guarded, len(running.keys)) if step < steps else np.ones(len(running.keys), bool)
             if not done_M.any():
                 continue
+            ahead.stop()
             self.stack.put(running)
             for m in np.flatnonzero(done_M):
                 ended = components if self.shared else [running.keys[m]]
@@ -126,7 +139,8 @@ class DiscriminatorStack:
             if not left:
                 break
             smooth_MH = smooth_MH[left]
-            running = running.only([running.keys[m] for m in left])
+            running = self.stack.left([running.keys[m] for m in left])
+            ahead.keep(left, running)
             reals.keep(left)
             own_fakes.keep(left)
         for key in set(self.stack.not_finite()) & set(keys):
@@ -145,11 +159,16 @@ class DiscriminatorStack:
 
     def log_ratios(self, block: NDArray[np.generic]) -> NDArray[np.float32]:
         """(components, n) log p_k - log p_data of a block's rows, in nats."""
-        members = len(self.keys)
-        self.stack.network.eval()
+        network, members = self.stack.network, len(self.keys)
+        network.eval()
+
+        def seen_by_all(_: Noise | None, rows: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = network(rows.expand(members, *rows.shape))
+            return logits
+
         with torch.inference_mode(), self.setting.scoring():
             batches = all_batches(RowView([block], None), self.setting.scaler(), max(64, SCORE_BATCH // members))
-            logits = [self.stack.network(rows.expand(members, *rows.shape)) for rows in batches]
+            logits = [self.stack.replays("scoring", network, seen_by_all, None, rows) for rows in batches]
             logits_MHn = torch.cat(logits, dim=1).float().transpose(1, 2)
         ratios: NDArray[np.float32] = log_ratio(logits_MHn.flatten(0, 1).cpu().numpy()).astype(np.float32, copy=False)
         return ratios

@@ -21,6 +21,7 @@ from raymix.models.base import (
     Decodes,
     HasCritic,
     LogDensity,
+    Noise,
     StackedGenerator,
 )
 from raymix.models.parts import Colleague, Part
@@ -52,7 +53,8 @@ class GeneratorPack:
     def _stacked(self, members: Mapping[int, StackedGenerator]) -> list[GeneratorStack]:
         """Members as the config packs them."""
         groups = [{k: members[k] for k in keys} for keys in self.setting.stacks_of(tuple(members))]
-        stacks = [GeneratorStack.of(group) for group in groups]
+        workers = self.setting.config.resources.workers_per_component
+        stacks = [GeneratorStack.of(group, self.setting.replays(workers)) for group in groups]
         for stack in stacks:
             self.setting.compile(stack.network)
         return stacks
@@ -165,7 +167,7 @@ class GeneratorPack:
         batches, names = stack.network.batches, tuple(stack.network.units)
         places = rows.places(batches) if rows else None
         draws = Draws(views, rngs, scaler, batches * batch_size, max(steps.values()), places=places)
-        running, noise, done = stack.only(tuple(steps)), self.setting.noise(*seeds, part=rows), 0
+        running, noise, done = stack.left(tuple(steps)), self.setting.noise(*seeds, part=rows), 0
         total = {k: np.zeros(len(names)) for k in steps}
         running.network.train()
         while True:
@@ -184,7 +186,7 @@ class GeneratorPack:
             left = [m for m, k in enumerate(running.keys) if steps[k] > done]
             if not left:
                 return {k: _fit(stack.network, k, num, total[k] / num) for k, num in steps.items()}
-            running = running.only([running.keys[m] for m in left])
+            running = stack.left([running.keys[m] for m in left])
             draws.keep(left)
             noise.keep(left)
 
@@ -221,24 +223,29 @@ class GeneratorPack:
         varies = np.array(self.setting.config.data.scale) != 0
         return rows if varies.all() else rows * varies
 
-    def log_density(self, component: int, block: NDArray[np.generic], round: int) -> NDArray[np.floating]:
-        """(n,) log-density of a block's rows in nats, for families that know it, or a bound of it by one draw of the
-        round for all rows and components, for those that know one."""
-        network = self.stack_of(component).only([component]).network
+    def log_densities(
+        self, stack: GeneratorStack, block: NDArray[np.generic], round: int
+    ) -> dict[int, NDArray[np.floating]]:
+        """Of each member (n,) log-density of a block's rows in nats, for families that know it, or a bound of it by one
+        draw of the round for all rows and components, for those that know one."""
+        network, members = stack.network, len(stack.keys)
         network.eval()
         seed = phase_seed(self.setting.config.seed, round, ALL, Phase.SCORE)
 
-        def of(rows: torch.Tensor) -> torch.Tensor:
+        def of(noise: Noise, rows: torch.Tensor) -> torch.Tensor:
+            seen = rows.expand(members, *rows.shape)
             if isinstance(network, LogDensity):
-                return network.log_density(rows)
+                return network.log_density(seen)
             assert isinstance(network, Bounds)
-            return network.bound(rows, RowNoise(seed, self.setting.device))
+            return network.bound(seen, noise)
 
         with torch.inference_mode():
-            batches = all_batches(RowView([block], None), self.setting.scaler(network.dtype), SCORE_BATCH)
-            parts = [of(rows.unsqueeze(0))[0] for rows in batches]
-        array: NDArray[np.floating] = torch.cat(parts).cpu().numpy()
-        return array
+            size = max(64, SCORE_BATCH // members)
+            batches = all_batches(RowView([block], None), self.setting.scaler(network.dtype), size)
+            noise = RowNoise(seed, members, self.setting.device)
+            parts = [stack.replays("scoring", network, of, noise.again(), rows) for rows in batches]
+            log_density_Mn = torch.cat(parts, 1).cpu().numpy()
+        return dict(zip(stack.keys, log_density_Mn, strict=True))
 
     def fakes(self, components: Sequence[int], num: int, round: int) -> dict[int, NDArray[np.floating]]:
         """The samples that discriminators see in a round, in scaled units."""
@@ -286,7 +293,12 @@ class GeneratorPack:
     def score(self, round: int, block: NDArray[np.generic], components: Sequence[int]) -> LogRatios:
         """In the discriminators' place: for each component (log-density of a block's rows or its bound, their
         log-sum-exp). Raises `DivergedError`."""
-        return checked_log_ratios({k: self.log_density(k, block, round) for k in components}, round)
+        found: dict[int, NDArray[np.floating]] = {}
+        for stack in self.stacks:
+            own = [k for k in stack.keys if k in components]
+            if own:
+                found |= self.log_densities(stack.only(own), block, round)
+        return checked_log_ratios({k: found[k] for k in components}, round)
 
     def state(self, component: int) -> Tensors:
         """The component's tensors under canonical names."""

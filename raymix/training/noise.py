@@ -1,7 +1,7 @@
 """Each member's own random numbers, drawn ahead for many steps at once."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -12,17 +12,30 @@ AHEAD = 2**15  # numbers of a member that are drawn at a time
 
 
 class RowNoise:
-    """The numbers of one row for every row, and of one member for every member: what is found with them does not
-    depend on who else is there."""
+    """The numbers of one row for every row, of one member for every member, and of one batch for every batch: what is
+    found with them does not depend on what else is there."""
 
-    def __init__(self, seed: int, device: torch.device) -> None:
-        self.of_one = MemberNoise([seed], device)
+    def __init__(self, seed: int, members: int, device: torch.device) -> None:
+        self.of_one, self.members = MemberNoise([seed], device), members
+        self._kept: list[Tensor] = []
+        self._next = 0
+
+    def again(self) -> "RowNoise":
+        """For the next batch."""
+        self._next = 0
+        return self
 
     def normal(self, *shape: int) -> Tensor:
-        return self.of_one.normal(1, *shape[1:]).expand(1, *shape)
+        return self._given(self.of_one.normal, shape)
 
     def uniform(self, *shape: int) -> Tensor:
-        return self.of_one.uniform(1, *shape[1:]).expand(1, *shape)
+        return self._given(self.of_one.uniform, shape)
+
+    def _given(self, draw: Callable[..., Tensor], shape: tuple[int, ...]) -> Tensor:
+        if self._next == len(self._kept):
+            self._kept.append(draw(1, *shape[1:]))
+        self._next += 1
+        return self._kept[self._next - 1].expand(self.members, *shape)
 
 
 class MemberNoise:

@@ -12,6 +12,7 @@ from raymix.data.source import DataSpec
 from raymix.models.parts import Part
 from raymix.training.batches import Scaler
 from raymix.training.noise import MemberNoise
+from raymix.training.replay import CudaGraph, Replays
 
 Progress = Callable[[int], None]
 """Told the steps done since the last call."""
@@ -56,12 +57,21 @@ class Setting:
     def compile(self, network: nn.Module) -> None:
         """Let torch compile what the network's call does, where the config asks for it."""
         if self.config.resources.compile:
-            network.compile(mode="reduce-overhead" if self.device.type == "cuda" else "default")
+            network.compile()
+
+    def replays(self, workers: int) -> Replays:
+        """What launches the steps of one stack: on a GPU as CUDA graphs, unless several workers meet within one."""
+        resources = self.config.resources
+        captures = resources.graphs and self.device.type == "cuda" and workers == 1
+        return Replays(CudaGraph if captures else None, exact=resources.deterministic)
 
     def scoring(self) -> torch.autocast:
         """The arithmetic in which discriminators score."""
         return torch.autocast(
-            self.device.type, torch.bfloat16, enabled=self.config.resources.score_precision == "bfloat16"
+            self.device.type,
+            torch.bfloat16,
+            enabled=self.config.resources.score_precision == "bfloat16",
+            cache_enabled=False,  # of weights, which a replay must read anew
         )
 
     def scaler(self, dtype: torch.dtype = torch.float32) -> Scaler:

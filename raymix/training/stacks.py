@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from raymix.models.base import Noise, StackedGenerator, StackedModule, Terms
+from raymix.training.replay import Replays
 
 Tensors = dict[str, NDArray[np.generic]]
 Arrays = Mapping[str, NDArray[np.generic]]
@@ -25,17 +26,23 @@ Network = TypeVar("Network", bound=StackedModule)
 class Stack(Generic[Network]):
     """Members of one module, known by keys (components, or whatever the caller counts by)."""
 
-    def __init__(self, keys: Sequence[int], network: Network) -> None:
+    def __init__(self, keys: Sequence[int], network: Network, replays: Replays | None = None) -> None:
+        """With `replays` the network stays where it is as long as the stack lives."""
         self.keys, self.network = tuple(keys), network
+        self.replays = replays or Replays()
+        self._room: dict[str, Tensor] = {}
+        self._rooms: dict[int, Network] = {}
+        """Networks of the first so many members of the room."""
 
     @classmethod
-    def of(cls, members: Mapping[int, Network]) -> Self:
+    def of(cls, members: Mapping[int, Network], replays: Replays | None = None) -> Self:
         """Join networks of one member each."""
         first, *rest = members.values()
         if not rest:
-            return cls(tuple(members), first)
-        named = [tensors_of(network) for network in members.values()]
-        return cls(tuple(members), changed(first, lambda name, _: torch.cat([each[name] for each in named])))
+            return cls(tuple(members), first, replays)
+        named = [network.tensors() for network in members.values()]
+        joined = changed(first, lambda name, _: torch.cat([each[name] for each in named]))
+        return cls(tuple(members), joined, replays)
 
     def only(self, keys: Sequence[int]) -> Self:
         """A stack of some members, copied; itself when that is all of them."""
@@ -43,6 +50,24 @@ class Stack(Generic[Network]):
             return self
         rows = [self.keys.index(key) for key in keys]
         return type(self)(keys, changed(self.network, lambda _, value: value[rows]))
+
+    def left(self, keys: Sequence[int]) -> Self:
+        """As `only`, for those who go on while others are done. Where steps are replayed they have one place to go on
+        in, so that a step of so many members is captured once; a later call takes that place over."""
+        if not self.replays or tuple(keys) == self.keys:
+            return self.only(keys)
+        num, rows = len(keys), [self.keys.index(key) for key in keys]
+        if not self._room:
+            self._room = {name: torch.empty_like(value) for name, value in places(self.network).items()}
+        if num not in self._rooms:
+            self._rooms[num] = changed(self.network, lambda name, _: self._room[name][:num])
+        network, values = self._rooms[num], places(self.network)
+        with torch.no_grad():
+            for name, place in places(network).items():
+                place.copy_(values[name][rows])
+        network.refresh()
+        network.train(self.network.training)
+        return type(self)(keys, network, self.replays)
 
     def copy(self) -> Self:
         """Another stack with the same tensors."""
@@ -53,22 +78,22 @@ class Stack(Generic[Network]):
         if others is self:
             return
         assert isinstance(others, Stack)
-        rows, news = [self.keys.index(key) for key in others.keys], tensors_of(others.network)
-        for name, value in tensors_of(self.network).items():
+        rows, news = [self.keys.index(key) for key in others.keys], others.network.tensors()
+        for name, value in self.network.tensors().items():
             value[rows] = news[name].to(value.device)
-        refresh(self.network)
+        self.network.refresh()
 
     def state(self, key: int) -> Tensors:
         """Copies of a member's tensors under canonical names."""
         m = self.keys.index(key)
-        return {name: value[m].cpu().numpy().copy() for name, value in tensors_of(self.network).items()}
+        return {name: value[m].cpu().numpy().copy() for name, value in self.network.tensors().items()}
 
     def load(self, key: int, arrays: Arrays) -> None:
         """Put what `state` gave into a member."""
         m = self.keys.index(key)
-        for name, value in tensors_of(self.network).items():
+        for name, value in self.network.tensors().items():
             value[m] = from_array(arrays[name]).to(value.device)
-        refresh(self.network)
+        self.network.refresh()
 
     def slow(self, key: int) -> None:
         """Halve a member's learning rates."""
@@ -87,36 +112,34 @@ class GeneratorStack(Stack[StackedGenerator]):
 
     def update(self, rows: Tensor, noise: Noise) -> Terms:
         """One step of every member on its rows; see `StackedGenerator.update`."""
-        return self.network.update(rows, noise)
+        if not self.replays:
+            return self.network.update(rows, noise)
+        names = tuple(self.network.units)
+
+        def step(noise: Noise, rows: Tensor) -> Tensor:
+            terms = self.network.update(rows, noise)
+            return torch.stack([terms[name] for name in names])
+
+        return dict(zip(names, self.replays("a step", self.network, step, noise, rows), strict=True))
 
     def sample(self, num: int, noise: Noise) -> Tensor:
         """(M, num, *row_shape) in scaled units."""
-        return self.network.sample(num, noise)
-
-
-def tensors_of(network: StackedModule) -> dict[str, Tensor]:
-    """Everything a stacked network and its optimisers remember, each (M, ...), under canonical names; no copies."""
-    named = {f"network/{name}": value for name, value in network.state_dict().items()}
-    for label, optimiser in network.optimisers().items():
-        named |= {f"optimiser/{label}/{name}": value for name, value in optimiser.tensors().items()}
-    return named
+        name = f"sampling of {num} rows"
+        return self.replays(name, self.network, lambda noise: self.network.sample(num, noise), noise)
 
 
 def changed(network: Network, change: Callable[[str, Tensor], Tensor]) -> Network:
     """A copy of a network whose tensors are what `change` makes of each (new memory), with other members maybe."""
-    refresh(network)
     other = copy.deepcopy(network)
-    homes = {f"network/{name}": value for name, value in (*other.named_parameters(), *other.named_buffers())}
-    olds = tensors_of(other) | homes
-    for name, value in olds.items():
+    for name, value in places(other).items():
         value.data = change(name, value.detach())
     return other
 
 
-def refresh(network: StackedModule) -> None:
-    """Let optimisers look at their tensors anew."""
-    for optimiser in network.optimisers().values():
-        optimiser.refresh()
+def places(network: StackedModule) -> dict[str, Tensor]:
+    """As its `tensors`, but what holds them: parameters and buffers, of which a state has views."""
+    homes = {f"network/{name}": value for name, value in (*network.named_parameters(), *network.named_buffers())}
+    return network.tensors() | homes
 
 
 def from_array(value: NDArray[np.generic]) -> Tensor:

@@ -306,13 +306,13 @@ def poison_sample(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, 
 
 
 def poison_log_density(patch: pytest.MonkeyPatch, pack: GeneratorPack, fault: Fault, components: Components) -> None:
-    log_density = pack.log_density
+    log_densities = pack.log_densities
 
-    def poisoned(component: int, block: Any, round: int) -> Any:
-        values = log_density(component, block, round)
-        return with_one(values, 5, fault.value) if component == fault.component else values
+    def poisoned(*args: Any) -> Any:
+        found = log_densities(*args)
+        return {k: with_one(values, 5, fault.value) if k == fault.component else values for k, values in found.items()}
 
-    patch.setattr(pack, "log_density", poisoned)
+    patch.setattr(pack, "log_densities", poisoned)
 
 
 def poison_logit(patch: pytest.MonkeyPatch, stack: DiscriminatorStack, fault: Fault, components: Components) -> None:

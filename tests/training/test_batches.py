@@ -170,11 +170,12 @@ def test_batches_gathered_on_the_device_are_the_same(shards, monkeypatch):
 def test_members_that_see_everything_share_it_on_the_device():
     blocks, others, rows = blocks_of([9, 6]), blocks_of([5], seed=1), [np.arange(3), np.arange(2)]
     views = [RowView(blocks, None), RowView(blocks, None), RowView(blocks, rows), RowView(others, None)]
-    everything, again, shard, other = batches.residents(views, CPU)
-    assert everything is again
-    np.testing.assert_array_equal(everything, np.concatenate(blocks))
-    np.testing.assert_array_equal(shard, np.concatenate([blocks[0][:3], blocks[1][:2]]))
-    np.testing.assert_array_equal(other, others[0])
+    found = batches.Residents.of(views, CPU)
+    assert len(found.rows) == 15 + 5 + 5 and batches.num_bytes(views) == found.rows.nbytes
+    alike = found.only([0, 1]).gathered([np.arange(15)] * 2)
+    np.testing.assert_array_equal(alike, [np.concatenate(blocks)] * 2)
+    own = found.only([2, 3]).gathered([np.arange(5)] * 2)
+    np.testing.assert_array_equal(own, [np.concatenate([blocks[0][:3], blocks[1][:2]]), others[0]])
 
 
 def test_scaled_rows_are_offset_and_scaled_per_column():

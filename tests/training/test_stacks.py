@@ -7,7 +7,7 @@ import torch
 from raymix.models.base import StackedModule
 from raymix.models.optimisers import SGD, Adam
 from raymix.models.stacked import BatchNorm, Linear
-from raymix.training.stacks import Stack, tensors_of
+from raymix.training.stacks import Stack
 
 
 class Network(StackedModule):
@@ -68,7 +68,7 @@ def test_joined_members_keep_their_tensors():
     members = {k: built(k) for k in KEYS}
     stack = Stack.of(members)
     assert stack.keys == KEYS
-    assert all(len(value) == 3 for value in tensors_of(stack.network).values())
+    assert all(len(value) == 3 for value in stack.network.tensors().values())
     for k, member in members.items():
         same(stack.state(k), Stack([k], member).state(k))
 
