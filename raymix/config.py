@@ -307,6 +307,9 @@ class ResourcesConfig(Frozen):
     workers_per_component: Positive = 1
     """Actors that train one generator together, each on its part of every batch; each asks for as much as a component.
     For generators that outgrow one processor or GPU."""
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    """Arithmetic of products and convolutions: tf32 has 10 bits behind the point on GPUs and is float32 elsewhere,
+    bfloat16 has 7 and is for training steps. Weights and optimisers stay float32."""
     score_precision: Literal["float32", "bfloat16"] = "float32"
     """Arithmetic of discriminators when they score; bfloat16 is faster on GPUs and rounds log ratios to about 1 %."""
     cpus_per_component: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"

@@ -114,7 +114,8 @@ class DiscriminatorStack:
             def step(_: Noise | None, real: torch.Tensor, fake: torch.Tensor) -> torch.Tensor:
                 return descend(stack.network, real, fake, heads, team)
 
-            return stack.replays(f"a step of heads {heads}", stack.network, step, None, *batch)
+            with self.setting.training():
+                return stack.replays(f"a step of heads {heads}", stack.network, step, None, *batch)
 
         fits: dict[int, Fit] = {}
         heads = [h for h, k in enumerate(self.heads) if k in (None, *components)]

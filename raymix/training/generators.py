@@ -173,7 +173,8 @@ class GeneratorPack:
         while True:
             until = min(steps[k] for k in running.keys)
             while done < until:
-                some = [running.update(draws.batch(), noise) for _ in range(min(CHECK_EVERY, until - done))]
+                with self.setting.training():
+                    some = [running.update(draws.batch(), noise) for _ in range(min(CHECK_EVERY, until - done))]
                 terms = torch.stack([torch.stack([each[name] for each in some]) for name in names], 2).double()
                 terms = rows.summed(terms * rows.share) if rows else terms
                 terms_SML = terms.cpu().numpy()

@@ -107,12 +107,35 @@ _process = _Process()
 
 
 def lowered_precisions() -> list[Switch]:
-    """The settings that let products of float32 be less than that."""
+    """The settings that let products of float32 be less than that; on a machine with GPUs all of theirs, for whoever
+    works there sets them."""
     if not hasattr(torch.backends.mkldnn, "matmul"):  # torch before 2.9 has one for all
-        return [Switch(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest")]
-    products = [(torch.backends.cuda, "matmul"), (torch.backends.mkldnn, "matmul"), (torch.backends.mkldnn, "conv")]
-    found = [attribute(getattr(backend, name), "fp32_precision", "ieee") for backend, name in products]
-    return [switch for switch in found if switch.get() not in FULL_PRECISION]
+        return [
+            Switch(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
+            attribute(torch.backends.cudnn, "allow_tf32", False),
+        ]
+    found = [attribute(owner, "fp32_precision", "ieee") for owner in (*on_gpus(), *on_processors())]
+    return [switch for switch in found if torch.cuda.is_available() or switch.get() not in FULL_PRECISION]
+
+
+def on_processors() -> list[Any]:
+    """What says of products on processors how precise they are."""
+    return [torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv]  # type: ignore[attr-defined]
+
+
+def on_gpus() -> list[Any]:
+    """The same of those on GPUs; torch's own convolutions there are less than float32 unless they are told."""
+    return [torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn]  # type: ignore[attr-defined]
+
+
+def set_gpu_precision(tf32: bool) -> None:
+    """Products of float32 on GPUs in TF32, or in float32."""
+    if not hasattr(torch.backends.mkldnn, "matmul"):
+        torch.set_float32_matmul_precision("high" if tf32 else "highest")
+        torch.backends.cudnn.allow_tf32 = tf32
+        return
+    for owner in on_gpus():
+        owner.fp32_precision = "tf32" if tf32 else "ieee"
 
 
 def flushes_denormals() -> bool:

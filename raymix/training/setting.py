@@ -11,6 +11,7 @@ from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.models.parts import Part
 from raymix.training.batches import Scaler
+from raymix.training.hermetic import set_gpu_precision
 from raymix.training.noise import MemberNoise
 from raymix.training.replay import CudaGraph, Replays
 
@@ -40,6 +41,8 @@ class Setting:
         """Give this thread and its process what the config asks of torch; in a process of somebody else's inside
         `hermetic`."""
         torch.set_num_threads(self.config.resources.threads)
+        if self.device.type == "cuda":
+            set_gpu_precision(self.config.resources.precision == "tf32")
         if self.config.resources.deterministic and self.device.type == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
             torch.use_deterministic_algorithms(True)
@@ -65,14 +68,17 @@ class Setting:
         captures = resources.graphs and self.device.type == "cuda" and workers == 1
         return Replays(CudaGraph if captures else None, exact=resources.deterministic)
 
+    def training(self) -> torch.autocast:
+        """The arithmetic in which steps are made."""
+        return self._in_bfloat16(self.config.resources.precision == "bfloat16")
+
     def scoring(self) -> torch.autocast:
         """The arithmetic in which discriminators score."""
-        return torch.autocast(
-            self.device.type,
-            torch.bfloat16,
-            enabled=self.config.resources.score_precision == "bfloat16",
-            cache_enabled=False,  # of weights, which a replay must read anew
-        )
+        return self._in_bfloat16(self.config.resources.score_precision == "bfloat16")
+
+    def _in_bfloat16(self, enabled: bool) -> torch.autocast:
+        """Without a cache of weights, which a replay must read anew."""
+        return torch.autocast(self.device.type, torch.bfloat16, enabled=enabled, cache_enabled=False)
 
     def scaler(self, dtype: torch.dtype = torch.float32) -> Scaler:
         return Scaler.of(self.config.data, self.spec, self.device, dtype)

@@ -2,6 +2,7 @@
 both have the same bits."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -184,3 +185,23 @@ def test_noise_in_another_order_is_told(monkeypatch, told):
     with_tape(monkeypatch)
     trained(Bench("vae", "vector"), (1,), dict.fromkeys(COMPONENTS, 5))
     assert "another order" in told[0]
+
+
+@pytest.mark.parametrize("family", ["vae", "dcgan"])
+def test_steps_in_bfloat16_are_replayed_and_leave_weights_in_float32(family, monkeypatch, told):
+    bench, found = Bench(family, "small image"), {}
+    for precision, captures in (("float32", False), ("bfloat16", False), ("bfloat16", True)):
+        with_tape(monkeypatch, captures)
+        resources = bench.setting.config.resources.model_copy(update={"precision": precision})
+        bench.setting = replace(bench.setting, config=bench.setting.config.model_copy(update={"resources": resources}))
+        pack, given = trained(bench, (1,), dict.fromkeys(COMPONENTS, 9))
+        found[precision, captures] = given, {k: pack.state(k) for k in COMPONENTS}
+    exact, rounded, replayed = found.values()
+    assert rounded[0] == replayed[0] and not told
+    for k in COMPONENTS:
+        same(rounded[1][k], replayed[1][k])
+        assert {name: value.dtype for name, value in rounded[1][k].items()} == {
+            name: value.dtype for name, value in exact[1][k].items()
+        }
+    losses = [[fit.loss for fit in each[0][0][0]] for each in (exact, rounded)]
+    assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.05)
