@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from raymix import session
+from raymix.bench.gpu import GPUUse, gpu_use
 from raymix.bench.plain import PlainLoop, plain_round
 from raymix.bench.timing import REPEATS, TIMED_S, Timing, timings
 from raymix.bench.ways import Actors, Shape, Way, local, plain
@@ -29,15 +30,16 @@ LONGEST_S = 4.0  # of one step of every component, above which a case is left ou
 ROUNDS = 8
 ALONE_S = 20.0  # of work of one component
 
-PLAIN, THREADS, LOOP, FUSED, ACTORS, PACKS = (
+PLAIN, THREADS, COMPILED, LOOP, FUSED, ACTORS, PACKS = (
     "plain loop",
     "plain, all cores",
+    "plain, compiled",
     "loop",
     "fused",
     "Ray actors",
     "Ray packs",
 )
-WAYS = (PLAIN, THREADS, LOOP, FUSED, ACTORS, PACKS)
+WAYS = (PLAIN, THREADS, COMPILED, LOOP, FUSED, ACTORS, PACKS)
 Say = Callable[[str], None]
 
 
@@ -49,6 +51,8 @@ class Found:
     """Seconds per step of every component, by shape, number of components and way."""
     round_s: dict[str, Timing] = field(default_factory=dict)
     alone_s: dict[str, Timing] = field(default_factory=dict)
+    use: dict[tuple[str, int], GPUUse] = field(default_factory=dict)
+    """Of fused steps on a GPU, as `steps`."""
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -63,6 +67,7 @@ class Found:
             ratio(f"{shape}_k{num}_fused", times, PLAIN, FUSED)
             ratio(f"{shape}_k{num}_packs", times, PLAIN, PACKS)
             ratio(f"{shape}_k{num}_actors", times, PLAIN, ACTORS)
+            ratio(f"{shape}_k{num}_fused_to_compiled", times, COMPILED, FUSED)
             ratio(f"{shape}_k{num}_actors_to_all_cores", times, THREADS, ACTORS)
             ratio(f"{shape}_k{num}_packs_to_all_cores", times, THREADS, PACKS)
         if "conv_k15_packs" in found:  # the better of what `resources.pack: auto` chooses between
@@ -94,15 +99,20 @@ def measure_steps(found: Found, shape: Shape, components: Sequence[int], say: Sa
         actors_of(shape, most, min(most, cores), fused=True) as packs,
     ):
         for num in fitting:
-            ways: dict[str, Way] = {
-                PLAIN: plain(shape, num),
-                THREADS: plain(shape, num, cores),
+            ways: dict[str, Way] = {PLAIN: plain(shape, num)}
+            if not torch.cuda.is_available():
+                ways[THREADS] = plain(shape, num, cores)
+            elif num == 1 and isinstance(shape.config.model, VAEConfig):  # each model is compiled by itself
+                ways[COMPILED] = plain(shape, num, compiled=True)
+            ways |= {
                 LOOP: local(shape, num, fused=False),
                 FUSED: local(shape, num, fused=True),
                 ACTORS: alone.way(num),
                 PACKS: packs.way(num),
             }
             found.steps[shape.name, num] = timings(ways, repeats)
+            if torch.cuda.is_available():
+                found.use[shape.name, num] = gpu_use(ways[FUSED], shape, num)
             say(f"{shape.name} K = {num}")
 
 
@@ -163,4 +173,5 @@ def as_json(found: Found) -> dict[str, Any]:
         for (shape, num), times in found.steps.items()
     ]
     rounds = {way: timing.median for way, timing in found.round_s.items()}
-    return {"steps": steps, "round_synthetic9_s": rounds}
+    use = [{"shape": shape, "components": num, **each._asdict()} for (shape, num), each in found.use.items()]
+    return {"steps": steps, "round_synthetic9_s": rounds, "gpu": use}

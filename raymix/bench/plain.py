@@ -52,7 +52,8 @@ class PlainVAE(nn.Module):
 
     @torch.no_grad()
     def sample(self, num: int) -> Tensor:
-        output: Tensor = self.decoder(torch.randn(num, self.latent))
+        device = next(self.parameters()).device
+        output: Tensor = self.decoder(torch.randn(num, self.latent, device=device))
         if self.raw_sigma is None:
             return torch.sigmoid(output)
         return output + (F.softplus(self.raw_sigma) + 0.02) * torch.randn_like(output)
@@ -109,9 +110,12 @@ class PlainDiscriminator(nn.Module):
 class PlainLoop:
     """K models with an optimiser each, and the rows they draw from."""
 
-    def __init__(self, config: VAEConfig, rows: Tensor, num: int, batch_size: int) -> None:
-        """Each draws from its own slice of the scaled rows."""
-        self.models = [PlainVAE(config, rows.shape[1:]) for _ in range(num)]
+    def __init__(self, config: VAEConfig, rows: Tensor, num: int, batch_size: int, compiled: bool = False) -> None:
+        """Each draws from its own slice of the scaled rows, where those are. `compiled`: by torch, on a GPU with CUDA
+        graphs."""
+        self.models = [PlainVAE(config, rows.shape[1:]).to(rows.device) for _ in range(num)]
+        mode = "reduce-overhead" if rows.is_cuda else None
+        self.losses = [torch.compile(model.loss, mode=mode) if compiled else model.loss for model in self.models]
         betas = config.beta1, config.beta2
         self.optimisers = [
             Adam(model.parameters(), lr=config.learning_rate, betas=betas, fused=True) for model in self.models
@@ -120,10 +124,12 @@ class PlainLoop:
 
     def steps(self, num: int) -> None:
         """`num` steps of every model, model after model."""
-        for model, optimiser, shard in zip(self.models, self.optimisers, self.shards, strict=True):
+        for model, loss_of, optimiser, shard in zip(
+            self.models, self.losses, self.optimisers, self.shards, strict=True
+        ):
             model.train()
             for _ in range(num):
-                loss = model.loss(shard[torch.randint(len(shard), (self.batch_size,))])
+                loss = loss_of(shard[torch.randint(len(shard), (self.batch_size,), device=shard.device)])
                 optimiser.zero_grad(set_to_none=True)
                 loss.backward()
                 optimiser.step()

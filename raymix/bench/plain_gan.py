@@ -60,7 +60,7 @@ class PlainGANLoop:
 
     def __init__(self, config: SNDCGANConfig, rows: Tensor, num: int, batch_size: int) -> None:
         """Each draws from its own slice of the rows, which lie in [0, 1]."""
-        self.models = [PlainSNDCGAN(config, rows.shape[1:]) for _ in range(num)]
+        self.models = [PlainSNDCGAN(config, rows.shape[1:]).to(rows.device) for _ in range(num)]
 
         def adam(side: nn.Module) -> Adam:
             return Adam(side.parameters(), config.learning_rate, (config.beta1, config.beta2), fused=True)
@@ -73,7 +73,7 @@ class PlainGANLoop:
         for model, (of_generator, of_critic), shard in zip(self.models, self.optimisers, self.shards, strict=True):
             model.train()
             for _ in range(num):
-                rows = shard[torch.randint(len(shard), (self.batch_size,))]
+                rows = shard[torch.randint(len(shard), (self.batch_size,), device=shard.device)]
                 descend(of_critic, model.critic_loss(rows))
                 model.critic.requires_grad_(False)
                 descend(of_generator, model.generator_loss(len(rows)))

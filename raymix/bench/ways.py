@@ -88,20 +88,23 @@ def shapes() -> list[Shape]:
     ]
 
 
-def plain(shape: Shape, num: int, threads: int = 1) -> Way:
-    """A loop over ordinary modules."""
-    rows = torch.from_numpy(shape.rows).float() * (1 / 255 if shape.spec.is_image else 1)
+def plain(shape: Shape, num: int, threads: int = 1, compiled: bool = False) -> Way:
+    """A loop over ordinary modules, on a GPU where there is one."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    rows = torch.from_numpy(shape.rows).to(device).float() * (1 / 255 if shape.spec.is_image else 1)
     model, batch_size = shape.config.model, shape.config.schedule.batch_size
     if isinstance(model, SNDCGANConfig):
         loop: PlainLoop | PlainGANLoop = PlainGANLoop(model, rows, num, batch_size)
     else:
         assert isinstance(model, VAEConfig)
-        loop = PlainLoop(model, rows, num, batch_size)
+        loop = PlainLoop(model, rows, num, batch_size, compiled)
 
     def steps(count: int) -> None:
         torch.set_num_threads(threads)
         loop.steps(count)
         torch.set_num_threads(1)
+        if device.type == "cuda":
+            torch.cuda.synchronize()
 
     return steps
 

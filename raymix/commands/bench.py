@@ -70,10 +70,13 @@ def report(found: Found, doubts: list[str], arguments: Any) -> None:
         return
     console = Console(width=120)
     console.print(", ".join(f"{name} {value}" for name, value in machine().items()))
-    table = Table("shape", "K", *WAYS, title="milliseconds for one step of every component (medians)")
+    ways = [way for way in WAYS if any(way in times for times in found.steps.values())]
+    table = Table("shape", "K", *ways, title="milliseconds for one step of every component (medians)")
     for (shape, num), times in found.steps.items():
-        table.add_row(shape, str(num), *(f"{1e3 * times[way].median:.3g}" for way in WAYS))
+        table.add_row(shape, str(num), *(f"{1e3 * times[way].median:.3g}" if way in times else "" for way in ways))
     console.print(table)
+    for (shape, num), use in found.use.items():
+        console.print(f"{shape} K = {num} fused on the GPU: {use}")
     for way, timing in found.round_s.items():
         console.print(f"a round of synthetic-9, {way}: {timing.median:.3g} s")
     if ratios is None:

@@ -1,6 +1,6 @@
 """Features for the "FD-classifier": a small network that learns a data set's own labels.
 
-It is trained once per data set, on one thread of the CPU from a fixed seed, and kept in the cache.
+It is trained once per data set from a fixed seed, on a GPU or on one thread of the CPU, and kept in the cache.
 
 Shapes: n images, (C, H, W) of an image, D features, L classes.
 """
@@ -87,7 +87,8 @@ def classifier(
     path = cache_file(f"features/classifier-v{VERSION}-{data_hash}.safetensors", cache)
     found = kept(path)
     if found is None:
-        found = trained(split, spec.row_shape, len(spec.classes), to_unit(data, spec), spec.name, progress)
+        unit = to_unit(data, spec)
+        found = trained(split, spec.row_shape, len(spec.classes), unit, spec.name, torch.device(device), progress)
         keep(path, found.tensors, found.about | {"data_hash": data_hash, "version": VERSION})
     network = build(spec.row_shape, len(spec.classes))
     network.load_state_dict({name: torch.from_numpy(np.array(value)) for name, value in found.tensors.items()})
@@ -183,12 +184,19 @@ def named(features_nD: NDArray[np.float32], last: nn.Linear) -> NDArray[np.int64
 
 
 def trained(
-    split: Split, row_shape: tuple[int, ...], num_classes: int, unit: ToUnit, name: str, progress: Progress
+    split: Split,
+    row_shape: tuple[int, ...],
+    num_classes: int,
+    unit: ToUnit,
+    name: str,
+    device: torch.device,
+    progress: Progress,
 ) -> Kept:
     """A trained network's tensors, and what there is to say of it."""
     network = build(row_shape, num_classes)
     network.body[0] = unit
-    train(network, split.train, progress)
+    train(network.to(device), split.train, device, progress)
+    network.cpu()
     features = Features("classifier", "", NUM_FEATURES, row_shape, network.body)
     accuracy = float((named(features(split.test.rows), network.last) == split.test.labels).mean())
     definition = (
@@ -198,7 +206,7 @@ def trained(
     return Kept(arrays_of(network), {"definition": definition, "test_accuracy": accuracy})
 
 
-def train(network: Network, block: Block, progress: Progress) -> None:
+def train(network: Network, block: Block, device: torch.device, progress: Progress) -> None:
     """Adam with one cycle of its step size (Smith and Topin, 2018), over batches of rows in random order."""
     rows, labels = block
     assert labels is not None
@@ -210,8 +218,8 @@ def train(network: Network, block: Block, progress: Progress) -> None:
     with one_thread():
         for step in range(steps):
             numbers = order[step * BATCH : (step + 1) * BATCH]
-            logits = network(torch.from_numpy(rows[numbers].astype(np.float32)))
-            loss = F.cross_entropy(logits, torch.from_numpy(labels[numbers]))
+            logits = network(torch.from_numpy(rows[numbers]).to(device).float())
+            loss = F.cross_entropy(logits, torch.from_numpy(labels[numbers]).to(device))
             adam.zero_grad()
             loss.backward()
             adam.step()

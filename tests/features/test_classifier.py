@@ -26,7 +26,7 @@ def digits(folder):
 @pytest.fixture
 def untrained(monkeypatch):
     """Networks as the seed makes them."""
-    monkeypatch.setattr(module, "train", lambda network, block, progress: network.eval())
+    monkeypatch.setattr(module, "train", lambda network, *_: network.eval())
 
 
 def bands(num, side, shift=0, channels=1):
