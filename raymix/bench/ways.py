@@ -59,9 +59,9 @@ class Shape(NamedTuple):
         )
         return cls(name, config, spec, rows, components)
 
-    def packed(self, num: int, pack: int, fused: bool) -> Config:
-        """Its config for `num` components."""
-        resources = self.config.resources.model_copy(update={"pack": pack, "fused": fused})
+    def packed(self, num: int, pack: int, fused: bool, **others: object) -> Config:
+        """Its config for `num` components; `others` are further `resources`."""
+        resources = self.config.resources.model_copy(update={"pack": pack, "fused": fused, **others})
         return self.config.model_copy(update={"num_components": num, "resources": resources})
 
     def winners(self, num: int) -> NDArray[np.integer]:
@@ -109,14 +109,20 @@ def plain(shape: Shape, num: int, threads: int = 1, compiled: bool = False) -> W
     return steps
 
 
-def local(shape: Shape, num: int, fused: bool) -> Way:
-    """One pack in this process."""
+def local(shape: Shape, num: int, fused: bool, **others: object) -> Way:
+    """One pack in this process; `others` are further `resources`."""
     components = tuple(range(num))
     use_gpu = torch.cuda.is_available()
-    pack = GeneratorPack(Setting.of(shape.packed(num, num, fused), shape.spec, use_gpu), components)
+    setting = Setting.of(shape.packed(num, num, fused, **others), shape.spec, use_gpu)
+    pack = GeneratorPack(setting, components)
     winners = shape.winners(num)
     shards = {k: RowView([shape.rows], [np.flatnonzero(winners == k)]) for k in components}
-    return lambda count: pack.train(Phase.TRAIN_GENERATOR, 1, shards, dict.fromkeys(components, count))
+
+    def steps(count: int) -> None:
+        setting.prepare()  # another way may have told torch otherwise
+        pack.train(Phase.TRAIN_GENERATOR, 1, shards, dict.fromkeys(components, count))
+
+    return steps
 
 
 class Actors:
