@@ -63,6 +63,7 @@ SECONDS = {"equal": 80, "steps": 190, "memory": 60, "whole": 150}
 STEPS = {"mlp": (1, 15, 32, 128), "conv": (1, 15, 32, 128), "dcgan64": (3,), "dcgan": (3,)}
 QUICK_STEPS = {"mlp": (1, 3), "conv": (2,)}
 PRECISIONS = ("float32", "tf32", "bfloat16")
+CONVOLUTIONS = ("grouped", "unfolded")
 
 
 @dataclass(frozen=True)
@@ -221,14 +222,18 @@ def steps(arguments: Arguments) -> dict[str, Any]:
 
 def of_shape(shape: Shape, num: int, quick: bool) -> dict[str, Any]:
     ways = {"plain": plain(shape, num), "eager": local(shape, num, True, graphs=False)}
-    ways |= {each: local(shape, num, True, precision=each) for each in PRECISIONS}
+    ways |= {
+        f"{way} {precision}": local(shape, num, True, precision=precision, convolutions=way)
+        for precision in PRECISIONS
+        for way in (CONVOLUTIONS if shape.spec.is_image else CONVOLUTIONS[:1])
+    }
     times = timings(ways, repeats=1 if quick else 3, timed_s=0.05 if quick else 0.15)
     milliseconds = {name: 1e3 * timing.median for name, timing in times.items()}
     ratios = {name: milliseconds["plain"] / value for name, value in milliseconds.items() if name != "plain"}
     found: dict[str, Any] = {"shape": shape.name, "components": num, "ms": milliseconds, "ratios": ratios}
     if ON_GPU:
         torch.cuda.reset_peak_memory_stats()
-        found["use"] = gpu_use(ways["float32"], shape, num)._asdict()
+        found["use"] = gpu_use(ways["grouped float32"], shape, num)._asdict()
         found["peak_mib"] = torch.cuda.max_memory_allocated() / 2**20
     return found
 

@@ -300,6 +300,9 @@ class ResourcesConfig(Frozen):
     """Components per actor; auto is what is faster: all in one, or as few as fill the processors or GPUs there are."""
     fused: Literal["auto"] | bool = "auto"
     """Whether the components of an actor train as one batched model or one after another; auto is what is faster."""
+    convolutions: Literal["auto", "grouped", "unfolded"] = "auto"
+    """On GPUs: how a batched model convolves the images of all members, as groups of one convolution or as matrix
+    products of their patches; auto is what is faster."""
     graphs: bool = True
     """On GPUs: launch each step as one CUDA graph instead of kernel by kernel."""
     compile: bool = False

@@ -20,6 +20,7 @@ from raymix.runtime.driver import Detached, Reserved, cluster, packed_for_cluste
 from raymix.runtime.living import living_coordinator, watch_until_end
 from raymix.storage import Storage
 from raymix.training.hermetic import hermetic
+from raymix.training.setting import sees_gpu
 
 log = logging.getLogger(__name__)
 Watch = Callable[[Status], None]
@@ -61,7 +62,7 @@ def start(
 
         require_measurable(config, spec)
     if workers == "local":
-        config, reason = packed(config, spec, slots=1)
+        config, reason = packed(config, spec, slots=1, on_gpu=sees_gpu(config))
         directory.create(config, spec, environment() | {"packing": reason})
         run_here(config, spec, directory, watch)
         return

@@ -47,7 +47,14 @@ class Linear(nn.Module):
         return torch.bmm(rows, self.weight) if bias is None else torch.baddbmm(bias, rows, self.weight)
 
 
-class Conv2d(Stacked):
+class Convolution(Stacked):
+    """A convolution of each member's own channels, as one of all: grouped, or unfolded into matrix products on patches
+    of the images. Which is faster depends on the device: cuDNN takes many groups one after another."""
+
+    unfolds = False
+
+
+class Conv2d(Convolution):
     """(B, M * inputs, H, W) -> (B, M * outputs, H', W')."""
 
     weight: Tensor
@@ -59,11 +66,22 @@ class Conv2d(Stacked):
 
     def forward(self, images: Tensor) -> Tensor:
         weight = self.weight  # once: where it is parametrized each look computes it anew
+        if self.unfolds:
+            return self._unfolded(images, weight)
         bias = self.bias.flatten() if self.has_bias else None
         return F.conv2d(images, weight.flatten(0, 1), bias, self.stride, self.padding, groups=len(weight))
 
+    def _unfolded(self, images: Tensor, weight_MOIkk: Tensor) -> Tensor:
+        members, outputs, inputs, kernel, _ = weight_MOIkk.shape
+        batch, _, *sides = images.shape
+        patches = F.unfold(images.reshape(-1, inputs, *sides), kernel, padding=self.padding, stride=self.stride)
+        made_BMOL = torch.matmul(weight_MOIkk.flatten(2), patches.unflatten(0, (batch, members)))
+        made_BMOL = made_BMOL + self.bias.unsqueeze(2) if self.has_bias else made_BMOL
+        height, width = ((side + 2 * self.padding - kernel) // self.stride + 1 for side in sides)
+        return made_BMOL.reshape(batch, members * outputs, height, width)
 
-class ConvTranspose2d(Stacked):
+
+class ConvTranspose2d(Convolution):
     """(B, M * inputs, H, W) -> (B, M * outputs, 2 H, 2 W), for even and odd kernels."""
 
     weight: Tensor
@@ -74,8 +92,18 @@ class ConvTranspose2d(Stacked):
         self.padding, self.extra, self.has_bias = (kernel - 1) // 2, kernel % 2, bias
 
     def forward(self, images: Tensor) -> Tensor:
+        if self.unfolds:
+            return self._unfolded(images)
         weight, bias = self.weight.flatten(0, 1), self.bias.flatten() if self.has_bias else None
         return F.conv_transpose2d(images, weight, bias, 2, self.padding, self.extra, groups=len(self.weight))
+
+    def _unfolded(self, images: Tensor) -> Tensor:
+        members, inputs, outputs, kernel, _ = self.weight.shape
+        batch, _, height, width = images.shape
+        patches = torch.matmul(self.weight.flatten(2).mT, images.reshape(batch, members, inputs, -1))
+        made = F.fold(patches.flatten(0, 1), (2 * height, 2 * width), kernel, padding=self.padding, stride=2)
+        made = made.view(batch, members * outputs, 2 * height, 2 * width)
+        return made + self.bias.view(1, -1, 1, 1) if self.has_bias else made
 
 
 class BatchNorm(Stacked):

@@ -22,11 +22,12 @@ from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.models.base import ClosedForm
 from raymix.models.registry import close, family_of
+from raymix.models.stacked import Convolution
 from raymix.seeds import Phase
 from raymix.training.batches import RowView
 from raymix.training.discriminators import DiscriminatorPack
 from raymix.training.generators import GeneratorPack
-from raymix.training.setting import Setting
+from raymix.training.setting import Setting, sees_gpu
 
 START_S = 3.0  # of a processor's time until an actor has torch
 TIMED_S = 0.1  # at least, for a figure to count
@@ -47,21 +48,26 @@ class Packing(NamedTuple):
     """Components per actor."""
     fused: bool
     """Whether they train as one batched model."""
+    unfolded: bool = False
+    """Whether that convolves by matrix products."""
 
 
 Measure = Callable[[Config, DataSpec, Sequence[Packing]], list[Pace]]
 
 
-def packed(config: Config, spec: DataSpec, slots: int, measure: Measure | None = None) -> tuple[Config, str]:
-    """The config with `resources.pack` and `resources.fused` resolved for so many processors (or GPUs), and why.
+def packed(
+    config: Config, spec: DataSpec, slots: int, measure: Measure | None = None, on_gpu: bool = False
+) -> tuple[Config, str]:
+    """The config with `resources.pack`, `resources.fused` and `resources.convolutions` resolved for so many processors
+    (or GPUs), and why.
 
     `measure` times stacks where the actors will run; here when it is not given.
     """
     config = close(config)
-    candidates = choices(config, slots)
+    candidates = choices(config, slots, on_gpu and convolves(config, spec))
     if len(candidates) == 1:
         return with_packing(config, candidates[0]), ""
-    stacks = [Packing(each.pack if each.fused else 1, each.fused) for each in candidates]
+    stacks = [each._replace(pack=each.pack if each.fused else 1) for each in candidates]
     unique = sorted(set(stacks))
     paces = dict(zip(unique, (measure or cached_paces)(config, spec, unique), strict=True))
     seconds = {each: run_seconds(config, spec, slots, each, paces) for each in candidates}
@@ -70,8 +76,9 @@ def packed(config: Config, spec: DataSpec, slots: int, measure: Measure | None =
     return with_packing(config, in_order[0]), f"estimated for the whole run: {told}"
 
 
-def choices(config: Config, slots: int) -> list[Packing]:
-    """What `auto` may choose from: one actor, or as many as there are processors; fused or one after another."""
+def choices(config: Config, slots: int, both_ways: bool = False) -> list[Packing]:
+    """What `auto` may choose from: one actor, or as many as there are processors; fused or one after another; and
+    perhaps two ways to convolve."""
     num, resources = config.most_components, config.resources
     family = family_of(config.model).build
     many, exact = math.ceil(num / max(1, slots)), issubclass(family, ClosedForm)  # which has no step to time
@@ -79,18 +86,33 @@ def choices(config: Config, slots: int) -> list[Packing]:
     packs = [resources.pack] if resources.pack != "auto" else [many] if exact else packs
     packs = [1] if resources.workers_per_component > 1 else packs
     fused = [resources.fused] if resources.fused != "auto" else [True] if exact else [True, False]
-    found = {Packing(pack, wanted and pack > 1) for pack in packs for wanted in fused}
+    ways = {"grouped": [False], "unfolded": [True], "auto": [False, True] if both_ways else [False]}
+    found = {
+        Packing(pack, wanted and pack > 1, way)
+        for pack in packs
+        for wanted in fused
+        for way in ways[resources.convolutions]
+    }
     return sorted(found, reverse=True)
+
+
+def convolves(config: Config, spec: DataSpec) -> bool:
+    """Whether its generators have convolutions."""
+    with torch.device("meta"):
+        network = family_of(config.model).build(config.model, spec.row_shape)
+    return any(isinstance(layer, Convolution) for layer in network.modules())
 
 
 def with_packing(config: Config, packing: Packing) -> Config:
     """The config that asks for it."""
-    return config.model_copy(update={"resources": config.resources.model_copy(update=packing._asdict())})
+    convolutions = "unfolded" if packing.unfolded else "grouped"
+    update = {"pack": packing.pack, "fused": packing.fused, "convolutions": convolutions}
+    return config.model_copy(update={"resources": config.resources.model_copy(update=update)})
 
 
 def described(packing: Packing) -> str:
     """As a person reads it."""
-    return f"{packing.pack} per actor{' fused' if packing.fused else ''}"
+    return f"{packing.pack} per actor{' fused' if packing.fused else ''}{' unfolded' if packing.unfolded else ''}"
 
 
 def run_seconds(config: Config, spec: DataSpec, slots: int, packing: Packing, paces: dict[Packing, Pace]) -> float:
@@ -99,7 +121,7 @@ def run_seconds(config: Config, spec: DataSpec, slots: int, packing: Packing, pa
     packs = math.ceil(num / packing.pack)
     at_once = min(packs, max(1, slots))
     in_turn = math.ceil(packs / at_once)
-    pace = paces[packing] if packing.fused else paces[Packing(1, False)]
+    pace = paces[packing if packing.fused else packing._replace(pack=1)]
     times = in_turn * (1 if packing.fused else packing.pack)
     rows = schedule.epochs_per_round * spec.num_rows
     steps = schedule.rounds * equal_steps(rows, config, config.components)[0]
@@ -118,8 +140,7 @@ def has_separate_discriminators(config: Config) -> bool:
 
 def paces(config: Config, spec: DataSpec, stacks: Sequence[Packing]) -> list[Pace]:
     """Time stacks of so many members in this process, on a GPU where there is one and the config wants it."""
-    use_gpu = torch.cuda.is_available() and config.resources.gpus_per_component != 0
-    return [_pace(config, spec, each, use_gpu) for each in stacks]
+    return [_pace(config, spec, each, sees_gpu(config)) for each in stacks]
 
 
 def _pace(config: Config, spec: DataSpec, stack: Packing, use_gpu: bool) -> Pace:

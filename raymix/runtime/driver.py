@@ -107,9 +107,10 @@ def require_reachable(address: str) -> tuple[str, int]:
 
 
 def packed_for_cluster(config: Config, spec: DataSpec) -> tuple[Config, str]:
-    """The config with `resources.pack` and `resources.fused` resolved for the connected cluster, and why."""
+    """The config with its packing resolved for the connected cluster, and why."""
     nodes = cluster_nodes()
-    return packed(config, spec, slots(config, nodes), _paces_on_gpu if uses_gpus(config, nodes) else None)
+    on_gpu = uses_gpus(config, nodes)
+    return packed(config, spec, slots(config, nodes), _paces_on_gpu if on_gpu else None, on_gpu)
 
 
 def _paces_on_gpu(config: Config, spec: DataSpec, stacks: Sequence[Packing]) -> list[Pace]:

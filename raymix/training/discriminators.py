@@ -56,7 +56,7 @@ class DiscriminatorStack:
         for key in keys:
             seed = phase_seed(self.setting.config.seed, round, key, Phase.INITIALISE)
             network = seeded_build(lambda: Discriminator(settings, shape, len(self.heads)), seed)
-            networks[key] = network.to(self.setting.device)
+            networks[key] = self.setting.placed(network)
         stack = Stack.of(networks, replays)
         for key in keys:
             slowed_round, halvings = self.slowed.get(key, (0, 0))

@@ -62,8 +62,7 @@ class GeneratorPack:
     def _build(self, component: int) -> StackedGenerator:
         config, row_shape = self.setting.config, self.setting.spec.row_shape
         seed = phase_seed(config.seed, 0, component, Phase.INITIALISE)
-        network = seeded_build(lambda: family_of(config.model).build(config.model, row_shape), seed)
-        return network.to(self.setting.device)
+        return self.setting.placed(seeded_build(lambda: family_of(config.model).build(config.model, row_shape), seed))
 
     def stack_of(self, component: int) -> GeneratorStack:
         """The stack that holds a component."""

@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
-
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.runs import checkpoint
@@ -12,7 +10,7 @@ from raymix.storage import Storage
 from raymix.training.discriminators import DiscriminatorPack
 from raymix.training.generators import GeneratorPack
 from raymix.training.paging import Blocks
-from raymix.training.setting import Setting
+from raymix.training.setting import Setting, sees_gpu
 from raymix.training.stacks import Tensors
 
 
@@ -69,7 +67,7 @@ def load_generators(config: Config, spec: DataSpec, storage: Storage, generation
 
 def setting_here(config: Config, spec: DataSpec) -> Setting:
     """On a GPU where there is one and the run uses any."""
-    return Setting.of(config, spec, torch.cuda.is_available() and config.resources.gpus_per_component != 0)
+    return Setting.of(config, spec, sees_gpu(config))
 
 
 def _load(generators: GeneratorPack, storage: Storage, generation: Generation) -> None:

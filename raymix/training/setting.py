@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -10,17 +11,24 @@ from torch import nn
 from raymix.config import Config
 from raymix.data.source import DataSpec
 from raymix.models.parts import Part
+from raymix.models.stacked import Convolution
 from raymix.training.batches import Scaler
 from raymix.training.hermetic import set_gpu_precision
 from raymix.training.noise import MemberNoise
 from raymix.training.replay import CudaGraph, Replays
 
+Network = TypeVar("Network", bound=nn.Module)
 Progress = Callable[[int], None]
 """Told the steps done since the last call."""
 
 
 def ignore_progress(steps: int) -> None:
     """For callers who do not watch."""
+
+
+def sees_gpu(config: Config) -> bool:
+    """Whether this process has a GPU that a run would use."""
+    return torch.cuda.is_available() and config.resources.gpus_per_component != 0
 
 
 @dataclass(frozen=True)
@@ -56,6 +64,14 @@ class Setting:
             return [(k,) for k in components]
         packs = [tuple(k for k in pack if k in components) for pack in self.config.packs(everyone)]
         return [pack for pack in packs if pack]
+
+    def placed(self, network: Network) -> Network:
+        """A network where it is to work, and in the way that suits the device."""
+        unfolds = self.device.type == "cuda" and self.config.resources.convolutions == "unfolded"
+        for layer in network.modules():
+            if isinstance(layer, Convolution):
+                layer.unfolds = unfolds
+        return network.to(self.device)
 
     def compile(self, network: nn.Module) -> None:
         """Let torch compile what the network's call does, where the config asks for it."""

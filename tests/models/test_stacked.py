@@ -10,6 +10,7 @@ from raymix.models.stacked import Grouped, Ungrouped
 M, B = 3, 5
 PRECISION = {"rtol": 1e-10, "atol": 1e-10}
 kernels = pytest.mark.parametrize("kernel", [3, 4, 5])
+unfolding = pytest.mark.parametrize("unfolds", [False, True])
 biased = pytest.mark.parametrize("bias", [False, True])
 
 
@@ -65,21 +66,25 @@ def test_linear_equals_torchs(bias):
     assert_equal(layer, ones, torch.randn(M, B, 4), transpose=True)
 
 
+@unfolding
 @kernels
 @biased
-def test_conv2d_equals_torchs(kernel, bias):
+def test_conv2d_equals_torchs(kernel, bias, unfolds):
     padding = (kernel - 1) // 2
     ones = [nn.Conv2d(2, 4, kernel, 2, padding, bias=bias) for _ in range(M)]
     layer = joined(stacked.Conv2d(2, 4, kernel, 2, padding, bias), ones)
+    layer.unfolds = unfolds
     images = torch.randn(M, B, 2, 9, 8)
     assert_equal(on_images(layer, ones[0](images[0]).shape[1:]), ones, images)
 
 
+@unfolding
 @kernels
 @biased
-def test_conv_transpose2d_equals_torchs(kernel, bias):
+def test_conv_transpose2d_equals_torchs(kernel, bias, unfolds):
     ones = [nn.ConvTranspose2d(4, 2, kernel, 2, (kernel - 1) // 2, kernel % 2, bias=bias) for _ in range(M)]
     layer = joined(stacked.ConvTranspose2d(4, 2, kernel, bias), ones)
+    layer.unfolds = unfolds
     assert_equal(on_images(layer, (2, 6, 10)), ones, torch.randn(M, B, 4, 3, 5))
 
 

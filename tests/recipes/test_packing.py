@@ -34,6 +34,22 @@ def test_choices_are_one_actor_or_as_many_as_processors_fused_or_not():
     assert choices(config(5), slots=8) == [Packing(5, True), Packing(5, False), Packing(1, False)]
 
 
+@pytest.mark.parametrize(("row_shape", "ways"), [((2,), {False}), ((1, 28, 28), {False, True})])
+def test_on_gpus_networks_that_convolve_may_do_so_in_two_ways(row_shape, ways):
+    seen = set()
+
+    def measure(config, spec, stacks):
+        seen.update(each.unfolded for each in stacks)
+        return [Pace(1.0 if each.unfolded else 2.0, 0.0) for each in stacks]
+
+    spec = DataSpec("file", 100, row_shape, "float32")
+    asked = config(6).model_copy(update={"model": VAEConfig(latent=2).resolved(spec)})
+    found, _ = packed(asked, spec, 1, measure, on_gpu=True)
+    assert seen == ways
+    assert found.resources.convolutions == ("unfolded" if True in ways else "grouped")
+    assert packed(asked, spec, 1, measure)[0].resources.convolutions == "grouped"
+
+
 @pytest.mark.parametrize(
     ("values", "expected"),
     [

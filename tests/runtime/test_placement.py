@@ -559,4 +559,4 @@ def test_workers_of_a_component_get_a_gpu_each_and_share_a_trunk():
 
 
 def test_several_workers_of_a_component_leave_auto_one_way_to_pack():
-    assert choices(config_of(8, pack="auto", workers_per_component=2), slots=4) == [(1, False)]
+    assert choices(config_of(8, pack="auto", workers_per_component=2), slots=4) == [(1, False, False)]
