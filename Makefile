@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 # Two busy threads per process are several times slower than one.
 export OMP_NUM_THREADS := 1
 
-.PHONY: env train test test-slow test-faults lint format clean
+.PHONY: env train test test-slow test-faults test-gpu lint format clean
 
 env: $(INSTALLED)
 
@@ -37,6 +37,10 @@ test-slow: env
 # Kills, damages and bad data by the thousand: about two hours on 2 cores.
 test-faults: env
 	$(BIN)/python -m pytest -m faults -s
+
+# On a machine with a GPU; elsewhere all is skipped.
+test-gpu: env
+	$(BIN)/python -m pytest -m gpu
 
 lint: env
 	$(BIN)/ruff check .
