@@ -2,7 +2,7 @@
 
 Sizes of processes were measured (Linux x86-64, Python 3.11, torch 2.15 built for CUDA, Ray 2.60): what is a process's
 own, and apart from it the pages of torch's libraries, which all processes of a node share. Those of processes that use
-a GPU were not: what CUDA takes is a guess.
+a GPU were not, but for the tensors of an eager step: what CUDA and its graphs take is a guess.
 
 N rows, K components; pages of the object store are never counted with a process.
 """
@@ -29,6 +29,7 @@ EVALUATOR_BYTES = 580 * MIB  # the same with what measures and draws
 LIBRARIES_BYTES = 410 * MIB  # of torch, once per node
 DAEMONS_BYTES = 230 * MIB  # Ray's own processes of a node
 GPU_CONTEXT_BYTES = 600 * MIB  # of a GPU, that each process takes for CUDA itself
+REPLAYED = 2  # graphs keep their own tensors, and the first replays are made twice, from a copy of the state
 KEPT = 1.25  # what kernels use beside tensors, and freed memory that the allocator keeps
 CHUNK_COPIES = 4  # of a chunk of batches: as it was read, scaled in two steps, and in the model's type
 SCORE_COPIES = 4  # of a block's log ratios until they have left for the object store
@@ -105,11 +106,14 @@ def generator_memory(config: Config, spec: DataSpec, one: Footprint, members: in
     train = together * (one.step.num_bytes + _chunk_bytes(spec, config.schedule.batch_size))
     samples = 2 * drawn * num * row_bytes  # in pieces, and as one array
     sample = min(drawn, together) * one.batch.num_bytes * rows // SAMPLE_BATCH + samples
-    if config.own_density:  # one after another judges
-        samples, sample = 0, one.batch.num_bytes
+    if config.own_density:
+        batch = max(64, SCORE_BATCH // together) * together
+        samples, sample = 0, one.batch.num_bytes * batch // SAMPLE_BATCH
     commit = members * one.state_bytes + 2 * one.file_bytes
     index = members * INDEX_BYTES * spec.num_rows // config.most_components
     state = members * one.state_bytes
+    if on_gpu and config.resources.graphs:
+        train = REPLAYED * (train + state)
     if rank > 0:
         return _memory(train, index, state, on_gpu)
     return _memory(max(train, sample) if config.competes else train, max(commit, samples) + index, state, on_gpu)
@@ -129,6 +133,8 @@ def discriminator_memory(config: Config, spec: DataSpec, one: Footprint, members
     batch = max(64, SCORE_BATCH // together) * together
     score = one.batch.num_bytes * batch // SCORE_BATCH + SCORE_COPIES * together * heads * block_rows * RATIO_BYTES
     state = networks * one.state_bytes
+    if on_gpu and config.resources.graphs:
+        train = REPLAYED * (train + state)
     return _memory(max(train, score), state + 2 * one.file_bytes, state, on_gpu)
 
 
