@@ -23,7 +23,7 @@ pytestmark = [
     pytest.mark.gpu,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"),
 ]
-DIFFERENCE = 1e-3  # of an array's norm, after 20 steps whose sums the GPU may take in any order
+DIFFERENCE = 0.02  # of an array's norm, after 40 steps whose sums the GPU may take in any order
 DIGITS = {
     "discriminator.body": "auto",  # so that both kinds of actors work
     "schedule.rounds": 6,

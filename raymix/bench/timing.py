@@ -4,7 +4,10 @@ import statistics
 import time
 from collections.abc import Mapping
 
+import torch
+
 from raymix.bench.ways import Way
+from raymix.training.replay import FIRST
 
 TIMED_S = 0.3  # of one timing, at least
 REPEATS = 5
@@ -44,7 +47,7 @@ def timings(ways: Mapping[str, Way], repeats: int = REPEATS, timed_s: float = TI
 
 def enough(way: Way, timed_s: float) -> int:
     """Steps that take about so long; the first steps, which are slow, are made meanwhile."""
-    way(1)
+    way(FIRST if torch.cuda.is_available() else 1)
     count = 1
     while True:
         start = time.perf_counter()

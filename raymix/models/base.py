@@ -50,7 +50,8 @@ class StackedModule(nn.Module, ABC):
     def optimisers(self) -> dict[str, Optimiser]:
         """Its optimisers; made when they are first asked for, when the parameters are where they will stay."""
         if self._optimisers is None:
-            self._optimisers = self.make_optimisers()
+            with torch.inference_mode(False):  # whoever asks first
+                self._optimisers = self.make_optimisers()
         return self._optimisers
 
     def tensors(self) -> dict[str, Tensor]:

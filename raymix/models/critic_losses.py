@@ -47,7 +47,7 @@ def gradient_penalty(
     """(M,) mean of (|gradient of the critic| - 1)^2 between what it sees of real rows and of fakes, at real * share +
     fake * (1 - share)."""
     between = [
-        torch.lerp(no, yes, share_MB.view(*share_MB.shape, *[1] * (yes.dim() - 2))).requires_grad_()
+        torch.lerp(no.to(yes.dtype), yes, share_MB.view(*share_MB.shape, *[1] * (yes.dim() - 2))).requires_grad_()
         for yes, no in zip(real, fake, strict=True)
     ]
     gradients = torch.autograd.grad(critic(*between).sum(), between, create_graph=True)

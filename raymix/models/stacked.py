@@ -72,10 +72,10 @@ class Conv2d(Convolution):
         return F.conv2d(images, weight.flatten(0, 1), bias, self.stride, self.padding, groups=len(weight))
 
     def _unfolded(self, images: Tensor, weight_MOIkk: Tensor) -> Tensor:
-        members, outputs, inputs, kernel, _ = weight_MOIkk.shape
+        members, outputs, _, kernel, _ = weight_MOIkk.shape
         batch, _, *sides = images.shape
-        patches = F.unfold(images.reshape(-1, inputs, *sides), kernel, padding=self.padding, stride=self.stride)
-        made_BMOL = torch.matmul(weight_MOIkk.flatten(2), patches.unflatten(0, (batch, members)))
+        patches = F.unfold(images, kernel, padding=self.padding, stride=self.stride).unflatten(1, (members, -1))
+        made_BMOL = torch.matmul(weight_MOIkk.flatten(2), patches)
         made_BMOL = made_BMOL + self.bias.unsqueeze(2) if self.has_bias else made_BMOL
         height, width = ((side + 2 * self.padding - kernel) // self.stride + 1 for side in sides)
         return made_BMOL.reshape(batch, members * outputs, height, width)
@@ -98,11 +98,10 @@ class ConvTranspose2d(Convolution):
         return F.conv_transpose2d(images, weight, bias, 2, self.padding, self.extra, groups=len(self.weight))
 
     def _unfolded(self, images: Tensor) -> Tensor:
-        members, inputs, outputs, kernel, _ = self.weight.shape
+        members, inputs, _, kernel, _ = self.weight.shape
         batch, _, height, width = images.shape
         patches = torch.matmul(self.weight.flatten(2).mT, images.reshape(batch, members, inputs, -1))
-        made = F.fold(patches.flatten(0, 1), (2 * height, 2 * width), kernel, padding=self.padding, stride=2)
-        made = made.view(batch, members * outputs, 2 * height, 2 * width)
+        made = F.fold(patches.flatten(1, 2), (2 * height, 2 * width), kernel, padding=self.padding, stride=2)
         return made + self.bias.view(1, -1, 1, 1) if self.has_bias else made
 
 
@@ -140,9 +139,9 @@ class BatchNorm(Stacked):
     ) -> Tensor:
         """As `F.batch_norm` of the values of all W workers."""
         axes = [0, *range(2, values.dim())]
-        own_var, own_mean = torch.var_mean(values, axes, correction=0)
+        own_var, own_mean = torch.var_mean(values.to(means.dtype), axes, correction=0)
         mean_WC, var_WC = part.gathered(torch.stack([own_mean, own_var])).unbind(1)
-        share_W1 = torch.tensor(part.shares, dtype=values.dtype).to(values.device).unsqueeze(1)
+        share_W1 = torch.tensor(part.shares, dtype=means.dtype).to(values.device).unsqueeze(1)
         mean = (share_W1 * mean_WC).sum(0)
         var = (share_W1 * (var_WC + (mean_WC - mean).square())).sum(0)
         with torch.no_grad():
@@ -151,7 +150,9 @@ class BatchNorm(Stacked):
             variances.lerp_(var * (num / (num - 1)), self.momentum)
         scale = weight * torch.rsqrt(var + self.eps)
         shape = (1, -1, *[1] * (values.dim() - 2))
-        return torch.addcmul((bias - mean * scale).view(shape), values, scale.view(shape))
+        return torch.addcmul((bias - mean * scale).view(shape), values.to(means.dtype), scale.view(shape)).to(
+            values.dtype
+        )
 
 
 class Grouped(nn.Module):

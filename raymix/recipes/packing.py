@@ -27,6 +27,7 @@ from raymix.seeds import Phase
 from raymix.training.batches import RowView
 from raymix.training.discriminators import DiscriminatorPack
 from raymix.training.generators import GeneratorPack
+from raymix.training.replay import FIRST
 from raymix.training.setting import Setting, sees_gpu
 
 START_S = 3.0  # of a processor's time until an actor has torch
@@ -164,7 +165,7 @@ def _pace(config: Config, spec: DataSpec, stack: Packing, use_gpu: bool) -> Pace
 
 def timed(work: Callable[[int], object], most: int = 1024) -> float:
     """Seconds per step, from as many steps as take long enough; the first ones are not counted."""
-    work(1)
+    work(FIRST if torch.cuda.is_available() else 1)
     steps = 2
     while True:
         start = time.perf_counter()
@@ -195,7 +196,9 @@ def _key(config: Config, spec: DataSpec, stack: Packing) -> str:
     """Everything a pace depends on."""
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor()
     shapes = [config.model.model_dump_json(), config.discriminator.model_dump_json(), spec.row_shape, spec.dtype]
-    told = [device, torch.__version__, config.resources.threads, config.schedule.batch_size, *shapes, stack]
+    resources = config.resources
+    arithmetic = resources.threads, resources.precision, resources.graphs, resources.deterministic, resources.compile
+    told = [device, torch.__version__, arithmetic, config.schedule.batch_size, *shapes, stack]
     return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
 
 

@@ -95,6 +95,8 @@ def check_choices(config: Config) -> None:
     if config.resources.compile and issubclass(family, HasCritic):
         what = f"family {name} alternates its networks, which is not compiled"
         raise ConfigError(what, "resources.compile", "set it to false")
+    if config.resources.compile and config.resources.precision == "tf32":
+        raise ConfigError("is for networks that are not compiled", "resources.precision", "choose float32 or bfloat16")
     workers, batch_size = config.resources.workers_per_component, config.schedule.batch_size
     if workers > 1 and (exact or not family.means_over_rows):
         what = f"family {name} does not learn from batches in parts"

@@ -18,7 +18,8 @@ from raymix.training.stacks import Network, Stack
 Batch = tuple[Tensor, ...]
 """What a step is made on, (M, B, *) each."""
 
-AHEAD = 16  # steps, where they are replayed
+AHEAD = 16  # steps at most, where they are replayed
+AHEAD_BYTES = 2**28  # of the batches they are made on
 
 
 class StepsAhead(Generic[Network]):
@@ -33,7 +34,7 @@ class StepsAhead(Generic[Network]):
     ) -> None:
         """`step` returns losses (M, *); `batch` gives `steps` batches."""
         self.running, self.step, self.batch, self.left = running, step, batch, steps
-        self.ahead = AHEAD if running.replays else 1
+        self.ahead = 1
         self._batches: list[Batch] = []
         self._losses: NDArray[np.floating] = np.empty(0)
         self._looked = 0
@@ -56,6 +57,8 @@ class StepsAhead(Generic[Network]):
         losses = torch.stack([self.step(self.running, batch) for batch in self._batches])
         self._losses, self._looked = losses.double().cpu().numpy(), 0
         self.left -= num
+        if self.running.replays:
+            self.ahead = max(1, min(AHEAD, AHEAD_BYTES // sum(each.nbytes for each in self._batches[0])))
 
     def stop(self) -> None:
         """Let the stack be as it was after the step that was looked at last."""

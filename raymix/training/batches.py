@@ -205,7 +205,9 @@ class Residents(NamedTuple):
 
     def gathered(self, numbers_M: Sequence[NDArray[np.int64]]) -> Tensor:
         """The rows of these numbers, (M, numbers, *row_shape), by one kernel for all views."""
-        places = torch.from_numpy(np.stack(numbers_M) + self.starts_M[:, None]).to(self.rows.device)
+        places = torch.from_numpy(np.stack(numbers_M) + self.starts_M[:, None])
+        if self.rows.is_cuda:
+            places = places.pin_memory().to(self.rows.device, non_blocking=True)  # so that nobody waits
         return self.rows[places]
 
 

@@ -29,6 +29,7 @@ Work = Callable[..., Tensor]
 
 WARM_UPS = 2  # eager calls before a capture, in which libraries make what they keep
 PROOFS = 2  # replays that are compared with eager calls: two, so that what changes from one to the next is seen
+FIRST = WARM_UPS + PROOFS + 1  # calls until all is as it will be
 TOLERANCE = 0.02  # of what a call changes, by which a replay may differ; bits are the same under `deterministic`
 MOST = 64  # graphs of one stack
 
@@ -65,8 +66,14 @@ class CudaGraph:
     def __init__(self, work: Callable[[], Tensor]) -> None:
         CudaGraph.pool = CudaGraph.pool or torch.cuda.graph_pool_handle()
         self.graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self.graph, CudaGraph.pool, CudaGraph.beside(), capture_error_mode="thread_local"):
-            self.output = work()
+        here = torch.cuda.current_stream()
+        try:
+            with torch.cuda.graph(self.graph, CudaGraph.pool, CudaGraph.beside(), capture_error_mode="thread_local"):
+                self.output = work()
+        except RuntimeError:
+            torch.cuda.set_stream(here)
+            CudaGraph.pool = CudaGraph.stream = None  # torch may take them to be recording still
+            raise
 
     def replay(self) -> None:
         self.graph.replay()
@@ -94,6 +101,7 @@ class Replays:
         """Without a `graph` nothing is captured. `exact`: a replay must have the bits of the eager call."""
         self.graph, self.exact = graph, exact
         self._kept: dict[tuple[object, ...], _Replay] = {}
+        self._told = False
 
     def __bool__(self) -> bool:
         return self.graph is not None
@@ -106,6 +114,9 @@ class Replays:
         key = (name, id(network), network.training, *forms)
         if key not in self._kept:
             if len(self._kept) == MOST:
+                if not self._told:
+                    log.warning("more than %d shapes of work with one network: the others are not replayed", MOST)
+                self._told = True
                 return work(noise, *inputs)
             self._kept[key] = _Replay(name, network, self.graph, self.exact)
         return self._kept[key](work, noise, inputs)
@@ -173,6 +184,8 @@ class _Replay:
             value.copy_(before[name])
         self.network.refresh()
         output = work(self.noise.again(), *self.inputs)
+        if not torch.isfinite(output).all():  # which says nothing of the replay
+            return output
         self.proved += 1
         difference = self._difference(before, {"": output} | self.network.tensors(), replayed)
         if difference > (0 if self.exact else TOLERANCE):
@@ -198,7 +211,7 @@ class _Replay:
         return math.inf if any(map(math.isnan, shares)) else max(shares)
 
     def _give_up(self, why: str) -> None:
-        self.given_up, self.graph = True, None
+        self.given_up, self.graph, self.inputs, self.noise = True, None, [], _Laid([])
         log.warning("%s of %s is launched kernel by kernel: %s", self.name, type(self.network).__name__, why)
 
 

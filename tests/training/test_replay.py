@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from raymix.errors import ConfigError
+from raymix.errors import ConfigError, DivergedError
 from raymix.models.base import Bounds, ClosedForm
 from raymix.models.registry import FAMILIES
 from raymix.models.vae import VAE
@@ -213,3 +213,34 @@ def test_steps_in_bfloat16_are_replayed_and_leave_weights_in_float32(family, mon
         }
     losses = [[fit.loss for fit in each[0][0][0]] for each in (exact, rounded)]
     assert losses[0] != losses[1] and losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+@pytest.mark.parametrize("captures", [False, True])
+def test_a_member_alone_may_sample_before_it_trains(captures, monkeypatch, told):
+    with_tape(monkeypatch, captures)
+    bench = Bench("vae", "vector")
+    pack = bench.pack((3,))
+    for i in range(4):
+        pack.sample(3, 5, seed=i)
+    bench.train(pack, steps=6)
+    assert not told
+
+
+@pytest.mark.parametrize("family", ["gan", "dcgan"])
+def test_a_gradient_penalty_may_be_in_bfloat16(family, monkeypatch):
+    bench = Bench(family, "small image")
+    config = bench.setting.config
+    resources = config.resources.model_copy(update={"precision": "bfloat16"})
+    model = config.model.model_copy(update={"loss": "wgan-gp"})
+    bench.setting = replace(bench.setting, config=config.model_copy(update={"resources": resources, "model": model}))
+    assert all(np.isfinite(fit.loss) for fit in bench.train(bench.pack()))
+
+
+def test_a_step_that_diverges_while_it_is_proven_is_named(monkeypatch, told):
+    with_tape(monkeypatch)
+    bench = Bench("vae", "vector")
+    pack = bench.pack()
+    pack.stack_of(0).network.posterior.bias.data.fill_(float("inf"))
+    with pytest.raises(DivergedError):
+        bench.train(pack, steps=9)
+    assert not told
