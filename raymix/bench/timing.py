@@ -4,10 +4,8 @@ import statistics
 import time
 from collections.abc import Mapping
 
-import torch
-
 from raymix.bench.ways import Way
-from raymix.training.replay import FIRST
+from raymix.training.replay import first_calls
 
 TIMED_S = 0.3  # of one timing, at least
 REPEATS = 5
@@ -47,7 +45,7 @@ def timings(ways: Mapping[str, Way], repeats: int = REPEATS, timed_s: float = TI
 
 def enough(way: Way, timed_s: float) -> int:
     """Steps that take about so long; the first steps, which are slow, are made meanwhile."""
-    way(FIRST if torch.cuda.is_available() else 1)
+    way(first_calls())
     count = 1
     while True:
         start = time.perf_counter()

@@ -27,7 +27,7 @@ from raymix.seeds import Phase
 from raymix.training.batches import RowView
 from raymix.training.discriminators import DiscriminatorPack
 from raymix.training.generators import GeneratorPack
-from raymix.training.replay import FIRST
+from raymix.training.replay import first_calls
 from raymix.training.setting import Setting, sees_gpu
 
 START_S = 3.0  # of a processor's time until an actor has torch
@@ -165,7 +165,7 @@ def _pace(config: Config, spec: DataSpec, stack: Packing, use_gpu: bool) -> Pace
 
 def timed(work: Callable[[int], object], most: int = 1024) -> float:
     """Seconds per step, from as many steps as take long enough; the first ones are not counted."""
-    work(FIRST if torch.cuda.is_available() else 1)
+    work(first_calls())
     steps = 2
     while True:
         start = time.perf_counter()

@@ -114,17 +114,14 @@ def lowered_precisions() -> list[Switch]:
             Switch(torch.get_float32_matmul_precision, torch.set_float32_matmul_precision, "highest"),
             attribute(torch.backends.cudnn, "allow_tf32", False),
         ]
-    found = [attribute(owner, "fp32_precision", "ieee") for owner in (*on_gpus(), *on_processors())]
+    on_processors = [torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv]  # type: ignore[attr-defined]
+    found = [attribute(owner, "fp32_precision", "ieee") for owner in (*on_gpus(), *on_processors)]
     return [switch for switch in found if torch.cuda.is_available() or switch.get() not in FULL_PRECISION]
 
 
-def on_processors() -> list[Any]:
-    """What says of products on processors how precise they are."""
-    return [torch.backends.mkldnn.matmul, torch.backends.mkldnn.conv]  # type: ignore[attr-defined]
-
-
 def on_gpus() -> list[Any]:
-    """The same of those on GPUs; torch's own convolutions there are less than float32 unless they are told."""
+    """What says of products on GPUs how precise they are; torch's own convolutions there are less than float32 unless
+    they are told."""
     return [torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.cudnn.rnn]  # type: ignore[attr-defined]
 
 

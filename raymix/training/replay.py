@@ -29,11 +29,15 @@ Work = Callable[..., Tensor]
 
 WARM_UPS = 2  # eager calls before a capture, in which libraries make what they keep
 PROOFS = 2  # replays that are compared with eager calls: two, so that what changes from one to the next is seen
-FIRST = WARM_UPS + PROOFS + 1  # calls until all is as it will be
 TOLERANCE = 0.02  # of what a call changes, by which a replay may differ; bits are the same under `deterministic`
 MOST = 64  # graphs of one stack
 
 log = logging.getLogger(__name__)
+
+
+def first_calls() -> int:
+    """Calls of some work until it takes the time that it will take from then on."""
+    return WARM_UPS + PROOFS + 1 if torch.cuda.is_available() else 1
 
 
 class Graph(Protocol):
